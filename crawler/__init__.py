@@ -1,0 +1,88 @@
+"""Check lists of URLs, concurrently: `async for check in crawl(urls): ...`."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from crawler.models import (
+    Check,
+    Crawl,
+    ErrorKind,
+    Expectation,
+    Failure,
+    FetchResult,
+    Hop,
+    Limits,
+    Outcome,
+    Phase,
+    Target,
+    Timings,
+    Verdict,
+)
+from crawler.version import __version__
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = [
+    "Check",
+    "Crawl",
+    "ErrorKind",
+    "Expectation",
+    "Failure",
+    "FetchResult",
+    "Hop",
+    "Limits",
+    "Outcome",
+    "Phase",
+    "Target",
+    "Timings",
+    "Verdict",
+    "__version__",
+    "crawl",
+]
+
+
+async def crawl(
+    urls: Iterable[str],
+    *,
+    max: int | None = None,
+    limits: Limits | None = None,
+    expectation: Expectation | None = None,
+    method: str = "GET",
+    headers: Sequence[tuple[str, str]] = (),
+    repeat: bool = False,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+) -> AsyncGenerator[Check, None]:
+    """Yield a check for each of `urls` as it finishes; `check.result.target.index` is its place.
+
+    `max` is how many are fetched at once, shorthand for `Limits(max=...)`. An entry is
+    read as a line of a list is: "example.com" means https, and one that is no URL
+    becomes a check of outcome `invalid`. Equal URLs are asked once unless `repeat`.
+    `transport` may be any httpx transport; it is closed at the end. Leaving the loop
+    early ends all requests under way once the generator is closed (`contextlib.aclosing`).
+    """
+    # Imported here: `crawl --version` must not pay for httpx.
+    from dataclasses import replace
+
+    from crawler.core.urllist import UrlList
+    from crawler.engine.fetch import fetcher
+    from crawler.engine.transports import Connecting, open_transport
+    from crawler.run import Collector
+
+    bounds = limits or Limits()
+    if max is not None:
+        bounds = replace(bounds, max=max)
+    listed = UrlList(expectation=expectation, method=method, repeat=repeat)
+
+    async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        for text in urls:
+            if entry := listed.entry(text.strip()):
+                yield entry
+
+    async with transport or open_transport(Connecting(idle=bounds.max)) as wire:
+        fetch = fetcher(wire, bounds, headers)
+        async with aclosing(Collector(entries(), fetch, bounds).batches()) as batches:
+            async for checks in batches:
+                for check in checks:
+                    yield check

@@ -1,0 +1,275 @@
+"""The command line: options to a `Job`, and its exit code to exit. The only typer."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+
+from crawler import options
+from crawler.core import expect, units
+from crawler.core.display import display, mask
+from crawler.core.summary import ExitCode
+from crawler.models import Limits
+from crawler.version import __version__
+
+if TYPE_CHECKING:
+    from crawler.engine.transports import Proxies
+
+T = TypeVar("T")
+
+
+class GroupedHelp(TyperCommand):
+    """Help as plain text: options in groups, each on one line with its default."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and param.param_type_name == "option":
+                group = getattr(param, "rich_help_panel", None) or OTHER
+                groups.setdefault(group, []).append(record)
+        width = max(len(name) for records in groups.values() for name, _ in records)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], width)
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command line `args` and return its exit code; complaints are one line each."""
+    try:
+        code = app(list(args), prog_name="crawl", standalone_mode=False)
+    except typer.TyperException as exc:
+        say(f"{exc.format_message()} (see crawl --help)")
+        return ExitCode.USAGE
+    return int(code or 0)
+
+
+def say(text: str) -> None:
+    """Write one line for people to standard error, if there is one."""
+    if sys.stderr is not None:
+        print(f"crawl: {display(text)}", file=sys.stderr, flush=True)
+
+
+LISTS, REQUESTS, CONNECTIONS, OUTPUT, OTHER = "List", "Requests", "Connections", "Output", "Other"
+
+
+def _option(group: str, help: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=group, **more)
+
+
+def _value(group: str, help: str, convert: Callable[[str], Any], metavar: str, *names: str) -> Any:
+    """Return an option whose complaint names the value and the rule it breaks."""
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value  # a default, converted already
+        try:
+            return convert(value)
+        except ValueError as exc:
+            raise typer.BadParameter(f"'{display(mask(value))}' {exc}") from exc
+
+    return _option(group, help, *names, parser=parse, metavar=metavar)
+
+
+def _accept(text: str) -> str:
+    expect.parse(text)
+    return text
+
+
+def _size(text: str) -> str:
+    units.parse_size(text)
+    return text
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"crawl {__version__}")
+        raise typer.Exit
+
+
+@app.command(cls=GroupedHelp, context_settings={"terminal_width": 100})
+def command(
+    targets: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...")] = None,
+    repeat: Annotated[
+        bool, _option(LISTS, "Ask a URL as often as it is listed, not once.", "--repeat")
+    ] = False,
+    accept: Annotated[
+        str, _value(REQUESTS, "Statuses that pass.", _accept, "RANGES", "--accept")
+    ] = "200-399",
+    max: Annotated[
+        int, _value(REQUESTS, "URLs fetched at once.", options.count(1), "N", "--max")
+    ] = 10,
+    per_host: Annotated[
+        int, _value(REQUESTS, "URLs fetched at once from one host.", options.count(1), "N")
+    ] = 10,
+    timeout: Annotated[
+        float, _value(REQUESTS, "For a whole attempt.", options.seconds, "SECONDS", "--timeout")
+    ] = 10,
+    method: Annotated[
+        str, _value(REQUESTS, "Request method.", options.method, "METHOD", "--method")
+    ] = "GET",
+    header: Annotated[
+        list[str] | None,
+        _option(
+            REQUESTS, "Send this header; @FILE reads some.", "-H", "--header", metavar="'K: V'"
+        ),
+    ] = None,
+    no_follow: Annotated[
+        bool, _option(REQUESTS, "Judge a redirect itself, do not follow it.", "--no-follow")
+    ] = False,
+    max_redirects: Annotated[
+        int, _value(REQUESTS, "Redirects followed for one URL.", options.count(0), "N")
+    ] = 10,
+    max_body: Annotated[
+        str, _value(REQUESTS, "Read no more of a body than this.", _size, "SIZE")
+    ] = "10MB",
+    insecure: Annotated[
+        bool, _option(CONNECTIONS, "Accept any TLS certificate.", "-k", "--insecure")
+    ] = False,
+    cacert: Annotated[
+        str | None,
+        _value(CONNECTIONS, "Trust the CAs in this PEM file too.", options.pem, "FILE"),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        _value(CONNECTIONS, "Go through this proxy.", options.proxy, "URL", "--proxy"),
+    ] = None,
+    no_proxy: Annotated[
+        bool, _option(CONNECTIONS, "Ignore the proxies that the environment names.", "--no-proxy")
+    ] = False,
+    as_json: Annotated[
+        bool, _option(OUTPUT, "One JSON document instead of the table.", "--json")
+    ] = False,
+    as_jsonl: Annotated[
+        bool, _option(OUTPUT, "One JSON object per line, as URLs finish.", "--jsonl")
+    ] = False,
+    output: Annotated[
+        list[str] | None,
+        _option(OUTPUT, "Write .json or .jsonl as well.", "-o", "--output", metavar="FILE"),
+    ] = None,
+    ordered: Annotated[
+        bool, _option(OUTPUT, "JSON results in the order of the list.", "--ordered")
+    ] = False,
+    everything: Annotated[
+        bool, _option(OUTPUT, "Show every row of the table, however many.", "--all")
+    ] = False,
+    quiet: Annotated[
+        bool, _option(OUTPUT, "No table, no progress: the exit code tells.", "-q", "--quiet")
+    ] = False,
+    no_progress: Annotated[bool, _option(OUTPUT, "No progress bar.", "--no-progress")] = False,
+    demo: Annotated[
+        bool, _option(OTHER, "Crawl a small server made for it; needs no network.", "--demo")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback has answered by now
+        bool,
+        _option(OTHER, "Show the version and exit.", "--version", is_eager=True, callback=_version),
+    ] = False,
+) -> int:
+    """Check which URLs of a list work, many at once.
+
+    A TARGET is a file with a URL on each line, a URL (anything with ://), or - for
+    standard input, which is also read when it is a pipe and no TARGET is given.
+    """
+    from crawler import job  # only now: httpx costs 80 ms
+    from crawler.engine.transports import Connecting
+
+    if as_json and as_jsonl:
+        raise typer.BadParameter("--json and --jsonl exclude each other")
+    stdout = "json" if as_json else "jsonl" if as_jsonl else None if quiet else "table"
+    wanted = job.Job(
+        targets=_targets(targets or [], demo),
+        limits=Limits(
+            max=max,
+            per_host=per_host,
+            timeout=timeout,
+            follow=not no_follow,
+            max_redirects=max_redirects,
+            max_body=units.parse_size(max_body),
+        ),
+        connecting=Connecting(
+            verify=not insecure, cacert=cacert, proxies=_proxies(proxy, no_proxy, quiet)
+        ),
+        expectation=expect.parse(accept),
+        method=method,
+        headers=_checked(options.headers, header or (), hint="'-H'"),
+        repeat=repeat,
+        stdout=stdout,
+        files=tuple(_checked(options.output, path, hint="'-o'") for path in output or ()),
+        ordered=ordered,
+        everything=everything,
+        progress=not (quiet or no_progress) and _has_room_for_a_bar(stdout),
+        closing_line=not quiet and stdout in ("json", "jsonl") and _is_terminal(sys.stderr),
+        demo=demo,
+    )
+    if not insecure:
+        _checked(_check_certificate_variables, hint="environment")
+    try:
+        return asyncio.run(job.run(wanted, say))
+    except job.JobError as exc:
+        say(str(exc))
+        return ExitCode.USAGE
+
+
+def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:
+    """Convert; what is wrong is complained of like any other bad value of an option."""
+    try:
+        return convert(*values)
+    except ValueError as exc:
+        shown = "".join(f"'{display(value)}' " for value in values if isinstance(value, str))
+        raise typer.BadParameter(f"{shown}{exc}", param_hint=hint) from exc
+
+
+def _targets(given: list[str], demo: bool) -> tuple[str, ...]:
+    """Return what is to be read; raise Exit or BadParameter where there is nothing."""
+    if demo:
+        if given:
+            raise typer.BadParameter("--demo brings its own URLs and takes no TARGET")
+        return ()
+    if given:
+        return tuple(given)
+    if _is_terminal(sys.stdin):
+        say("nothing to check: name a file, a URL or - for standard input (see crawl --help)")
+        raise typer.Exit(ExitCode.USAGE)
+    return ("-",)
+
+
+def _proxies(proxy: str | None, no_proxy: bool, quiet: bool) -> "Proxies":
+    """Return the proxies of the option, else of the environment, naming the latter once."""
+    from crawler.engine.transports import Proxies
+
+    if proxy is not None:
+        return Proxies(http=proxy, https=proxy)
+    if no_proxy:
+        return Proxies()
+    found = _checked(options.environment_proxies, os.environ, hint="environment")
+    if not quiet:
+        for variable, url in dict.fromkeys(found.values()):
+            say(f"using the proxy {mask(url)} from {variable} (--no-proxy ignores it)")
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    urls = {scheme: url for scheme, (_, url) in found.items()}
+    return Proxies(http=urls.get("http"), https=urls.get("https"), no_proxy=exempt)
+
+
+def _check_certificate_variables() -> None:
+    """Raise BadParameter where a variable that OpenSSL reads names nothing it could use."""
+    for name, convert in (("SSL_CERT_FILE", options.pem), ("SSL_CERT_DIR", options.directory)):
+        if name in os.environ:
+            options.from_environment(os.environ, name, convert)
+
+
+def _has_room_for_a_bar(stdout: str | None) -> bool:
+    """Whether a progress bar can be drawn without running into the results."""
+    if os.environ.get("TERM") == "dumb" or not _is_terminal(sys.stderr):
+        return False
+    return stdout in ("table", None) or not _is_terminal(sys.stdout)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and stream.isatty()

@@ -1,0 +1,60 @@
+"""A response's status and Location -> the request that follows, or why none can."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from crawler.core import url as urls
+from crawler.core.display import display, mask, shorten
+from crawler.models import ErrorKind, Failure, Phase
+
+STATUSES = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """The request that a redirect asks for. `same_origin` says whether secrets may go along."""
+
+    method: str
+    url: str
+    same_origin: bool
+
+
+def follow(
+    *,
+    method: str,
+    url: str,
+    status: int,
+    locations: Sequence[str],
+    asked: Collection[tuple[str, str]],
+) -> Next | Failure:
+    """Return where a redirect leads (RFC 9110, section 15.4).
+
+    `url` is without userinfo. `asked` holds the (method, URL without fragment) pairs
+    asked so far, the present one among them.
+    """
+    if len(set(locations)) > 1:
+        return _bad("gives two different locations")
+    if not locations[0].strip():
+        return _bad("gives an empty location")
+    try:
+        target, _ = urls.resolve(url, locations[0])
+    except (ValueError, UnicodeError) as exc:
+        shown = shorten(display(mask(locations[0])), 200)
+        return _bad(f"leads to '{shown}', which {display(str(exc))}")
+    if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
+        method = "GET"
+    if (method, target.partition("#")[0]) in asked:
+        detail = f"redirects back to {shorten(target, 200)}, which was asked before"
+        return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
+    same_origin = urls.origin(url) == urls.origin(target)
+    return Next(method=method, url=target, same_origin=same_origin)
+
+
+def too_many(limit: int) -> Failure:
+    detail = f"redirects more than {limit} times"
+    return Failure(kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail=detail)
+
+
+def _bad(complaint: str) -> Failure:
+    phase: Phase | None = None
+    return Failure(kind=ErrorKind.BAD_REDIRECT, phase=phase, detail=f"the redirect {complaint}")

@@ -1,0 +1,172 @@
+"""Checks, one at a time -> counts, percentiles and an exit code, in flat memory."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from crawler.models import Check, Crawl, Outcome
+
+# Latencies share a bucket when they differ by less than one part in a thousand.
+_LOG_STEP = math.log(1.001)
+
+
+class ExitCode(IntEnum):
+    """What a run tells the shell; 128 + N where signal N ended it."""
+
+    PASSED = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds, over the URLs that responded. All but the mean were really measured."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The counts of a whole crawl; `total` is the sum of the four that follow it.
+
+    `by_failure` counts the failed and invalid ones by error kind or by status.
+    """
+
+    total: int
+    passed: int
+    failed: int
+    invalid: int
+    unreached: int
+    bytes: int
+    by_status: dict[int, int]
+    by_error: dict[str, int]
+    by_failure: dict[str, int]
+    latency: Latency | None
+    crawl: Crawl
+
+    @property
+    def complete(self) -> bool:
+        return not self.unreached and self.crawl.list_read
+
+    @property
+    def requests_per_s(self) -> float | None:
+        """Finished URLs per second, over the whole run."""
+        done = self.passed + self.failed
+        return done / self.crawl.elapsed if self.crawl.elapsed > 0 else None
+
+
+@dataclass(slots=True)
+class Quantiles:
+    """Nearest-rank quantiles in memory that does not grow with the count.
+
+    Each answer is a value that was added, within one part in a thousand of the
+    exact nearest rank.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    _buckets: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        key = int(math.log(value) // _LOG_STEP) if value > 1e-9 else -(10**6)
+        many, most = self._buckets.get(key, (0, value))
+        self._buckets[key] = (many + 1, max(most, value))
+
+    def at(self, *shares: float) -> list[float]:
+        """Return the value at each share (0 to 1, rising) of the sorted values."""
+        ranks = [max(1, math.ceil(share * self.count)) for share in shares]
+        found: list[float] = []
+        seen = 0
+        for _, (many, most) in sorted(self._buckets.items()):
+            seen += many
+            while len(found) < len(ranks) and ranks[len(found)] <= seen:
+                found.append(most)
+        return found
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts checks as they come."""
+
+    passed: int = 0
+    failed: int = 0
+    invalid: int = 0
+    unreached: int = 0
+    bytes: int = 0
+    by_status: Counter[int] = field(default_factory=Counter)
+    by_error: Counter[str] = field(default_factory=Counter)
+    by_failure: Counter[str] = field(default_factory=Counter)
+    _latencies: Quantiles = field(default_factory=Quantiles)
+    _least: float = math.inf
+
+    def add(self, check: Check) -> None:
+        result = check.result
+        if result.outcome is Outcome.INVALID:
+            self.invalid += 1
+        elif result.outcome is Outcome.UNREACHED:
+            self.unreached += 1
+        elif check.verdict.passed:
+            self.passed += 1
+        else:
+            self.failed += 1
+        self.bytes += result.size or 0
+        if result.status is not None:
+            self.by_status[result.status] += 1
+        if result.error is not None:
+            self.by_error[result.error.kind.value] += 1
+        if check.ok is False:
+            kind = result.error.kind.value if result.error else f"status {result.status}"
+            self.by_failure[kind] += 1
+        if result.outcome is Outcome.RESPONDED and result.latency is not None:
+            self._latencies.add(result.latency)
+            self._least = min(self._least, result.latency)
+
+    @property
+    def total(self) -> int:
+        return self.passed + self.failed + self.invalid + self.unreached
+
+    def summary(self, crawl: Crawl) -> Summary:
+        return Summary(
+            total=self.total,
+            passed=self.passed,
+            failed=self.failed,
+            invalid=self.invalid,
+            unreached=self.unreached,
+            bytes=self.bytes,
+            by_status=dict(sorted(self.by_status.items())),
+            by_error=dict(sorted(self.by_error.items())),
+            by_failure=dict(self.by_failure.most_common()),
+            latency=self._latency(),
+            crawl=crawl,
+        )
+
+    def _latency(self) -> Latency | None:
+        quantiles = self._latencies
+        if not quantiles.count:
+            return None
+        p50, p90, p95, p99, most = quantiles.at(0.50, 0.90, 0.95, 0.99, 1.0)
+        mean = quantiles.total / quantiles.count
+        return Latency(min=self._least, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
+
+
+def exit_code(summary: Summary) -> int:
+    """Return what the process tells the shell about this crawl."""
+    if summary.crawl.interrupted is not None:
+        return 128 + summary.crawl.interrupted
+    if summary.crawl.output_failed or summary.crawl.list_failed or not summary.total:
+        return ExitCode.USAGE
+    if summary.failed or summary.invalid:
+        return ExitCode.FAILED
+    if not summary.complete:
+        return ExitCode.INCOMPLETE
+    return ExitCode.PASSED

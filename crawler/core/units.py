@@ -1,0 +1,60 @@
+"""Text of a size to bytes, and bytes, seconds and rates to text for people."""
+
+import re
+
+_FACTORS = {
+    "": 1,
+    "B": 1,
+    "K": 1000,
+    "KB": 1000,
+    "M": 1000**2,
+    "MB": 1000**2,
+    "G": 1000**3,
+    "GB": 1000**3,
+    "KIB": 1024,
+    "MIB": 1024**2,
+    "GIB": 1024**3,
+}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that "500KB", "10MB", "1.5GiB" or "4096" mean (KB is 1,000 bytes).
+
+    Raises ValueError with the rule that is broken.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or match[2].upper() not in _FACTORS:
+        raise ValueError("is not a size such as 500KB, 10MB or 1GB")
+    return int(float(match[1]) * _FACTORS[match[2].upper()])
+
+
+def size(count: int | None) -> str:
+    """Return bytes for people: "512 B", "1.5 kB", "10.0 MB"; "-" where not measured."""
+    if count is None:
+        return "-"
+    if count < 1000:
+        return f"{count} B"
+    value = count / 1000
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds for people: "0.4 ms", "35 ms", "1.25 s", "2 min 05 s"."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 99.995:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s"

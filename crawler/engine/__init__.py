@@ -1,0 +1,1 @@
+"""Targets in, fetch results out: scheduling, fetching and the transports below it."""

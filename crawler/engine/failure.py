@@ -1,0 +1,166 @@
+"""An exception and the phase it came in -> a `Failure`: the one place where errors become values.
+
+Causes are read from types, errno and verify codes. What is not known here is a fault
+of ours, or of a transport, and becomes `internal`.
+"""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+
+import httpx
+
+from crawler.core.display import display, mask
+from crawler.engine.transports import BodyIncomplete, Disconnected, TlsCutOff
+from crawler.models import ErrorKind, Failure, Phase
+
+_BY_ERRNO = {
+    errno.ECONNREFUSED: (ErrorKind.CONNECT_REFUSED, "connection refused"),
+    errno.EHOSTUNREACH: (ErrorKind.UNREACHABLE, "no route to the host"),
+    errno.EHOSTDOWN: (ErrorKind.UNREACHABLE, "the host is down"),
+    errno.ENETUNREACH: (ErrorKind.UNREACHABLE, "the network is unreachable"),
+    errno.ENETDOWN: (ErrorKind.UNREACHABLE, "the network is down"),
+    errno.EAFNOSUPPORT: (ErrorKind.UNREACHABLE, "no network of that address family"),
+    errno.ETIMEDOUT: (ErrorKind.TIMEOUT, "the system gave up waiting for the host"),
+    errno.ECONNRESET: (ErrorKind.RESET, "connection reset by the server"),
+    errno.ECONNABORTED: (ErrorKind.RESET, "connection aborted"),
+    errno.EPIPE: (ErrorKind.RESET, "connection closed by the server while sending"),
+    errno.EACCES: (ErrorKind.BLOCKED, "this machine does not permit the connection"),
+    errno.EPERM: (ErrorKind.BLOCKED, "this machine does not permit the connection"),
+    errno.EMFILE: (ErrorKind.LOCAL_RESOURCE, "too many open files in this process"),
+    errno.ENFILE: (ErrorKind.LOCAL_RESOURCE, "too many open files on this machine"),
+    errno.ENOBUFS: (ErrorKind.LOCAL_RESOURCE, "no buffer space left on this machine"),
+    errno.ENOMEM: (ErrorKind.LOCAL_RESOURCE, "no memory left on this machine"),
+    errno.EADDRNOTAVAIL: (ErrorKind.LOCAL_RESOURCE, "no free local port or address"),
+}
+_TEMPORARY_DNS = {socket.EAI_AGAIN, getattr(socket, "EAI_SYSTEM", None)}
+# X509_V_ERR codes of OpenSSL (x509_vfy.h).
+_BY_VERIFY_CODE = {
+    9: ErrorKind.TLS_NOT_YET_VALID,
+    10: ErrorKind.TLS_EXPIRED,
+    62: ErrorKind.TLS_HOSTNAME,
+    64: ErrorKind.TLS_HOSTNAME,
+}
+_TLS_HINTS = {
+    "WRONG_VERSION_NUMBER": "the port does not speak TLS; is it plain HTTP?",
+    "HTTP_REQUEST": "the port does not speak TLS; is it plain HTTP?",
+    "PACKET_LENGTH_TOO_LONG": "the port does not speak TLS; is it plain HTTP?",
+    "RECORD_LAYER_FAILURE": "the port does not speak TLS; is it plain HTTP?",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server refused the TLS version",
+    "UNSUPPORTED_PROTOCOL": "the server speaks only an obsolete TLS version",
+    "TLSV1_UNRECOGNIZED_NAME": "the server does not know this host name",
+}
+_IN_PHASE = {
+    Phase.DNS: "in the name look-up",
+    Phase.CONNECT: "while connecting",
+    Phase.TLS: "in the TLS handshake",
+    Phase.WAIT: "while waiting for the answer",
+    Phase.DOWNLOAD: "inside the body",
+}
+
+
+def of(exc: BaseException, phase: Phase | None) -> Failure:
+    """Return what an exception raised in `phase` says about the target."""
+    causes = list(_causes(exc))
+    for cause in causes:
+        if failure := _by_code(cause, phase):
+            return failure
+    for cause in causes:
+        if failure := _by_type(cause, phase):
+            return failure
+    return Failure(kind=ErrorKind.INTERNAL, phase=phase, detail=f"fault in crawl: {_text(exc)}")
+
+
+def timeout(seconds: float, phase: Phase) -> Failure:
+    detail = f"no complete answer within {seconds:g} s; it ended {_IN_PHASE[phase]}"
+    return Failure(kind=ErrorKind.TIMEOUT, phase=phase, detail=detail)
+
+
+def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
+    """Judge by what has a code, or a type of its own among ours."""
+    match exc:
+        case socket.gaierror():
+            return _dns(exc)
+        case ssl.SSLCertVerificationError():
+            kind = _BY_VERIFY_CODE.get(exc.verify_code, ErrorKind.TLS_UNTRUSTED)
+            return Failure(kind=kind, phase=Phase.TLS, detail=f"certificate: {exc.verify_message}")
+        case ssl.SSLError():
+            return _tls(exc, phase)
+        case TlsCutOff():
+            return Failure(kind=ErrorKind.DISCONNECTED, phase=Phase.TLS, detail=str(exc))
+        case OSError() if exc.errno in _BY_ERRNO:
+            kind, detail = _BY_ERRNO[exc.errno]
+            where = f" {_IN_PHASE[phase]}" if kind is ErrorKind.RESET and phase else ""
+            return Failure(kind=kind, phase=phase, detail=detail + where)
+        case Disconnected():
+            return Failure(kind=ErrorKind.DISCONNECTED, phase=phase, detail=str(exc))
+        case BodyIncomplete():
+            return Failure(kind=ErrorKind.BODY_INCOMPLETE, phase=phase, detail=str(exc))
+    return None
+
+
+def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
+    """Judge by the type that httpx gives what has no code."""
+    match exc:
+        case httpx.DecodingError():
+            detail = f"the body cannot be decoded: {_text(exc)}"
+            return Failure(kind=ErrorKind.DECODE, phase=phase, detail=detail)
+        case httpx.TimeoutException():
+            detail = f"timed out {_IN_PHASE[phase]}" if phase else "timed out"
+            return Failure(kind=ErrorKind.TIMEOUT, phase=phase, detail=detail)
+        case httpx.ProxyError():
+            detail = f"the proxy refused: {_text(exc)}"
+            return Failure(kind=ErrorKind.PROTOCOL, phase=Phase.CONNECT, detail=detail)
+        case httpx.ProtocolError():
+            detail = f"not valid HTTP: {_text(exc)}"
+            return Failure(kind=ErrorKind.PROTOCOL, phase=phase, detail=detail)
+        case httpx.NetworkError():
+            kind = ErrorKind.UNREACHABLE if phase is Phase.CONNECT else ErrorKind.RESET
+            where = f" {_IN_PHASE[phase]}" if phase else ""
+            return Failure(kind=kind, phase=phase, detail=f"the connection broke{where}")
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            detail = f"not a URL that can be asked: {_text(exc)}"
+            return Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
+    return None
+
+
+def _dns(exc: socket.gaierror) -> Failure:
+    if exc.errno in _TEMPORARY_DNS:
+        kind, detail = ErrorKind.DNS_TEMPORARY, "the name server does not answer"
+    else:
+        kind, detail = ErrorKind.DNS_NOT_FOUND, "no such host name"
+    reason = f" ({exc.strerror})" if exc.strerror else ""
+    return Failure(kind=kind, phase=Phase.DNS, detail=detail + reason)
+
+
+def _tls(exc: ssl.SSLError, phase: Phase | None) -> Failure:
+    late = phase if phase in (Phase.WAIT, Phase.DOWNLOAD) else Phase.TLS
+    if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        detail = f"the server closed the connection {_IN_PHASE[late]}"
+        return Failure(kind=ErrorKind.DISCONNECTED, phase=late, detail=detail)
+    hint = _TLS_HINTS.get(exc.reason or "", "the TLS handshake failed")
+    code = f" ({exc.reason})" if exc.reason else ""
+    return Failure(kind=ErrorKind.TLS_HANDSHAKE, phase=late, detail=hint + code)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield the innermost causes first: they know errno and codes, the outer ones only words."""
+    inner = exc.__cause__ or exc.__context__  # also where "from None" hides it: httpcore does
+    if inner is not None and inner is not exc:
+        yield from _causes(inner)
+    if isinstance(exc, BaseExceptionGroup):
+        for member in exc.exceptions:
+            yield from _causes(member)
+    yield exc
+
+
+def _text(exc: BaseException) -> str:
+    """Return what an exception says, safe to show; never empty."""
+    words = display(mask(str(exc)))
+    if not words and isinstance(exc, OSError) and exc.errno is not None:
+        words = os.strerror(exc.errno)
+    return f"{type(exc).__name__}: {words}" if words else f"{type(exc).__name__} without a message"

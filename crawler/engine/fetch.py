@@ -1,0 +1,240 @@
+"""One target -> one `FetchResult`: redirects, one deadline, body cap, error kinds.
+
+Calls an httpx transport directly, not through `httpx.AsyncClient`: redirects, cookies
+and time are ours to decide, and no redirect's body is ever read.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+
+import httpx
+
+from crawler.core import redirect
+from crawler.core.url import without_userinfo
+from crawler.engine import failure
+from crawler.engine.transports import Wire
+from crawler.models import (
+    ErrorKind,
+    Failure,
+    FetchResult,
+    Hop,
+    Limits,
+    Outcome,
+    Phase,
+    Target,
+    Timings,
+)
+from crawler.version import __version__
+
+Fetch = Callable[[Target], Awaitable[FetchResult]]
+Header = tuple[str, str]
+
+DEFAULT_HEADERS: tuple[Header, ...] = (
+    ("User-Agent", f"crawl/{__version__}"),
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "gzip, deflate, br"),
+)
+# What of the user's own headers may be shown to another origin after a redirect.
+_HARMLESS = frozenset({"accept", "accept-language", "user-agent", "accept-encoding"})
+
+
+def fetcher(
+    transport: httpx.AsyncBaseTransport,
+    limits: Limits,
+    headers: Sequence[Header] = (),
+    *,
+    clock: Callable[[], float] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Fetch:
+    """Return the function that fetches one target over `transport`; it never raises.
+
+    `headers` replace the default ones of the same name and go to every target.
+    `clock` gives monotonic seconds (the running loop's unless passed), `now` seconds
+    since the epoch.
+    """
+    given = {name.lower() for name, _ in headers}
+    own = [*(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given), *headers]
+    harmless = [pair for pair in own if pair[0].lower() in _HARMLESS]
+
+    async def fetch(target: Target) -> FetchResult:
+        tick = clock or asyncio.get_running_loop().time
+        attempt = _Attempt(transport, limits, target, tick, now(), own, harmless)
+        error: Failure | None = None
+        budget = asyncio.timeout(limits.timeout)
+        try:
+            async with budget:
+                error = await attempt.run()
+        except Exception as exc:
+            if budget.expired() and isinstance(exc, TimeoutError):
+                error = failure.timeout(limits.timeout, attempt.wire.phase)
+            else:
+                error = failure.of(exc, attempt.wire.phase)
+        return attempt.result(error)
+
+    return fetch
+
+
+class _Attempt:
+    """How far one attempt has come: all that can be said of it when it ends, however it ends."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        limits: Limits,
+        target: Target,
+        clock: Callable[[], float],
+        timestamp: float,
+        headers: list[Header],
+        harmless: list[Header],
+    ) -> None:
+        self.wire = Wire()
+        self._transport = transport
+        self._limits = limits
+        self._target = target
+        self._clock = clock
+        self._timestamp = timestamp
+        self._headers = headers
+        self._harmless = harmless
+        self._url = target.url
+        self._wires = [self.wire]
+        self._hops: list[Hop] = []
+        self._response: httpx.Response | None = None
+        self._size: int | None = None
+        self._truncated = False
+        self._start = clock()
+        self._began = self._start  # when the last response's head came
+
+    async def run(self) -> Failure | None:
+        """Ask, follow redirects, read the body; return why there is no good response, or None."""
+        url, userinfo = without_userinfo(self._url)
+        method = self._target.method
+        headers = self._headers
+        if userinfo is not None and not any(name.lower() == "authorization" for name, _ in headers):
+            token = base64.b64encode(userinfo.encode()).decode("ascii")
+            headers = [*headers, ("Authorization", f"Basic {token}")]
+        asked = {(method, url.partition("#")[0])}
+        while True:
+            self._url = url
+            response = await self._ask(method, url, headers)
+            locations = self._locations(response)
+            if not locations:
+                await self._read(response)
+                return None
+            await response.aclose()
+            step = redirect.follow(
+                method=method,
+                url=url,
+                status=response.status_code,
+                locations=locations,
+                asked=asked,
+            )
+            if isinstance(step, Failure):
+                return step
+            if len(self._hops) == self._limits.max_redirects:
+                return redirect.too_many(self._limits.max_redirects)
+            self._hops.append(Hop(url=url, status=response.status_code))
+            if not step.same_origin:
+                headers = self._harmless
+            method, url = step.method, step.url
+            asked.add((method, url.partition("#")[0]))
+
+    async def _ask(self, method: str, url: str, headers: list[Header]) -> httpx.Response:
+        if self._response is not None:
+            self.wire = Wire()
+            self._wires.append(self.wire)
+        request = httpx.Request(method, url, headers=headers, extensions={"wire": self.wire})
+        response = await self._transport.handle_async_request(request)
+        self._response = response
+        self._began = self.wire.first_byte or self._clock()
+        self.wire.phase = Phase.DOWNLOAD
+        return response
+
+    def _locations(self, response: httpx.Response) -> list[str]:
+        """Return the Location fields of a redirect that is to be followed, else nothing."""
+        if not self._limits.follow or response.status_code not in redirect.STATUSES:
+            return []
+        return [_text(value) for value in _fields(response, b"location")]
+
+    async def _read(self, response: httpx.Response) -> None:
+        """Count the body's bytes as they are on the wire, up to the cap; keep none."""
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._size = 0
+        try:
+            async for chunk in response.stream:
+                self._size += len(chunk)
+                if self._size > self._limits.max_body:
+                    self._truncated = True
+                    break
+        finally:
+            await response.aclose()
+
+    def result(self, error: Failure | None) -> FetchResult:
+        """Return what is known now; `error` says why that is not a complete response."""
+        end = self._clock()
+        last = self._response
+        final = last if self._size is not None else None
+        length = _count(_field(final, b"content-length"))
+        if error is not None and error.kind is ErrorKind.BODY_INCOMPLETE:
+            whole = "" if length is None else f" of {length:,}"
+            detail = f"{error.detail}: {self._size or 0:,}{whole} bytes came"
+            error = replace(error, detail=detail)
+        return FetchResult(
+            target=self._target,
+            outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,
+            status=last.status_code if last is not None else None,
+            size=self._size if error is None else None,
+            latency=end - self._start,
+            ttfb=self._began - self._start if final is not None else None,
+            timings=self._timings(end),
+            attempts=1,
+            redirects=tuple(self._hops),
+            final_url=self._url if last is not None else None,
+            http_version=self.wire.http_version,
+            remote_ip=self.wire.remote_ip,
+            content_type=_field(final, b"content-type"),
+            content_length=length,
+            truncated=self._truncated,
+            error=error,
+            timestamp=self._timestamp,
+        )
+
+    def _timings(self, end: float) -> Timings:
+        waits = [w.first_byte - w.sent for w in self._wires if w.first_byte and w.sent]
+        return Timings(
+            dns=_total(w.dns for w in self._wires),
+            connect=_total(w.connect for w in self._wires),
+            tls=_total(w.tls for w in self._wires),
+            wait=_total(waits),
+            download=end - self._began if self._size is not None else None,
+        )
+
+
+def _fields(response: httpx.Response, name: bytes) -> list[bytes]:
+    """Return the values of one field, unfolded and undecoded."""
+    return [value for key, value in response.headers.raw if key.lower() == name]
+
+
+def _field(response: httpx.Response | None, name: bytes) -> str | None:
+    values = _fields(response, name) if response is not None else []
+    return _text(values[-1]) if values else None
+
+
+def _text(value: bytes) -> str:
+    """Return a field value as text: UTF-8 where it is that, else ISO 8859-1 (RFC 9110, 5.5)."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("iso-8859-1")
+
+
+def _count(text: str | None) -> int | None:
+    """Return a Content-Length as a number, None where it is none (RFC 9110, section 8.6)."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _total(seconds: Iterable[float | None]) -> float | None:
+    known = [value for value in seconds if value is not None]
+    return sum(known) if known else None

@@ -1,0 +1,136 @@
+"""httpx's own transport, with its limits lifted, noting what it can on a `Wire`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+from urllib import request as urllib_request
+
+import httpx
+
+from crawler.engine import tls
+from crawler.engine.transports import BodyIncomplete, Connecting, Disconnected, TlsCutOff, Wire
+from crawler.models import Phase
+
+# Whether a "no_proxy" covers a host: the standard library's reading of that variable.
+_bypass = urllib_request.proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
+
+
+class StockTransport(httpx.AsyncBaseTransport):
+    """`httpx.AsyncHTTPTransport`, one for each proxy and one for direct requests.
+
+    The SSL context is made when the first https URL comes.
+    """
+
+    def __init__(self, connecting: Connecting) -> None:
+        self._connecting = connecting
+        self._exempt = {"no": connecting.proxies.no_proxy}
+        self._inner: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        wire = request.extensions.get("wire") or Wire()
+        trace = _Trace(wire)
+        request.extensions["trace"] = trace
+        try:
+            response = await self._pick(request.url).handle_async_request(request)
+        except httpx.TransportError as exc:
+            _raise_told_apart(exc, wire)
+        wire.phase = Phase.DOWNLOAD
+        wire.http_version = _version(response.extensions.get("http_version"))
+        stream = response.extensions.get("network_stream")
+        address = stream.get_extra_info("server_addr") if stream is not None else None
+        wire.remote_ip = address[0] if isinstance(address, tuple) else None
+        response.extensions["wire"] = wire
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _Body(response.stream, wire)
+        return response
+
+    async def aclose(self) -> None:
+        for transport in self._inner.values():
+            await transport.aclose()
+
+    def _pick(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        secure = url.scheme == "https"
+        proxies = self._connecting.proxies
+        proxy = proxies.https if secure else proxies.http
+        if proxy and _bypass(url.netloc.decode("ascii"), self._exempt):
+            proxy = None
+        key = (proxy, secure or (proxy or "").startswith("https"))
+        if key not in self._inner:
+            self._inner[key] = self._make(proxy, key[1])
+        return self._inner[key]
+
+    def _make(self, proxy: str | None, secure: bool) -> httpx.AsyncHTTPTransport:
+        connecting = self._connecting
+        verify = connecting.verify and secure
+        made = tls.context(verify=verify, cacert=connecting.cacert if verify else None)
+        through = httpx.Proxy(proxy, ssl_context=made if secure else None) if proxy else None
+        # The default pool of 100 raises PoolTimeout above that many requests at once; the
+        # semaphore of the schedule is the only bound there is.
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=connecting.idle, keepalive_expiry=5
+        )
+        return httpx.AsyncHTTPTransport(
+            verify=made, proxy=through, trust_env=False, limits=limits, retries=0
+        )
+
+
+class _Trace:
+    """Turns the events of httpcore's "trace" extension into readings on a wire."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._clock = asyncio.get_running_loop().time
+        self._since = 0.0
+
+    async def __call__(self, event: str, _info: dict[str, Any]) -> None:
+        wire = self._wire
+        match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
+            case ("connect_tcp", "started"):
+                wire.phase, self._since = Phase.CONNECT, self._clock()
+            case ("connect_tcp", _):
+                wire.connect = self._clock() - self._since
+            case ("start_tls", "started"):
+                wire.phase, self._since = Phase.TLS, self._clock()
+            case ("start_tls", _):
+                wire.tls = self._clock() - self._since
+            case ("send_request_headers", "started"):
+                wire.phase = Phase.WAIT
+            case ("send_request_body", "complete"):
+                wire.sent = self._clock()
+            case ("receive_response_headers", "complete"):
+                wire.first_byte = self._clock()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response body whose errors say whether the connection ended inside it."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, wire: Wire) -> None:
+        self._stream = stream
+        self._wire = wire
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except httpx.TransportError as exc:
+            _raise_told_apart(exc, self._wire)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
+    """Raise an exception whose type says what httpcore says only in words."""
+    text = str(exc)
+    if isinstance(exc, httpx.RemoteProtocolError):
+        if "disconnected without sending" in text:
+            raise Disconnected("the server closed the connection without an answer") from exc
+        if wire.phase is Phase.DOWNLOAD and "closed connection" in text:
+            raise BodyIncomplete("the connection was closed inside the body") from exc
+    if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not text:
+        raise TlsCutOff("the connection was closed in the TLS handshake") from exc
+    raise exc
+
+
+def _version(raw: object) -> str | None:
+    return raw.decode("ascii", "replace") if isinstance(raw, bytes) else None

@@ -1,0 +1,129 @@
+"""Files, standard input and URLs on the command line -> targets, read as they are needed."""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from crawler.core.display import display, mask_loosely
+from crawler.core.urllist import ListError, Splitter, UrlList
+from crawler.models import FetchResult, Target
+from crawler.threads import DaemonExecutor
+
+_CHUNK = 65_536
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(slots=True)
+class Source:
+    """One place that entries come from: an open file, or a URL given as an argument.
+
+    `size` is the file's bytes, None where it has no end that is known yet.
+    """
+
+    name: str
+    fd: int | None = None
+    size: int | None = None
+    read: int = 0
+
+
+def open_source(argument: str, stdin: int | None) -> Source:
+    """Return the source an argument names: a URL, `-` for the descriptor `stdin`, or a file.
+
+    Raises ListError with the path and the reason where there is nothing to read.
+    """
+    if "://" in argument:
+        return Source(name=argument)
+    if argument == "-":
+        if stdin is None:
+            raise ListError("nothing to check: standard input is closed")
+        return Source(name="-", fd=stdin, size=_regular_size(stdin))
+    try:
+        fd = os.open(argument, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except (OSError, ValueError) as exc:
+        shown = display(mask_loosely(argument))
+        reason = getattr(exc, "strerror", None) or str(exc)
+        hint = ""
+        if isinstance(exc, FileNotFoundError) and "." in argument.strip("."):
+            hint = f" (for a URL write https://{shown})"
+        raise ListError(f"cannot read {shown}: {reason}{hint}") from exc
+    return Source(name=argument, fd=fd, size=_regular_size(fd))
+
+
+@dataclass(slots=True)
+class Inputs:
+    """All sources of one run, read one after the other into one numbered list."""
+
+    sources: Sequence[Source]
+    urls: UrlList
+    finished: bool = False
+    _threads: DaemonExecutor = field(default_factory=lambda: DaemonExecutor(1, "list"))
+
+    async def entries(self) -> AsyncGenerator[Target | FetchResult, None]:
+        """Yield targets and `invalid` records; raises ListError where a file is no list."""
+        for source in self.sources:
+            if source.fd is None:
+                if entry := self.urls.entry(source.name, source="argument"):
+                    yield entry
+                continue
+            start = 1
+            async for lines in self._lines(source):
+                name = display(source.name)
+                for entry in self.urls.parse(lines, source=name, start=start):
+                    yield entry
+                start += len(lines)
+        self.finished = True
+
+    def share_read(self) -> float | None:
+        """Return which part of the lists has been read, 0 to 1; None where it is not known."""
+        files = [source for source in self.sources if source.fd is not None]
+        sizes = [source.size for source in files if source.size is not None]
+        if self.finished:
+            return 1.0
+        if len(sizes) < len(files) or not sum(sizes):
+            return None
+        return min(1.0, sum(source.read for source in files) / sum(sizes))
+
+    async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
+        """Yield lines in the pieces in which a file or a pipe gives them, without blocking."""
+        assert source.fd is not None
+        loop = asyncio.get_running_loop()
+        splitter = Splitter()
+        name = "standard input" if source.name == "-" else display(source.name)
+        while True:
+            try:
+                data = await loop.run_in_executor(self._threads, os.read, source.fd, _CHUNK)
+            except OSError as exc:
+                raise ListError(f"cannot read {name}: {exc.strerror}") from exc
+            if not source.read:
+                _refuse_binary(name, data)
+            source.read += len(data)
+            yield splitter.feed(data, final=not data)
+            if not data:
+                os.close(source.fd)
+                return
+
+
+def _regular_size(fd: int) -> int | None:
+    info = os.fstat(fd)
+    return info.st_size if stat.S_ISREG(info.st_mode) else None
+
+
+def _refuse_binary(name: str, head: bytes) -> None:
+    """Raise ListError where the first bytes of a file show that it is no UTF-8 text."""
+    if head.startswith(_UTF16):
+        raise ListError(f"{name}, line 1: is UTF-16, not UTF-8 text")
+    if b"\0" in head:
+        line = head[: head.index(b"\0")].count(b"\n") + 1
+        raise ListError(f"{name}, line {line}: is binary or UTF-16, not UTF-8 text")
+    first = head.splitlines()[0] if head else b""
+    try:
+        first.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        if exc.end < len(first):  # else the piece may have ended inside a character
+            raise ListError(f"{name}, line 1: is not UTF-8 text") from exc

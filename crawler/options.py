@@ -1,0 +1,126 @@
+"""Text of an option or a variable -> its value, or a ValueError with the broken rule."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from crawler.core.display import display, mask
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, section 5.5
+_PROXY = re.compile(r"(https?|socks5h?)://[^\s/]+/?", re.IGNORECASE)
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Return the conversion to a whole number from `least` to ten million."""
+
+    def convert(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 9 and int(text) >= least:
+            return int(text)
+        raise ValueError(f"is not a whole number of at least {least}")
+
+    return convert
+
+
+def seconds(text: str) -> float:
+    if re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) and 0 < float(text) <= 1e8:
+        return float(text)
+    raise ValueError("is not a number of seconds above 0")
+
+
+def method(text: str) -> str:
+    if not _TOKEN.fullmatch(text) or text.upper() == "CONNECT":
+        raise ValueError("is not a method that can be asked, such as GET or HEAD")
+    return text.upper()
+
+
+def output(path: str) -> str:
+    if path.lower().endswith((".json", ".jsonl")):
+        return path
+    raise ValueError("does not end in .json or .jsonl, which says the format")
+
+
+def pem(path: str) -> str:
+    """Return the path of a file that holds certificates."""
+    try:
+        with open(path, "rb") as file:
+            if b"-----BEGIN " in file.read():
+                return path
+    except OSError as exc:
+        raise ValueError(f"cannot be read: {exc.strerror}") from exc
+    raise ValueError("holds no certificate in PEM form")
+
+
+def directory(path: str) -> str:
+    """Return a list of directories separated by ":", the form of SSL_CERT_DIR."""
+    import os
+
+    if any(os.path.isdir(part) for part in path.split(os.pathsep)):
+        return path
+    raise ValueError("is not a directory")
+
+
+def proxy(text: str) -> str:
+    """Return a proxy URL; one without a scheme is an HTTP proxy."""
+    address = text if "://" in text else f"http://{text}"
+    if not _PROXY.fullmatch(address):
+        raise ValueError("is not a proxy URL such as http://host:3128")
+    if address.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ValueError("needs SOCKS support: pip install 'crawler[socks]'")
+    return address
+
+
+def headers(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return name and value of each `K: V`, or of each line of an `@file`.
+
+    A ValueError names the place but shows no value: it may be a secret.
+    """
+    return tuple(_header(place, text) for one in given for place, text in _header_lines(one))
+
+
+def environment_proxies(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return (variable, proxy URL) for "http" and "https", as the environment has them.
+
+    A lower-case name wins. `HTTP_PROXY` is not believed in a CGI script, where a
+    request's header could have set it.
+    """
+    found = {}
+    for scheme in ("http", "https"):
+        names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
+        if "REQUEST_METHOD" in environ:
+            names = [name for name in names if name != "HTTP_PROXY"]
+        name = next((name for name in names if environ.get(name)), None)
+        if name is not None:
+            found[scheme] = (name, from_environment(environ, name, proxy))
+    return found
+
+
+def from_environment(environ: Mapping[str, str], name: str, convert: Callable[[str], str]) -> str:
+    try:
+        return convert(environ[name])
+    except ValueError as exc:
+        shown = mask(environ[name])
+        raise ValueError(f"environment variable {name}: '{shown}' {exc}") from exc
+
+
+def _header_lines(given: str) -> list[tuple[str, str]]:
+    if not given.startswith("@"):
+        return [(f"'{display(given.partition(':')[0])[:40]}'", given)]
+    path = given[1:]
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
+        raise ValueError(f"{display(path)} cannot be read: {reason}") from exc
+    named = [(f"{display(path)}, line {n}:", line.strip()) for n, line in enumerate(lines, 1)]
+    return [(place, line) for place, line in named if line and not line.startswith("#")]
+
+
+def _header(place: str, text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not _TOKEN.fullmatch(name.strip()):
+        raise ValueError(f"{place} is not of the form 'Name: value'")
+    if _NOT_IN_VALUE.search(value):
+        raise ValueError(f"{place} has a character in its value that no header may hold")
+    return name.strip(), value.strip()

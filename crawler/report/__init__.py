@@ -1,0 +1,98 @@
+"""Checks -> outputs: what a sink is, and the two writers, line by line and whole document."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from crawler.core.summary import Summary
+from crawler.models import Check
+from crawler.report.streams import Stream
+
+
+class Sink(Protocol):
+    """Takes every check once, then the summary. Called in one thread, never at once.
+
+    Each method may block, and raises OSError where its output cannot be written.
+    `name` is what a complaint calls the output.
+    """
+
+    name: str
+
+    def write(self, check: Check) -> None: ...
+
+    def finish(self, summary: Summary) -> None: ...
+
+
+class Document(Protocol):
+    """A format with a beginning, elements and an end."""
+
+    def head(self) -> str: ...
+
+    def element(self, check: Check, first: bool) -> str: ...
+
+    def tail(self, summary: Summary) -> str: ...
+
+
+class LineSink:
+    """Writes one line for each check as it comes, with one write each."""
+
+    def __init__(self, stream: Stream, line: Callable[[Check], str]) -> None:
+        self.name = stream.name
+        self._stream = stream
+        self._line = line
+
+    def write(self, check: Check) -> None:
+        self._stream.write(self._line(check))
+
+    def finish(self, summary: Summary) -> None:
+        self._stream.close()
+
+
+class DocumentSink:
+    """Writes one document that is whole however the crawl ends."""
+
+    def __init__(self, stream: Stream, document: Document) -> None:
+        self.name = stream.name
+        self._stream = stream
+        self._document = document
+        self._started = False
+
+    def write(self, check: Check) -> None:
+        first = self._start()
+        self._stream.write(self._document.element(check, first))
+
+    def finish(self, summary: Summary) -> None:
+        self._start()
+        self._stream.write(self._document.tail(summary))
+        self._stream.close()
+
+    def _start(self) -> bool:
+        if self._started:
+            return False
+        self._stream.write(self._document.head())
+        self._started = True
+        return True
+
+
+class Ordered:
+    """Passes checks on to another sink in the order of the input.
+
+    Holds those that are ahead of their turn: as many as finish while the slowest
+    one before them is under way.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.name = sink.name
+        self._sink = sink
+        self._next = 0
+        self._early: dict[int, Check] = {}
+
+    def write(self, check: Check) -> None:
+        self._early[check.result.target.index] = check
+        while (turn := self._early.pop(self._next, None)) is not None:
+            self._next += 1
+            self._sink.write(turn)
+
+    def finish(self, summary: Summary) -> None:
+        for _, check in sorted(self._early.items()):
+            self._sink.write(check)
+        self._sink.finish(summary)

@@ -1,0 +1,22 @@
+"""Checks -> one JSON document: `{"schema": 1, "results": [...], "summary": {...}}`."""
+
+import json
+
+from crawler.core.summary import Summary
+from crawler.models import Check
+from crawler.report.record import SCHEMA, record
+from crawler.report.record import summary as summary_object
+
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+
+
+def head() -> str:
+    return f'{{"schema": {SCHEMA}, "results": [\n'
+
+
+def element(check: Check, first: bool) -> str:
+    return ("" if first else ",\n") + _encode(record(check))
+
+
+def tail(summary: Summary) -> str:
+    return f'\n], "summary": {_encode(summary_object(summary))}}}\n'

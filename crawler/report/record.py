@@ -1,0 +1,105 @@
+"""A check -> the record of schema 1: plain values in a fixed order, secrets masked."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from crawler.core.display import encodable, mask
+from crawler.core.summary import Summary, exit_code
+from crawler.models import Check, Failure, FetchResult
+
+SCHEMA = 1
+
+
+def record(check: Check) -> dict[str, Any]:
+    """Return the record of one URL; every key is always there, unknown is None.
+
+    Times are milliseconds, sizes bytes.
+    """
+    result = check.result
+    target = result.target
+    return {
+        "schema": SCHEMA,
+        "index": target.index,
+        "source": target.source,
+        "line": target.line,
+        "input": _clean(target.input),
+        "url": _clean(target.url),
+        "final_url": _clean(result.final_url),
+        "method": target.method,
+        "ok": check.ok,
+        "outcome": result.outcome.value,
+        "status": result.status,
+        "size": result.size,
+        "latency_ms": _ms(result.latency),
+        "ttfb_ms": _ms(result.ttfb),
+        "timings_ms": _timings(result),
+        "attempts": result.attempts,
+        "redirects": [{"url": _clean(hop.url), "status": hop.status} for hop in result.redirects],
+        "http_version": result.http_version,
+        "remote_ip": result.remote_ip,
+        "content_type": _clean(result.content_type),
+        "content_length": result.content_length,
+        "truncated": result.truncated,
+        "error": _error(result.error),
+        "reasons": [_clean(reason) for reason in check.verdict.reasons],
+        "timestamp": _timestamp(result.timestamp),
+    }
+
+
+def summary(of: Summary) -> dict[str, Any]:
+    """Return the summary object: the counts, and how the crawl went as a whole."""
+    latency = of.latency
+    return {
+        "total": of.total,
+        "passed": of.passed,
+        "failed": of.failed,
+        "invalid": of.invalid,
+        "unreached": of.unreached,
+        "complete": of.complete,
+        "bytes": of.bytes,
+        "elapsed_s": round(of.crawl.elapsed, 3),
+        "requests_per_s": None if of.requests_per_s is None else round(of.requests_per_s, 1),
+        "latency_ms": {
+            name: _ms(getattr(latency, name)) if latency else None
+            for name in ("min", "mean", "p50", "p90", "p95", "p99", "max")
+        },
+        "by_status": {str(status): count for status, count in of.by_status.items()},
+        "by_error": of.by_error,
+        "exit_code": int(exit_code(of)),
+        "duplicates": of.crawl.duplicates,
+    }
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else mask(encodable(text))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _timings(result: FetchResult) -> dict[str, float | None]:
+    timings = result.timings
+    return {
+        "queue": _ms(result.queue),
+        "dns": _ms(timings.dns),
+        "connect": _ms(timings.connect),
+        "tls": _ms(timings.tls),
+        "wait": _ms(timings.wait),
+        "download": _ms(timings.download),
+    }
+
+
+def _error(error: Failure | None) -> dict[str, str | None] | None:
+    if error is None:
+        return None
+    phase = error.phase.value if error.phase else None
+    return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail)}
+
+
+def _timestamp(seconds: float | None) -> str | None:
+    """Return RFC 3339, UTC, with milliseconds."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,80 @@
+"""Text -> bytes in a file or on a descriptor, unbuffered, so that no finished line is lost."""
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+
+
+class Stream:
+    """A descriptor to which each `write` goes whole and at once."""
+
+    def __init__(self, name: str, fd: int, encoding: str = "utf-8", owned: bool = False) -> None:
+        self.name = name
+        self._fd = fd
+        self._encoding = encoding
+        self._owned = owned
+
+    def write(self, text: str) -> None:
+        """Write all of `text`; what the encoding lacks is escaped. Raises OSError."""
+        data = text.encode(self._encoding, "backslashreplace")
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def close(self) -> None:
+        """Make what was written last. Raises OSError where that fails."""
+        if self._owned:
+            self._owned = False
+            _sync(self._fd)
+            os.close(self._fd)
+
+    def discard(self) -> None:
+        """Let go without finishing."""
+
+
+class AtomicFile(Stream):
+    """A file that appears under its name whole or not at all.
+
+    It grows under another name in the same directory, and replaces the old one,
+    whose permissions it takes, when it is closed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = os.path.realpath(name)
+        self._growing = f"{self._path}.{secrets.token_hex(4)}.part"
+        fd = os.open(self._growing, _CREATE | os.O_EXCL, 0o666)
+        with suppress(OSError):
+            os.chmod(self._growing, stat.S_IMODE(os.stat(self._path).st_mode))
+        super().__init__(name, fd, owned=True)
+
+    def close(self) -> None:
+        super().close()
+        os.replace(self._growing, self._path)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            os.unlink(self._growing)
+
+
+_CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_file(path: str, *, whole: bool) -> Stream:
+    """Open an output file, now, so that a bad path is known before the first request.
+
+    `whole` asks for a file that appears only when it is complete; a device or a FIFO
+    is written directly either way. Raises OSError.
+    """
+    special = os.path.exists(path) and not os.path.isfile(path)
+    if whole and not special:
+        if os.path.exists(path) and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return AtomicFile(path)
+    return Stream(path, os.open(path, _CREATE | os.O_TRUNC, 0o666), owned=True)
+
+
+def _sync(fd: int) -> None:
+    """Flush to the disk where there is one; a pipe or a device has none."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.fsync(fd)

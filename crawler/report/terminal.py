@@ -1,0 +1,199 @@
+"""Checks and a summary -> a table and closing lines; progress -> a live bar. The only rich."""
+
+import io
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.table import Table
+from rich.text import Text
+
+from crawler.core.display import display, mask
+from crawler.core.summary import Summary
+from crawler.core.units import duration, size
+from crawler.models import Check, Outcome
+from crawler.models import Progress as Reading
+from crawler.report.rows import FAILURES, SLOWEST, Rows
+from crawler.report.streams import Stream
+
+_BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
+_ENDLESS = 1_000_000  # columns: what is not a terminal gets its lines uncut
+
+
+class TableSink:
+    """Shows the table and the summary when all is over.
+
+    `width` and `colour` are None where the output is no terminal: then the same
+    table comes as plain text, one line for each URL, never cut.
+    """
+
+    def __init__(self, stream: Stream, *, terminal: TextIO | None, everything: bool) -> None:
+        self.name = stream.name
+        self._stream = stream
+        self._terminal = terminal
+        self._rows = Rows(everything=everything)
+
+    def write(self, check: Check) -> None:
+        self._rows.add(check)
+
+    def finish(self, summary: Summary) -> None:
+        if not summary.total:
+            return  # standard error says that there was nothing to check
+        shown = self._rows.shown()
+        parts: list[RenderableType] = []
+        if shown:
+            parts.append(_table(shown, self._terminal))
+        if len(shown) < self._rows.total:
+            parts.append(Text(_left_out(shown, self._rows.total), style="dim"))
+        parts += [Text(), *_closing(summary)]
+        self._stream.write(self._render(Group(*parts)))
+        self._stream.close()
+
+    def _render(self, content: RenderableType) -> str:
+        if self._terminal is not None:
+            console = Console(file=self._terminal, highlight=False)
+            with console.capture() as capture:
+                console.print(content)
+            return capture.get()
+        paper = io.StringIO()
+        console = Console(
+            file=paper, width=_ENDLESS, color_system=None, force_terminal=False, highlight=False
+        )
+        console.print(content)
+        return "".join(f"{line.rstrip()}\n" for line in paper.getvalue().splitlines())
+
+
+def closing_line(summary: Summary) -> str:
+    """Return the counts in one line: `Total: 3 URLs, 3 success, 0 failed`."""
+    parts = [
+        _many(summary.total, "URL"),
+        f"{summary.passed:,} success",
+        f"{summary.failed:,} failed",
+    ]
+    if summary.invalid:
+        parts.append(f"{summary.invalid:,} invalid")
+    if summary.unreached:
+        parts.append(f"{summary.unreached:,} unreached")
+    return f"Total: {', '.join(parts)}"
+
+
+class ProgressBar:
+    """A bar on standard error while a crawl runs; it leaves nothing behind."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        console = Console(file=terminal, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=24), _Status(), console=console, auto_refresh=False, transient=True
+        )
+        self._task = self._bar.add_task("", total=None, reading=None)
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def show(self, reading: Reading) -> None:
+        total = reading.total
+        self._bar.update(self._task, completed=reading.done, total=total, reading=reading)
+        self._bar.refresh()
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+class _Status(ProgressColumn):
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        reading: Reading | None = task.fields["reading"]
+        return Text() if reading is None else Text(status_line(reading), no_wrap=True)
+
+
+def status_line(reading: Reading) -> str:
+    """Return progress in words: counts, rate and the time left where a total is known."""
+    rate = reading.done / reading.elapsed if reading.elapsed > 0 else 0.0
+    about = "~" if reading.estimated else ""
+    total = "" if reading.total is None else f"/{about}{reading.total:,}"
+    parts = [
+        f"{reading.done:,}{total}",
+        f"{reading.passed:,} passed",
+        f"{reading.failed:,} failed",
+        f"{reading.in_flight:,} in flight",
+        f"{rate:,.0f}/s",
+    ]
+    if reading.total is not None and rate > 0:
+        parts.append(f"{duration(max(0.0, (reading.total - reading.done) / rate))} left")
+    return "  ".join(parts)
+
+
+def _table(checks: list[Check], terminal: TextIO | None) -> Table:
+    plain = terminal is None
+    urls = [Text(display(mask(check.result.target.url))) for check in checks]
+    # The reasons are folded first: a URL is to be copied, and keeps up to half of the width.
+    room = None if terminal is None else Console(file=terminal).width // 2
+    least = None if room is None else min(room, max(text.cell_len for text in urls))
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, highlight=False)
+    table.add_column("URL", overflow="fold", no_wrap=plain, min_width=least)
+    table.add_column("Status", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Latency", justify="right", no_wrap=True)
+    failing = any(check.verdict.reasons for check in checks)
+    if failing:
+        table.add_column("Reason", overflow="fold", no_wrap=plain)
+    for url, check in zip(urls, checks, strict=True):
+        result = check.result
+        cells = [
+            url,
+            _status(check),
+            Text(size(result.size) + ("+" if result.truncated else "")),
+            Text(duration(result.latency)),
+        ]
+        if failing:
+            cells.append(Text("; ".join(display(mask(reason)) for reason in check.verdict.reasons)))
+        table.add_row(*cells)
+    return table
+
+
+def _status(check: Check) -> Text:
+    result = check.result
+    if result.outcome is Outcome.RESPONDED:
+        status = result.status or 0
+        return Text(str(status), style=_BY_CLASS.get(status // 100, "yellow"))
+    if result.error is not None:
+        return Text(result.error.kind.value.replace("_", " "), style="red")
+    return Text(result.outcome.value, style="yellow")
+
+
+def _closing(summary: Summary) -> list[Text]:
+    lines = []
+    if summary.by_failure:
+        kinds = [
+            f"{count:,} {kind.replace('_', ' ')}" for kind, count in summary.by_failure.items()
+        ]
+        lines.append(Text(f"Failures: {', '.join(kinds)}", style="red"))
+    if latency := summary.latency:
+        figures = [(name, getattr(latency, name)) for name in ("p50", "p95", "p99", "max")]
+        shown = ", ".join(f"{name} {duration(value)}" for name, value in figures)
+        lines.append(Text(f"Latency: {shown}"))
+    rate = f", {summary.requests_per_s:,.1f} URLs/s" if summary.requests_per_s else ""
+    took = duration(summary.crawl.elapsed)
+    lines.append(Text(f"Transfer: {size(summary.bytes)} in {took}{rate}"))
+    if summary.crawl.duplicates:
+        again = _many(summary.crawl.duplicates, "duplicate")
+        lines.append(Text(f"Not asked again: {again}"))
+    good = summary.passed == summary.total and summary.total
+    lines.append(Text(closing_line(summary), style="bold green" if good else "bold red"))
+    return lines
+
+
+def _left_out(shown: list[Check], total: int) -> str:
+    failures = sum(1 for check in shown if check.ok is False)
+    what = "the slowest"
+    if failures:
+        what = (
+            f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')} and {what}"
+        )
+    return f"Shown: {what} {SLOWEST}; {total - len(shown):,} more left out, --all shows everything."
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,231 @@
+"""Entries, fetch, judge and sinks joined into one crawl: the road that both doors use."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
+from dataclasses import replace
+
+from crawler.core.expect import judge
+from crawler.core.summary import Summary, Tally
+from crawler.core.urllist import ListError
+from crawler.engine.fetch import Fetch
+from crawler.engine.schedule import Crawling
+from crawler.models import Check, Crawl, FetchResult, Limits, Progress, Target
+from crawler.report import Sink
+from crawler.threads import DaemonExecutor
+
+Entries = AsyncGenerator[Target | FetchResult, None]
+
+_BATCH = 500  # checks that go to the sinks in one step
+_GRACE = 0.7  # seconds without headway that a writer is given after a signal
+_TICK = 0.1  # seconds between two looks at the progress
+
+
+class Collector:
+    """Fan-in: runs a crawl and yields what it finished, judged, in batches.
+
+    A batch holds what has come since the last one was asked for. Nothing runs any more
+    once `batches` has ended or was closed.
+    """
+
+    def __init__(self, entries: Entries, fetch: Fetch, limits: Limits) -> None:
+        self.stop = asyncio.Event()
+        self._entries = entries
+        self._results: asyncio.Queue[FetchResult | None] = asyncio.Queue(2 * limits.max)
+        self.crawling = Crawling(fetch, limits, self._results.put, self.stop)
+
+    async def batches(self) -> AsyncGenerator[list[Check], None]:
+        """Yield all checks; raises what the entries raised, after the last one."""
+        work = asyncio.create_task(self._work())
+        try:
+            while batch := await self._next():
+                yield [Check(result=result, verdict=judge(result)) for result in batch]
+            if broken := await work:
+                raise broken
+        finally:
+            work.cancel()
+            await asyncio.wait((work,))
+
+    async def _work(self) -> Exception | None:
+        broken = None
+        try:
+            await self.crawling.run(self._entries)
+        except Exception as exc:
+            broken = exc
+        await self._results.put(None)
+        return broken
+
+    async def _next(self) -> list[FetchResult]:
+        """Return what is there, waiting for the first; nothing means the end."""
+        batch = []
+        result = await self._results.get()
+        while result is not None:
+            batch.append(result)
+            if self._results.empty() or len(batch) == _BATCH:
+                return batch
+            result = self._results.get_nowait()
+        if batch:
+            self._results.put_nowait(None)
+        return batch
+
+
+class OutputStuckError(Exception):
+    """An output took nothing for a while after the run was told to end."""
+
+
+class Broadcast:
+    """Writes each check to all sinks, in one thread; a broken one costs the others nothing."""
+
+    def __init__(self, sinks: Sequence[Sink], stop: asyncio.Event) -> None:
+        self.broken: dict[str, OSError] = {}
+        self._sinks = list(sinks)
+        self._stop = stop
+        self._thread = DaemonExecutor(1, "writer")
+        self._written = 0
+
+    async def write(self, checks: list[Check]) -> None:
+        await self._done(self._thread.submit(self._write, checks))
+        if self._reader_gone() or not self._sinks:
+            self._stop.set()
+
+    async def finish(self, summary: Summary) -> None:
+        await self._done(self._thread.submit(self._finish, summary))
+
+    @property
+    def failed(self) -> list[tuple[str, OSError]]:
+        """The outputs that could not be written; a reader that went away is no failure."""
+        return [item for item in self.broken.items() if not isinstance(item[1], BrokenPipeError)]
+
+    def _reader_gone(self) -> bool:
+        return any(isinstance(exc, BrokenPipeError) for exc in self.broken.values())
+
+    def _write(self, checks: list[Check]) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                for check in checks:
+                    sink.write(check)
+                    self._written += 1
+            except OSError as exc:
+                self._drop(sink, exc)
+
+    def _finish(self, summary: Summary) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                sink.finish(summary)
+                self._written += 1
+            except OSError as exc:
+                self._drop(sink, exc)
+
+    def _drop(self, sink: Sink, exc: OSError) -> None:
+        self.broken[sink.name] = exc
+        self._sinks.remove(sink)
+
+    async def _done(self, writing: Future[None]) -> None:
+        """Wait for the thread; once `stop` is set, only as long as it makes headway."""
+        waiting = asyncio.wrap_future(writing)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
+            while not waiting.done():
+                before = self._written
+                await asyncio.wait((waiting,), timeout=_GRACE)
+                if not waiting.done() and self._written == before:
+                    raise OutputStuckError
+        finally:
+            stopped.cancel()
+        waiting.result()
+
+
+class Run:
+    """One crawl of a list into sinks, from the first line to the summary."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        fetch: Fetch,
+        limits: Limits,
+        sinks: Sequence[Sink],
+        *,
+        share_read: Callable[[], float | None],
+        duplicates: Callable[[], int],
+        watch: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.list_error: Exception | None = None
+        self.signal: int | None = None
+        self._collector = Collector(entries, fetch, limits)
+        self._outputs = Broadcast(sinks, self._collector.stop)
+        self._share_read = share_read
+        self._duplicates = duplicates
+        self._watch = watch
+        self._tally = Tally()
+        self._clock = asyncio.get_running_loop().time
+        self._start = self._clock()
+        self._elapsed = 0.0
+
+    def interrupt(self, signal: int) -> None:
+        """End the crawl early: nothing new starts, what is finished is written."""
+        self.signal = signal
+        self._collector.stop.set()
+
+    @property
+    def failed_outputs(self) -> list[tuple[str, OSError]]:
+        return self._outputs.failed
+
+    async def collect(self) -> None:
+        """Crawl, writing each check to every sink as it comes. Raises OutputStuckError."""
+        watching = asyncio.create_task(self._look())
+        try:
+            await self._collect()
+        finally:
+            watching.cancel()
+            await asyncio.wait((watching,))
+        self._elapsed = self._clock() - self._start
+
+    async def finish(self) -> Summary:
+        """Give every sink the summary, and return it. Raises OutputStuckError."""
+        crawl = Crawl(
+            elapsed=self._elapsed,
+            duplicates=self._duplicates(),
+            interrupted=self.signal,
+            list_read=self._share_read() == 1.0,
+            list_failed=self.list_error is not None,
+            output_failed=bool(self._outputs.failed),
+        )
+        summary = self._tally.summary(crawl)
+        await self._outputs.finish(summary)
+        if self._outputs.failed:
+            summary = replace(summary, crawl=replace(crawl, output_failed=True))
+        return summary
+
+    async def _collect(self) -> None:
+        async with aclosing(self._collector.batches()) as batches:
+            try:
+                async for checks in batches:
+                    for check in checks:
+                        self._tally.add(check)
+                    await self._outputs.write(checks)
+            except ListError as exc:
+                self.list_error = exc
+
+    async def _look(self) -> None:
+        """Show the progress ten times a second, in a thread: a terminal may block."""
+        if self._watch is None:
+            return
+        thread = DaemonExecutor(1, "progress")
+        loop = asyncio.get_running_loop()
+        while True:
+            await loop.run_in_executor(thread, self._watch, self._progress())
+            await asyncio.sleep(_TICK)
+
+    def _progress(self) -> Progress:
+        tally, crawling, share = self._tally, self._collector.crawling, self._share_read()
+        return Progress(
+            elapsed=self._clock() - self._start,
+            done=tally.total,
+            passed=tally.passed,
+            failed=tally.failed + tally.invalid,
+            in_flight=crawling.live,
+            total=round(crawling.read / share) if share else None,
+            estimated=share != 1.0,
+        )

@@ -1,0 +1,68 @@
+"""Blocking calls -> futures, in daemon threads that never hold up the exit."""
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_names = itertools.count()
+
+
+class DaemonExecutor(Executor):
+    """At most `workers` threads, started as calls come; an exit waits for none of them.
+
+    The standard pool joins its threads when the interpreter ends, so one stuck
+    look-up or one blocked pipe would keep the whole process alive.
+    """
+
+    def __init__(self, workers: int, name: str) -> None:
+        self._workers = workers
+        self._name = name
+        self._threads = 0
+        self._idle = threading.Semaphore(0)
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as exc:
+                future.set_exception(exc)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor is shut down")
+            self._calls.put(call)
+            if not self._idle.acquire(blocking=False) and self._threads < self._workers:
+                self._threads += 1
+                name = f"{self._name}-{next(_names)}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """Let the threads end once they are free; never waits for one that is not."""
+        with self._lock:
+            self._closed = True
+            if cancel_futures:
+                while not self._calls.empty():
+                    self._calls.get_nowait()
+            for _ in range(self._threads):
+                self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            del call  # or its result would live until the next call comes
+            self._idle.release()

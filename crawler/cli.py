@@ -1,10 +1,11 @@
 """The command line: options to a `Job`, and its exit code to exit. The only typer."""
 
 import asyncio
+import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -130,6 +131,12 @@ def command(
     max_body: Annotated[
         str, _value(REQUESTS, "Read no more of a body than this.", _size, "SIZE")
     ] = "10MB",
+    engine: Annotated[
+        str, _value(CONNECTIONS, "direct, native or stock.", options.engine, "NAME", "--engine")
+    ] = "direct",
+    http2: Annotated[
+        bool, _option(CONNECTIONS, "Speak HTTP/2 where the server does.", "--http2")
+    ] = False,
     insecure: Annotated[
         bool, _option(CONNECTIONS, "Accept any TLS certificate.", "-k", "--insecure")
     ] = False,
@@ -164,6 +171,9 @@ def command(
         bool, _option(OUTPUT, "No table, no progress: the exit code tells.", "-q", "--quiet")
     ] = False,
     no_progress: Annotated[bool, _option(OUTPUT, "No progress bar.", "--no-progress")] = False,
+    verbose: Annotated[
+        bool, _option(OUTPUT, "Say on standard error what the run uses.", "-v", "--verbose")
+    ] = False,
     demo: Annotated[
         bool, _option(OTHER, "Crawl a small server made for it; needs no network.", "--demo")
     ] = False,
@@ -178,11 +188,19 @@ def command(
     standard input, which is also read when it is a pipe and no TARGET is given.
     """
     from crawler import job  # only now: httpx costs 80 ms
-    from crawler.engine.transports import Connecting
+    from crawler.engine.transports import NATIVE, Connecting, engine_for
 
     if as_json and as_jsonl:
         raise typer.BadParameter("--json and --jsonl exclude each other")
     stdout = "json" if as_json else "jsonl" if as_jsonl else None if quiet else "table"
+    connecting = Connecting(
+        engine=engine,
+        http2=http2,
+        verify=not insecure,
+        cacert=cacert,
+        proxies=_proxies(proxy, no_proxy, quiet),
+    )
+    chosen = _checked(engine_for, connecting, hint="'--engine'")
     wanted = job.Job(
         targets=_targets(targets or [], demo),
         limits=Limits(
@@ -193,9 +211,7 @@ def command(
             max_redirects=max_redirects,
             max_body=units.parse_size(max_body),
         ),
-        connecting=Connecting(
-            verify=not insecure, cacert=cacert, proxies=_proxies(proxy, no_proxy, quiet)
-        ),
+        connecting=connecting,
         expectation=expect.parse(accept),
         method=method,
         headers=_checked(options.headers, header or (), hint="'-H'"),
@@ -211,10 +227,36 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        return asyncio.run(job.run(wanted, say))
+        code = _run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
     except job.JobError as exc:
         say(str(exc))
         return ExitCode.USAGE
+    if chosen == NATIVE:
+        _exit_at_once(code)
+    return code
+
+
+def _run_on_a_loop(
+    work: Coroutine[Any, Any, int], tell: Callable[[str], None] | None, engine: str
+) -> int:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if importlib.util.find_spec("uvloop") is not None:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    if tell is not None:
+        tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """Leave without the interpreter's clean-up, in which pyreqwest's threads can abort it."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:

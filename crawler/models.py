@@ -110,6 +110,21 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What the TLS connection to the final URL was, and whose certificate it showed.
+
+    `expires` is seconds since the epoch. `expires`, `issuer` and `subject` are None
+    where the certificate was not verified.
+    """
+
+    version: str | None = None
+    cipher: str | None = None
+    expires: float | None = None
+    issuer: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchResult:
     """The facts of one target: what was asked, what came, how long it took.
 
@@ -132,6 +147,7 @@ class FetchResult:
     final_url: str | None = None
     http_version: str | None = None
     remote_ip: str | None = None
+    tls: Tls | None = None
     content_type: str | None = None
     content_length: int | None = None
     truncated: bool = False
@@ -178,7 +194,7 @@ class Limits:
     follow: bool = True
     max_redirects: int = 10
     max_body: int = 10_000_000
-    window: int = 10_000
+    window: int = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,12 @@ def method(text: str) -> str:
     return text.upper()
 
 
+def engine(text: str) -> str:
+    if text in ("direct", "native", "stock"):
+        return text
+    raise ValueError("is not direct, native or stock")
+
+
 def output(path: str) -> str:
     if path.lower().endswith((".json", ".jsonl")):
         return path

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import replace
+from time import perf_counter
 
 from crawler.core.expect import judge
 from crawler.core.summary import Summary, Tally
@@ -159,7 +160,7 @@ class Run:
         self._duplicates = duplicates
         self._watch = watch
         self._tally = Tally()
-        self._clock = asyncio.get_running_loop().time
+        self._clock = perf_counter
         self._start = self._clock()
         self._elapsed = 0.0
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import httpx
 
 from crawler.core.display import display, mask
-from crawler.engine.transports import BodyIncomplete, Disconnected, TlsCutOff
+from crawler.engine.transports import WireError
 from crawler.models import ErrorKind, Failure, Phase
 
 _BY_ERRNO = {
@@ -90,16 +90,12 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
             return Failure(kind=kind, phase=Phase.TLS, detail=f"certificate: {exc.verify_message}")
         case ssl.SSLError():
             return _tls(exc, phase)
-        case TlsCutOff():
-            return Failure(kind=ErrorKind.DISCONNECTED, phase=Phase.TLS, detail=str(exc))
+        case WireError():
+            return Failure(kind=exc.kind, phase=phase, detail=display(exc.detail))
         case OSError() if exc.errno in _BY_ERRNO:
             kind, detail = _BY_ERRNO[exc.errno]
             where = f" {_IN_PHASE[phase]}" if kind is ErrorKind.RESET and phase else ""
             return Failure(kind=kind, phase=phase, detail=detail + where)
-        case Disconnected():
-            return Failure(kind=ErrorKind.DISCONNECTED, phase=phase, detail=str(exc))
-        case BodyIncomplete():
-            return Failure(kind=ErrorKind.BODY_INCOMPLETE, phase=phase, detail=str(exc))
     return None
 
 
@@ -116,7 +112,7 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
             detail = f"the proxy refused: {_text(exc)}"
             return Failure(kind=ErrorKind.PROTOCOL, phase=Phase.CONNECT, detail=detail)
         case httpx.ProtocolError():
-            detail = f"not valid HTTP: {_text(exc)}"
+            detail = f"not valid HTTP: {display(mask(str(exc))) or _text(exc)}"
             return Failure(kind=ErrorKind.PROTOCOL, phase=phase, detail=detail)
         case httpx.NetworkError():
             kind = ErrorKind.UNREACHABLE if phase is Phase.CONNECT else ErrorKind.RESET

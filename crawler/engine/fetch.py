@@ -46,22 +46,21 @@ def fetcher(
     limits: Limits,
     headers: Sequence[Header] = (),
     *,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
 ) -> Fetch:
     """Return the function that fetches one target over `transport`; it never raises.
 
     `headers` replace the default ones of the same name and go to every target.
-    `clock` gives monotonic seconds (the running loop's unless passed), `now` seconds
-    since the epoch.
+    `clock` gives monotonic seconds, `now` seconds since the epoch.
     """
     given = {name.lower() for name, _ in headers}
-    own = [*(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given), *headers]
-    harmless = [pair for pair in own if pair[0].lower() in _HARMLESS]
+    pairs = [*(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given), *headers]
+    own = httpx.Headers(pairs)
+    harmless = httpx.Headers([pair for pair in pairs if pair[0].lower() in _HARMLESS])
 
     async def fetch(target: Target) -> FetchResult:
-        tick = clock or asyncio.get_running_loop().time
-        attempt = _Attempt(transport, limits, target, tick, now(), own, harmless)
+        attempt = _Attempt(transport, limits, target, clock, now(), own, harmless)
         error: Failure | None = None
         budget = asyncio.timeout(limits.timeout)
         try:
@@ -87,8 +86,8 @@ class _Attempt:
         target: Target,
         clock: Callable[[], float],
         timestamp: float,
-        headers: list[Header],
-        harmless: list[Header],
+        headers: httpx.Headers,
+        harmless: httpx.Headers,
     ) -> None:
         self.wire = Wire()
         self._transport = transport
@@ -112,9 +111,9 @@ class _Attempt:
         url, userinfo = without_userinfo(self._url)
         method = self._target.method
         headers = self._headers
-        if userinfo is not None and not any(name.lower() == "authorization" for name, _ in headers):
+        if userinfo is not None and "authorization" not in headers:
             token = base64.b64encode(userinfo.encode()).decode("ascii")
-            headers = [*headers, ("Authorization", f"Basic {token}")]
+            headers = httpx.Headers([*headers.raw, (b"Authorization", f"Basic {token}".encode())])
         asked = {(method, url.partition("#")[0])}
         while True:
             self._url = url
@@ -141,7 +140,7 @@ class _Attempt:
             method, url = step.method, step.url
             asked.add((method, url.partition("#")[0]))
 
-    async def _ask(self, method: str, url: str, headers: list[Header]) -> httpx.Response:
+    async def _ask(self, method: str, url: str, headers: httpx.Headers) -> httpx.Response:
         if self._response is not None:
             self.wire = Wire()
             self._wires.append(self.wire)
@@ -156,7 +155,7 @@ class _Attempt:
         """Return the Location fields of a redirect that is to be followed, else nothing."""
         if not self._limits.follow or response.status_code not in redirect.STATUSES:
             return []
-        return [_text(value) for value in _fields(response, b"location")]
+        return [_text(value) for name, value in response.headers.raw if name.lower() == b"location"]
 
     async def _read(self, response: httpx.Response) -> None:
         """Count the body's bytes as they are on the wire, up to the cap; keep none."""
@@ -174,9 +173,11 @@ class _Attempt:
     def result(self, error: Failure | None) -> FetchResult:
         """Return what is known now; `error` says why that is not a complete response."""
         end = self._clock()
+        stall = sum(wire.stall for wire in self._wires)
         last = self._response
         final = last if self._size is not None else None
-        length = _count(_field(final, b"content-length"))
+        fields = final.headers.raw if final is not None else []
+        length = _count(_field(fields, b"content-length"))
         if error is not None and error.kind is ErrorKind.BODY_INCOMPLETE:
             whole = "" if length is None else f" of {length:,}"
             detail = f"{error.detail}: {self._size or 0:,}{whole} bytes came"
@@ -186,15 +187,16 @@ class _Attempt:
             outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,
             status=last.status_code if last is not None else None,
             size=self._size if error is None else None,
-            latency=end - self._start,
-            ttfb=self._began - self._start if final is not None else None,
+            latency=end - self._start - stall,
+            ttfb=self._began - self._start - stall if final is not None else None,
             timings=self._timings(end),
             attempts=1,
             redirects=tuple(self._hops),
             final_url=self._url if last is not None else None,
             http_version=self.wire.http_version,
             remote_ip=self.wire.remote_ip,
-            content_type=_field(final, b"content-type"),
+            tls=self.wire.tls_peer,
+            content_type=_field(fields, b"content-type"),
             content_length=length,
             truncated=self._truncated,
             error=error,
@@ -212,13 +214,9 @@ class _Attempt:
         )
 
 
-def _fields(response: httpx.Response, name: bytes) -> list[bytes]:
-    """Return the values of one field, unfolded and undecoded."""
-    return [value for key, value in response.headers.raw if key.lower() == name]
-
-
-def _field(response: httpx.Response | None, name: bytes) -> str | None:
-    values = _fields(response, name) if response is not None else []
+def _field(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """Return the last value of a field, None where there is none."""
+    values = [value for key, value in fields if key.lower() == name]
     return _text(values[-1]) if values else None
 
 

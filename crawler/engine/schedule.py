@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
+from time import perf_counter
 
 from crawler.engine.fetch import Fetch
 from crawler.models import (
@@ -121,7 +122,7 @@ class Crawling:
         self._room = asyncio.Event()
         self._arrived: dict[int, float] = {}
         self._open: dict[int, Target | FetchResult] = {}
-        self._clock = asyncio.get_running_loop().time
+        self._clock = perf_counter
 
     async def run(self, entries: AsyncGenerator[Target | FetchResult, None]) -> None:
         """Fetch all entries, or until `stop` is set; every one that was read is emitted.

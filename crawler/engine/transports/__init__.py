@@ -7,18 +7,23 @@ what it does not note stays None.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import httpx
 
-from crawler.models import Phase
+from crawler.models import ErrorKind, Phase, Tls
+
+DIRECT, STOCK, NATIVE = "direct", "stock", "native"
+ENGINES = (DIRECT, STOCK, NATIVE)
 
 
 @dataclass(slots=True)
 class Wire:
-    """Clock readings (seconds of `loop.time()`) and facts of one request on the wire.
+    """Clock readings (uvloop's own ticks in ms, so `time.perf_counter`) and facts of a request.
 
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
-    request or is not known. `phase` is where the exchange is, or where it ended.
+    request or is not known. `stall` is time that we lost ourselves, which is nobody's
+    latency. `phase` is where the exchange is, or where it ended.
     """
 
     phase: Phase = Phase.CONNECT
@@ -29,18 +34,17 @@ class Wire:
     first_byte: float | None = None
     remote_ip: str | None = None
     http_version: str | None = None
+    tls_peer: Tls | None = None
+    stall: float = 0.0
 
 
-class Disconnected(httpx.RemoteProtocolError):
-    """The connection ended before a byte of the answer."""
+class WireError(httpx.TransportError):
+    """A failure whose kind the transport knows; its phase is the one the wire is in."""
 
-
-class BodyIncomplete(httpx.RemoteProtocolError):
-    """The connection ended inside the body."""
-
-
-class TlsCutOff(httpx.ConnectError):
-    """The connection ended inside the TLS handshake."""
+    def __init__(self, kind: ErrorKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +64,46 @@ class Proxies:
 class Connecting:
     """The options that say how connections are made; `idle` is how many may be kept unused."""
 
+    engine: str = DIRECT
     idle: int = 10
+    http2: bool = False
     verify: bool = True
     cacert: str | None = None
     proxies: Proxies = Proxies()
 
 
-def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:
-    """Return the transport that these options call for."""
-    from crawler.engine.transports.stock import StockTransport
+def engine_for(connecting: Connecting) -> str:
+    """Return the name of the transport that these options call for.
 
-    return StockTransport(connecting)
+    Stock stands in for direct where that does not speak what is asked for. Raises
+    ValueError where nothing could keep all the options: none is dropped silently.
+    """
+    through_proxy = bool(connecting.proxies.http or connecting.proxies.https)
+    if connecting.http2 and find_spec("h2") is None:
+        raise ValueError("--http2 needs the extra http2: pip install 'crawler[http2]'")
+    if connecting.engine == NATIVE:
+        if through_proxy:
+            raise ValueError("--engine native cannot go through a proxy")
+        if connecting.http2:
+            raise ValueError("--engine native speaks HTTP/1.1 only here, not --http2")
+        if find_spec("pyreqwest") is None:
+            raise ValueError("--engine native needs the extra fast: pip install 'crawler[fast]'")
+        return NATIVE
+    return STOCK if through_proxy or connecting.http2 else connecting.engine
+
+
+def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:
+    """Return the transport that `engine_for` names. Raises ValueError as that does."""
+    match engine_for(connecting):
+        case "native":
+            from crawler.engine.transports.native import NativeTransport
+
+            return NativeTransport(connecting)
+        case "stock":
+            from crawler.engine.transports.stock import StockTransport
+
+            return StockTransport(connecting)
+        case _:
+            from crawler.engine.transports.direct import DirectTransport
+
+            return DirectTransport(connecting)

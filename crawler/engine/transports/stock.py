@@ -1,15 +1,15 @@
 """httpx's own transport, with its limits lifted, noting what it can on a `Wire`."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any, NoReturn
 from urllib import request as urllib_request
 
 import httpx
 
 from crawler.engine import tls
-from crawler.engine.transports import BodyIncomplete, Connecting, Disconnected, TlsCutOff, Wire
-from crawler.models import Phase
+from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.models import ErrorKind, Phase
 
 # Whether a "no_proxy" covers a host: the standard library's reading of that variable.
 _bypass = urllib_request.proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
@@ -70,7 +70,12 @@ class StockTransport(httpx.AsyncBaseTransport):
             max_connections=None, max_keepalive_connections=connecting.idle, keepalive_expiry=5
         )
         return httpx.AsyncHTTPTransport(
-            verify=made, proxy=through, trust_env=False, limits=limits, retries=0
+            verify=made,
+            http2=connecting.http2,
+            proxy=through,
+            trust_env=False,
+            limits=limits,
+            retries=0,
         )
 
 
@@ -79,26 +84,25 @@ class _Trace:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._clock = asyncio.get_running_loop().time
         self._since = 0.0
 
     async def __call__(self, event: str, _info: dict[str, Any]) -> None:
         wire = self._wire
         match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
             case ("connect_tcp", "started"):
-                wire.phase, self._since = Phase.CONNECT, self._clock()
+                wire.phase, self._since = Phase.CONNECT, perf_counter()
             case ("connect_tcp", _):
-                wire.connect = self._clock() - self._since
+                wire.connect = perf_counter() - self._since
             case ("start_tls", "started"):
-                wire.phase, self._since = Phase.TLS, self._clock()
+                wire.phase, self._since = Phase.TLS, perf_counter()
             case ("start_tls", _):
-                wire.tls = self._clock() - self._since
+                wire.tls = perf_counter() - self._since
             case ("send_request_headers", "started"):
                 wire.phase = Phase.WAIT
             case ("send_request_body", "complete"):
-                wire.sent = self._clock()
+                wire.sent = perf_counter()
             case ("receive_response_headers", "complete"):
-                wire.first_byte = self._clock()
+                wire.first_byte = perf_counter()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -124,11 +128,14 @@ def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
     text = str(exc)
     if isinstance(exc, httpx.RemoteProtocolError):
         if "disconnected without sending" in text:
-            raise Disconnected("the server closed the connection without an answer") from exc
+            detail = "the server closed the connection without an answer"
+            raise WireError(ErrorKind.DISCONNECTED, detail) from exc
         if wire.phase is Phase.DOWNLOAD and "closed connection" in text:
-            raise BodyIncomplete("the connection was closed inside the body") from exc
+            detail = "the connection was closed inside the body"
+            raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
     if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not text:
-        raise TlsCutOff("the connection was closed in the TLS handshake") from exc
+        detail = "the server closed the connection in the TLS handshake"
+        raise WireError(ErrorKind.DISCONNECTED, detail) from exc
     raise exc
 
 

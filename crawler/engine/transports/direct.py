@@ -1,0 +1,211 @@
+"""HTTP/1.1 straight over asyncio: the default transport, made for any number of hosts."""
+
+import asyncio
+import errno
+import os
+import re
+import socket
+import ssl
+from collections import OrderedDict
+from functools import partial
+from time import perf_counter
+
+import httpx
+from aiohappyeyeballs import start_connection
+
+from crawler.engine import tls
+from crawler.engine.resolve import Addresses, Resolver, literal
+from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports.http1 import Body, Connection
+from crawler.models import ErrorKind, Phase
+from crawler.threads import DaemonExecutor
+
+Origin = tuple[str, str, int | None]
+
+_RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
+_MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_PORT = {"http": 80, "https": 443}
+# Of several addresses that failed in different ways, the failure that says most.
+_TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+class DirectTransport(httpx.AsyncBaseTransport):
+    """Keeps idle connections for each origin, newest first, at most `connecting.idle` in all.
+
+    Taking one and giving it back cost the same for one origin or 50,000.
+    """
+
+    def __init__(self, connecting: Connecting) -> None:
+        self._connecting = connecting
+        self._resolver = Resolver(connecting.idle)
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
+        self._open: set[Connection] = set()
+        self._shared: asyncio.Future[ssl.SSLContext] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
+        wire = request.extensions.get("wire") or Wire()
+        url = request.url
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port)
+        head = await _head(request)
+        is_head = request.method == "HEAD"
+        connection = self._take(origin)
+        body: Body | None = None
+        if connection is not None:
+            try:
+                body = await connection.exchange(head, wire, is_head=is_head)
+            except (OSError, httpx.TransportError):
+                # It died as we came: that says nothing about the URL (RFC 9112, section 9.3.1).
+                if not connection.untouched or request.method not in _IDEMPOTENT:
+                    raise
+        if connection is None or body is None:
+            connection = await self._connect(origin, wire)
+            body = await connection.exchange(head, wire, is_head=is_head)
+        body.release = partial(self._give_back, origin)
+        wire.phase = Phase.DOWNLOAD
+        wire.remote_ip = connection.remote_ip
+        wire.tls_peer = connection.tls
+        wire.http_version = f"HTTP/{connection.version}"
+        return httpx.Response(
+            connection.status, headers=connection.headers, stream=body, extensions={"wire": wire}
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection, idle or not."""
+        for connection in tuple(self._open):
+            connection.abort()
+        self._resolver.close()
+        await asyncio.sleep(0)  # the sockets are closed when the loop comes round
+
+    def _take(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        now = perf_counter()
+        while idle:
+            connection = idle.pop()
+            del self._oldest[connection]
+            if not idle:
+                del self._idle[origin]
+            if now - connection.idle_since < _MOST_IDLE and connection.fresh():
+                return connection
+            connection.abort()
+        return None
+
+    def _give_back(self, origin: Origin, connection: Connection) -> None:
+        if not connection.reusable:
+            connection.abort()
+            return
+        connection.idle_since = perf_counter()
+        self._idle.setdefault(origin, []).append(connection)
+        self._oldest[connection] = origin
+        if len(self._oldest) > self._connecting.idle:
+            oldest = next(iter(self._oldest))
+            self._forget(oldest)
+            oldest.abort()
+
+    def _lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        origin = self._oldest.pop(connection, None)
+        if origin is not None:
+            idle = self._idle[origin]
+            idle.remove(connection)
+            if not idle:
+                del self._idle[origin]
+
+    async def _connect(self, origin: Origin, wire: Wire) -> Connection:
+        loop = asyncio.get_running_loop()
+        scheme, host, port = origin
+        addresses = literal(host) or await self._look_up(host, wire)
+        wire.phase = Phase.CONNECT
+        start = perf_counter()
+        sock = await _open_socket(addresses, port or _PORT[scheme])
+        connected = perf_counter()
+        wire.connect = connected - start
+        connection = Connection(loop, self._lost)
+        try:
+            connection.remote_ip = sock.getpeername()[0]
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            context = await self._context(wire) if scheme == "https" else None
+        except BaseException:
+            sock.close()
+            raise
+        # From here on the event loop owns the socket, and closes it when this fails.
+        if context is None:
+            await loop.create_connection(lambda: connection, sock=sock)
+        else:
+            await self._secure(connection, sock, context, host, wire)
+        connection.socket = sock
+        self._open.add(connection)
+        return connection
+
+    async def _look_up(self, host: str, wire: Wire) -> Addresses:
+        wire.phase = Phase.DNS
+        start = perf_counter()
+        try:
+            return await self._resolver.resolve(host)
+        finally:
+            wire.dns = perf_counter() - start
+
+    async def _context(self, wire: Wire) -> ssl.SSLContext:
+        """Return the one context, made in a thread when the first https URL comes."""
+        if self._shared is None:
+            make = partial(
+                tls.context, verify=self._connecting.verify, cacert=self._connecting.cacert
+            )
+            loop = asyncio.get_running_loop()
+            self._shared = loop.run_in_executor(DaemonExecutor(1, "tls"), make)
+        start = perf_counter()
+        context = await asyncio.shield(self._shared)
+        wire.stall += perf_counter() - start
+        return context
+
+    async def _secure(
+        self,
+        connection: Connection,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        host: str,
+        wire: Wire,
+    ) -> None:
+        wire.phase = Phase.TLS
+        begun = perf_counter()
+        try:
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: connection, sock=sock, ssl=context, server_hostname=host.rstrip(".")
+            )
+        except ConnectionError as exc:
+            if exc.errno is None:
+                detail = "the server closed the connection in the TLS handshake"
+                raise WireError(ErrorKind.DISCONNECTED, detail) from exc
+            raise
+        finally:
+            wire.tls = perf_counter() - begun
+        connection.tls = tls.peer(transport.get_extra_info("ssl_object"))
+
+
+async def _open_socket(addresses: Addresses, port: int) -> socket.socket:
+    """Connect to the first of `addresses` that answers (RFC 8305). Raises OSError."""
+    infos = [
+        (a.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (a.ip, port)) for a in addresses
+    ]
+    try:
+        return await start_connection(infos, happy_eyeballs_delay=_RACE)
+    except OSError as exc:
+        if exc.errno is not None:
+            raise
+        found = [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(exc))]
+        if not found:
+            raise
+        number = next((telling for telling in _TELLING if telling in found), found[0])
+        raise OSError(number, os.strerror(number)) from exc
+
+
+async def _head(request: httpx.Request) -> bytes:
+    """Return the bytes of a request: its head, and its body where it has one."""
+    lines = [f"{request.method} ".encode() + request.url.raw_path + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in request.headers.raw]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + await request.aread()

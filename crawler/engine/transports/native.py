@@ -1,0 +1,134 @@
+"""pyreqwest (Rust's reqwest) as a transport: the fastest, where its figures and options suffice.
+
+It cannot tell phases, peer address or certificate: those stay None. It resolves names
+itself. The client runs on its single-threaded runtime: the multi-threaded one can abort
+the interpreter at its exit.
+"""
+
+import re
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from pyreqwest import exceptions
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import ResponseBodyReader
+
+from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.models import ErrorKind, Phase
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+# What reqwest tells only in words: the words, the kind, the phase. The first that fits holds.
+_BY_WORDS = (
+    ("certificate expired", ErrorKind.TLS_EXPIRED, Phase.TLS),
+    ("certificate not valid yet", ErrorKind.TLS_NOT_YET_VALID, Phase.TLS),
+    ("certificate not valid for name", ErrorKind.TLS_HOSTNAME, Phase.TLS),
+    ("invalid peer certificate", ErrorKind.TLS_UNTRUSTED, Phase.TLS),
+    ("tls handshake eof", ErrorKind.DISCONNECTED, Phase.TLS),
+    ("received corrupt message", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
+    ("received fatal alert", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
+    ("peer is incompatible", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
+    ("connection closed before message completed", ErrorKind.DISCONNECTED, Phase.WAIT),
+    ("end of file before message length reached", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
+    ("without sending TLS close_notify", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
+    ("unexpected EOF during chunk", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
+)
+_TEMPORARY = ("Temporary failure", "try again")
+
+
+class NativeTransport(httpx.AsyncBaseTransport):
+    """One reqwest client for all requests; it keeps connections as reqwest does."""
+
+    def __init__(self, connecting: Connecting) -> None:
+        builder = (
+            ClientBuilder()
+            .runtime_multithreaded(False)
+            .follow_redirects(False)
+            .referer(False)
+            .no_proxy()
+            .gzip(False)
+            .brotli(False)
+            .zstd(False)
+            .deflate(False)
+            .pool_max_idle_per_host(connecting.idle)
+            .http1_allow_obsolete_multiline_headers_in_responses(True)
+            .danger_accept_invalid_certs(not connecting.verify)
+        )
+        if connecting.cacert is not None:
+            builder = builder.add_root_certificate_pem(Path(connecting.cacert).read_bytes())
+        self._client: Client = builder.build()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        wire = request.extensions.get("wire") or Wire()
+        wire.phase = Phase.WAIT
+        fields = [
+            (name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw
+        ]
+        builder = self._client.request(request.method, str(request.url)).headers(fields)
+        if content := await request.aread():
+            builder = builder.body_bytes(content)
+        # Without a buffer: else the head is held back until that is full or the body ends.
+        sending = builder.streamed_read_buffer_limit(0).build_streamed()
+        try:
+            answer = await sending.__aenter__()
+        except exceptions.PyreqwestError as exc:
+            raise _told_apart(exc, wire) from exc
+        if answer.status == 101:
+            await sending.__aexit__(None, None, None)
+            raise httpx.RemoteProtocolError("switched to another protocol unasked")
+        wire.phase = Phase.DOWNLOAD
+        wire.http_version = answer.version
+        body = _Body(sending, answer.body_reader, wire)
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        return httpx.Response(
+            answer.status, headers=headers, stream=body, extensions={"wire": wire}
+        )
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, sending: StreamRequest, reader: ResponseBodyReader, wire: Wire) -> None:
+        self._sending: StreamRequest | None = sending
+        self._reader = reader
+        self._wire = wire
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while (chunk := await self._reader.read_chunk()) is not None:
+                yield bytes(chunk)
+        except exceptions.PyreqwestError as exc:
+            raise _told_apart(exc, self._wire) from exc
+
+    async def aclose(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending.__aexit__(None, None, None)
+
+
+def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
+    """Return the exception that says in types and codes what reqwest says in words."""
+    words = _words(exc)
+    text = "; ".join(words)
+    if "dns error" in words:
+        wire.phase = Phase.DNS
+        temporary = any(mark in text for mark in _TEMPORARY)
+        return socket.gaierror(socket.EAI_AGAIN if temporary else socket.EAI_NONAME, words[-1])
+    if found := _OS_ERROR.search(text):
+        if "tcp connect error" in words:
+            wire.phase = Phase.CONNECT
+        return OSError(int(found[1]), words[-1])
+    for mark, kind, phase in _BY_WORDS:
+        if mark in text:
+            wire.phase = phase
+            return WireError(kind, words[-1])
+    return httpx.RemoteProtocolError(words[-1])
+
+
+def _words(exc: exceptions.PyreqwestError) -> list[str]:
+    """Return the messages of an error and its causes, the innermost last."""
+    causes = exc.details["causes"] if isinstance(exc, exceptions.DetailedPyreqwestError) else None
+    return [exc.message, *(cause["message"] for cause in causes or ())]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from crawler.core.display import display, mask
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, section 5.5
+_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _PROXY = re.compile(r"(https?|socks5h?)://[^\s/]+/?", re.IGNORECASE)
 
 

@@ -15,6 +15,7 @@ import httpx
 from crawler.core import redirect
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
+from crawler.engine.asking import Asking, Fields
 from crawler.engine.transports import Wire
 from crawler.models import (
     ErrorKind,
@@ -56,8 +57,8 @@ def fetcher(
     """
     given = {name.lower() for name, _ in headers}
     pairs = [*(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given), *headers]
-    own = httpx.Headers(pairs)
-    harmless = httpx.Headers([pair for pair in pairs if pair[0].lower() in _HARMLESS])
+    own = Fields(pairs)
+    harmless = Fields([pair for pair in pairs if pair[0].lower() in _HARMLESS])
 
     async def fetch(target: Target) -> FetchResult:
         attempt = _Attempt(transport, limits, target, clock, now(), own, harmless)
@@ -86,8 +87,8 @@ class _Attempt:
         target: Target,
         clock: Callable[[], float],
         timestamp: float,
-        headers: httpx.Headers,
-        harmless: httpx.Headers,
+        fields: Fields,
+        harmless: Fields,
     ) -> None:
         self.wire = Wire()
         self._transport = transport
@@ -95,7 +96,7 @@ class _Attempt:
         self._target = target
         self._clock = clock
         self._timestamp = timestamp
-        self._headers = headers
+        self._fields = fields
         self._harmless = harmless
         self._url = target.url
         self._wires = [self.wire]
@@ -110,14 +111,14 @@ class _Attempt:
         """Ask, follow redirects, read the body; return why there is no good response, or None."""
         url, userinfo = without_userinfo(self._url)
         method = self._target.method
-        headers = self._headers
-        if userinfo is not None and "authorization" not in headers:
+        fields = self._fields
+        if userinfo is not None and "authorization" not in fields.headers:
             token = base64.b64encode(userinfo.encode()).decode("ascii")
-            headers = httpx.Headers([*headers.raw, (b"Authorization", f"Basic {token}".encode())])
+            fields = fields.and_also("Authorization", f"Basic {token}")
         asked = {(method, url.partition("#")[0])}
         while True:
             self._url = url
-            response = await self._ask(method, url, headers)
+            response = await self._ask(method, url, fields)
             locations = self._locations(response)
             if not locations:
                 await self._read(response)
@@ -136,15 +137,15 @@ class _Attempt:
                 return redirect.too_many(self._limits.max_redirects)
             self._hops.append(Hop(url=url, status=response.status_code))
             if not step.same_origin:
-                headers = self._harmless
+                fields = self._harmless
             method, url = step.method, step.url
             asked.add((method, url.partition("#")[0]))
 
-    async def _ask(self, method: str, url: str, headers: httpx.Headers) -> httpx.Response:
+    async def _ask(self, method: str, url: str, fields: Fields) -> httpx.Response:
         if self._response is not None:
             self.wire = Wire()
             self._wires.append(self.wire)
-        request = httpx.Request(method, url, headers=headers, extensions={"wire": self.wire})
+        request = Asking(method, url, fields, self.wire)
         response = await self._transport.handle_async_request(request)
         self._response = response
         self._began = self.wire.first_byte or self._clock()

@@ -13,14 +13,13 @@ from time import perf_counter
 import httpx
 from aiohappyeyeballs import start_connection
 
-from crawler.engine import tls
+from crawler.engine import asking, tls
+from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.engine.transports.http1 import Body, Connection
 from crawler.models import ErrorKind, Phase
 from crawler.threads import DaemonExecutor
-
-Origin = tuple[str, str, int | None]
 
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
@@ -47,9 +46,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
         wire = request.extensions.get("wire") or Wire()
-        url = request.url
-        origin = (url.scheme, url.raw_host.decode("ascii"), url.port)
-        head = await _head(request)
+        origin = asking.origin(request)
+        head = await asking.head(request)
         is_head = request.method == "HEAD"
         connection = self._take(origin)
         body: Body | None = None
@@ -202,10 +200,3 @@ async def _open_socket(addresses: Addresses, port: int) -> socket.socket:
             raise
         number = next((telling for telling in _TELLING if telling in found), found[0])
         raise OSError(number, os.strerror(number)) from exc
-
-
-async def _head(request: httpx.Request) -> bytes:
-    """Return the bytes of a request: its head, and its body where it has one."""
-    lines = [f"{request.method} ".encode() + request.url.raw_path + b" HTTP/1.1"]
-    lines += [name + b": " + value for name, value in request.headers.raw]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + await request.aread()

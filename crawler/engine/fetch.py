@@ -173,7 +173,8 @@ class _Attempt:
 
     def result(self, error: Failure | None) -> FetchResult:
         """Return what is known now; `error` says why that is not a complete response."""
-        end = self._clock()
+        # The transport saw the end first: what passed since then was our own queue.
+        end = self.wire.last_byte or self._clock()
         stall = sum(wire.stall for wire in self._wires)
         last = self._response
         final = last if self._size is not None else None

@@ -1,6 +1,8 @@
 """TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
 
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 import certifi
 
@@ -8,12 +10,11 @@ from crawler.models import Tls
 
 
 def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext:
-    """Return a client context; costs 15 to 25 ms, so make one for a whole run.
+    """Return a client context; it costs 15 to 25 ms, so make one for a whole run.
 
-    It trusts the machine's roots, certifi's and those in `cacert`, as well as
-
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the machine's roots, as OpenSSL has it.
-    Raises OSError or ssl.SSLError where `cacert` is not a readable PEM file.
+    It trusts the machine's roots, certifi's, and those in `cacert`. `SSL_CERT_FILE` and
+    `SSL_CERT_DIR` stand in for the machine's roots, as OpenSSL has it. Raises OSError or
+    ssl.SSLError where `cacert` is not a readable PEM file.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.set_alpn_protocols(["http/1.1"])
@@ -28,13 +29,13 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     return made
 
 
-def peer(connection: ssl.SSLObject) -> Tls:
-    """Return what a finished handshake says of the connection and of the server's certificate."""
-    cipher = connection.cipher()
-    certificate = connection.getpeercert() or {}
+def peer(extra_info: Callable[[str], Any]) -> Tls:
+    """Return what a transport's `get_extra_info` says of the handshake and the certificate."""
+    cipher = extra_info("cipher")
+    certificate = extra_info("peercert") or {}
     expires = certificate.get("notAfter")
     return Tls(
-        version=connection.version(),
+        version=extra_info("ssl_object").version(),
         cipher=cipher[0] if cipher else None,
         expires=float(ssl.cert_time_to_seconds(expires)) if isinstance(expires, str) else None,
         issuer=_name(certificate.get("issuer")),

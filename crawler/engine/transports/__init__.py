@@ -32,6 +32,7 @@ class Wire:
     tls: float | None = None
     sent: float | None = None
     first_byte: float | None = None
+    last_byte: float | None = None
     remote_ip: str | None = None
     http_version: str | None = None
     tls_peer: Tls | None = None

@@ -182,7 +182,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise
         finally:
             wire.tls = perf_counter() - begun
-        connection.tls = tls.peer(transport.get_extra_info("ssl_object"))
+        connection.tls = tls.peer(transport.get_extra_info)
 
 
 async def _open_socket(addresses: Addresses, port: int) -> socket.socket:

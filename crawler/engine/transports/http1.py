@@ -161,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         self._feed(data)
         problem = self._problem
         if self._complete:
+            self._wire.last_byte = perf_counter()
             self._keep = self._keep and problem is None  # no reuse after bytes beyond the end
             problem = None
         elif problem is None:
@@ -281,6 +282,7 @@ class Connection(asyncio.BufferedProtocol):
     def _fail(self, exc: Exception | None) -> None:
         """End the exchange: with an error, or without one where the close was its proper end."""
         self._complete = True
+        self._wire.last_byte = perf_counter()
         self._parsed_whole = False
         waiter, self._waiter = self._waiter, None
         if exc is not None and self._in_head:

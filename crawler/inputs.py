@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import select
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from crawler.models import FetchResult, Target
 from crawler.threads import DaemonExecutor
 
 _CHUNK = 65_536
+_NOT_ALL = 1 - 1e-9
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -87,26 +89,37 @@ class Inputs:
             return 1.0
         if len(sizes) < len(files) or not sum(sizes):
             return None
-        return min(1.0, sum(source.read for source in files) / sum(sizes))
+        return min(_NOT_ALL, sum(source.read for source in files) / sum(sizes))
 
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
         """Yield lines in the pieces in which a file or a pipe gives them, without blocking."""
         assert source.fd is not None
         loop = asyncio.get_running_loop()
         splitter = Splitter()
+        first = True
         name = "standard input" if source.name == "-" else display(source.name)
         while True:
             try:
-                data = await loop.run_in_executor(self._threads, os.read, source.fd, _CHUNK)
+                data = await loop.run_in_executor(self._threads, _read, source.fd)
             except OSError as exc:
                 raise ListError(f"cannot read {name}: {exc.strerror}") from exc
-            if not source.read:
+            if first:
                 _refuse_binary(name, data)
-            source.read += len(data)
+            first = False
             yield splitter.feed(data, final=not data)
+            source.read += len(data)  # now that its lines were taken
             if not data:
                 os.close(source.fd)
                 return
+
+
+def _read(fd: int) -> bytes:
+    """Return the next piece; waits for it also where another process made `fd` non-blocking."""
+    while True:
+        try:
+            return os.read(fd, _CHUNK)
+        except BlockingIOError:
+            select.select([fd], [], [])
 
 
 def _regular_size(fd: int) -> int | None:

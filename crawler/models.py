@@ -196,6 +196,16 @@ class Limits:
     max_body: int = 10_000_000
     window: int = 5_000
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a bound allows nothing."""
+        for name in ("max", "per_host", "window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is less than 1")
+        if not self.timeout > 0:
+            raise ValueError("timeout is not above 0")
+        if self.max_redirects < 0 or self.max_body < 0:
+            raise ValueError("max_redirects or max_body is less than 0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:

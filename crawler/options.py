@@ -4,26 +4,29 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from crawler.core.display import display, mask
+from crawler.core import url
+from crawler.core.display import display, mask_loosely
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
-_PROXY = re.compile(r"(https?|socks5h?)://[^\s/]+/?", re.IGNORECASE)
+_PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
+_MOST = 10_000_000
 
 
 def count(least: int) -> Callable[[str], int]:
     """Return the conversion to a whole number from `least` to ten million."""
 
     def convert(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) < 9 and int(text) >= least:
+        short = text.isascii() and text.isdigit() and len(text) < 9
+        if short and least <= int(text) <= _MOST:
             return int(text)
-        raise ValueError(f"is not a whole number of at least {least}")
+        raise ValueError(f"is not a whole number from {least} to {_MOST:,}")
 
     return convert
 
 
 def seconds(text: str) -> float:
-    if re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) and 0 < float(text) <= 1e8:
+    if re.fullmatch(r"[0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12}", text) and 0 < float(text) <= 1e8:
         return float(text)
     raise ValueError("is not a number of seconds above 0")
 
@@ -69,8 +72,11 @@ def directory(path: str) -> str:
 def proxy(text: str) -> str:
     """Return a proxy URL; one without a scheme is an HTTP proxy."""
     address = text if "://" in text else f"http://{text}"
-    if not _PROXY.fullmatch(address):
-        raise ValueError("is not a proxy URL such as http://host:3128")
+    parts = _PROXY.fullmatch(address)
+    try:
+        url.parse(f"http://{parts[2] if parts else ''}/")
+    except ValueError as exc:
+        raise ValueError("is not a proxy URL such as http://host:3128") from exc
     if address.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ValueError("needs SOCKS support: pip install 'crawler[socks]'")
     return address
@@ -105,13 +111,14 @@ def from_environment(environ: Mapping[str, str], name: str, convert: Callable[[s
     try:
         return convert(environ[name])
     except ValueError as exc:
-        shown = mask(environ[name])
+        shown = mask_loosely(environ[name])
         raise ValueError(f"environment variable {name}: '{shown}' {exc}") from exc
 
 
 def _header_lines(given: str) -> list[tuple[str, str]]:
     if not given.startswith("@"):
-        return [(f"'{display(given.partition(':')[0])[:40]}'", given)]
+        name, colon, _ = given.partition(":")
+        return [(f"'{name}'" if colon and _TOKEN.fullmatch(name) else "a header", given)]
     path = given[1:]
     try:
         with open(path, encoding="utf-8") as file:

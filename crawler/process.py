@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _RESERVE = 32  # descriptors for standard streams, lists, outputs, the event loop, look-ups
 
@@ -51,7 +51,9 @@ def affordable(concurrency: int) -> int:
     wanted = 2 * concurrency + _RESERVE
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with suppress(OSError, ValueError):  # macOS caps it below the hard limit it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return concurrency
     return max(1, min(concurrency, (soft - _RESERVE) // 2))

@@ -87,7 +87,7 @@ class Broadcast:
 
     async def write(self, checks: list[Check]) -> None:
         await self._done(self._thread.submit(self._write, checks))
-        if self._reader_gone() or not self._sinks:
+        if self._reader_gone() or (self.broken and not self._sinks):
             self._stop.set()
 
     async def finish(self, summary: Summary) -> None:

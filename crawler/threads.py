@@ -5,7 +5,8 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,7 +25,8 @@ class DaemonExecutor(Executor):
         self._name = name
         self._threads = 0
         self._idle = threading.Semaphore(0)
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], None]] | None]
+        self._calls = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -44,7 +46,7 @@ class DaemonExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
-            self._calls.put(call)
+            self._calls.put((future, call))
             if not self._idle.acquire(blocking=False) and self._threads < self._workers:
                 self._threads += 1
                 name = f"{self._name}-{next(_names)}"
@@ -56,13 +58,14 @@ class DaemonExecutor(Executor):
         with self._lock:
             self._closed = True
             if cancel_futures:
-                while not self._calls.empty():
-                    self._calls.get_nowait()
+                with suppress(queue.Empty):
+                    while waiting := self._calls.get_nowait():
+                        waiting[0].cancel()
             for _ in range(self._threads):
                 self._calls.put(None)
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-            del call  # or its result would live until the next call comes
+        while (waiting := self._calls.get()) is not None:
+            waiting[1]()
+            del waiting  # or its result would live until the next call comes
             self._idle.release()

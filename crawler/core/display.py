@@ -5,12 +5,13 @@ import re
 # C0, DEL, C1, zero-width and bidirectional marks, byte order mark, surrogates: what
 # moves a terminal's cursor, recolours it, hides text or cannot be encoded.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f"
+    "\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
 # What a CI runner takes for a command: "::" where a line starts, "##[" and "##vso[" anywhere.
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\[|#vso\[)")
-_USERINFO = re.compile(r"(?<=//)([^/?#@\s:]*)(:?)[^/?#\s]*@")
-_LOOSE_USERINFO = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*:/*)?([^/?#@:]*)(:?).*@", re.DOTALL)
+_FRONT = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]*://+)?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?<=//)[^/?#\x00-\x20]*+")
 
 
 def display(text: str) -> str:
@@ -32,16 +33,19 @@ def mask(text: str) -> str:
 
     Userinfo without a password is hidden whole, as it may be a token.
     """
-    return _USERINFO.sub(_hide, text) if "@" in text else text
+    return _AUTHORITY.sub(lambda match: _hidden(match[0]), text) if "@" in text else text
 
 
 def mask_loosely(text: str) -> str:
-    """Mask a line that is not a URL: all from the first ":" to the last "@" may be a password."""
-    if "@" not in text:
+    """Mask what is no URL: all from the first ":" to the last "@" may be a password."""
+    before, at, after = text.rpartition("@")
+    if not at:
         return text
-    return _LOOSE_USERINFO.sub(
-        lambda m: f"{m[1] or ''}{m[2]}:***@" if m[3] else f"{m[1] or ''}***@", text
-    )
+    match = _FRONT.match(before)
+    front = match[0] if match else ""
+    name = re.split(r"[/?#:\s]", before[len(front) :], maxsplit=1)[0]
+    has_colon = before[len(front) + len(name) :].startswith(":")
+    return f"{front}{f'{name}:' if has_colon else ''}***@{after}"
 
 
 def shorten(text: str, limit: int) -> str:
@@ -60,5 +64,7 @@ def _code(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _hide(match: re.Match[str]) -> str:
-    return f"{match[1]}:***@" if match[2] else "***@"
+def _hidden(authority: str) -> str:
+    userinfo, at, host = authority.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    return authority if not at else f"{user}:***@{host}" if colon else f"***@{host}"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from crawler.core import url as urls
-from crawler.core.display import display, mask, shorten
+from crawler.core.display import display, mask_loosely, shorten
 from crawler.models import ErrorKind, Failure, Phase
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -39,7 +39,7 @@ def follow(
     try:
         target, _ = urls.resolve(url, locations[0])
     except (ValueError, UnicodeError) as exc:
-        shown = shorten(display(mask(locations[0])), 200)
+        shown = shorten(display(mask_loosely(locations[0])), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"

@@ -1,6 +1,7 @@
 """Text of a size to bytes, and bytes, seconds and rates to text for people."""
 
 import re
+from decimal import Decimal
 
 _FACTORS = {
     "": 1,
@@ -26,7 +27,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].upper() not in _FACTORS:
         raise ValueError("is not a size such as 500KB, 10MB or 1GB")
-    return int(float(match[1]) * _FACTORS[match[2].upper()])
+    return int(Decimal(match[1]) * _FACTORS[match[2].upper()])
 
 
 def size(count: int | None) -> str:

@@ -16,6 +16,9 @@ SHOWN = 2_000  # characters of a bad line that its record repeats
 _BLANK = " \t\n\r\f\v"
 _COMMENT = re.compile(r"(?:^|[ \t\f\v])#")
 # A scheme other than http(s) without "//": "mailto:", "tel:"; but not "host:8080".
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# The start of a line up to a colon, after which nothing says that the userinfo has ended.
+_UNFINISHED = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*", re.DOTALL)
 _OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(?:[/?#]|$))")
 
 
@@ -44,7 +47,7 @@ class Splitter:
         if final and self._rest:
             lines.append(self._rest)
             self._rest = ""
-        return lines
+        return [line[: MAX_LINE + 1] for line in lines]
 
 
 class UrlList:
@@ -84,9 +87,13 @@ class UrlList:
                     f"{_named(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
                 )
             text = line.strip(_BLANK)
+            cut = len(line) > MAX_LINE
             if "#" in text and (comment := _COMMENT.search(text)):
                 text = text[: comment.start()].rstrip(_BLANK)
-            if text and (entry := self.entry(text, source=source, line=number)):
+                cut = False
+            if cut:
+                yield self._too_long(text, source, number)
+            elif text and (entry := self.entry(text, source=source, line=number)):
                 yield entry
 
     def entry(
@@ -94,16 +101,20 @@ class UrlList:
     ) -> Target | FetchResult | None:
         """Return the target or the `invalid` record of one entry; None for a duplicate."""
         if len(text) > MAX_LINE:
-            text = f"{text[:SHOWN]}..."
-            complaint = f"is longer than {MAX_LINE:,} characters"
-        else:
-            try:
-                address, host = url.parse(_with_scheme(text))
-            except ValueError as exc:
-                complaint = str(exc)
-            else:
-                return self._target(text, address, host, source, line)
-        return self._invalid(text, complaint, source, line)
+            return self._too_long(text, source, line)
+        try:
+            address, host = url.parse(_with_scheme(text))
+        except ValueError as exc:
+            return self._invalid(text, str(exc), source, line)
+        return self._target(text, address, host, source, line)
+
+    def _too_long(self, text: str, source: str | None, line: int | None) -> FetchResult:
+        """Return the record of a line that was cut; its end is not known, so no URL is made of it.
+
+        A password whose "@" was cut off is hidden like any other.
+        """
+        text = mask_loosely(f"{text}@")[:-1] if _UNFINISHED.fullmatch(text) else text
+        return self._invalid(text, f"is longer than {MAX_LINE:,} characters", source, line)
 
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
@@ -157,12 +168,13 @@ def _named(source: str | None) -> str:
 
 def _with_scheme(text: str) -> str:
     """Put "https:" before a name without a scheme; raise ValueError where it has another."""
-    if "://" in text[:32]:
+    if _WITH_SCHEME.match(text):
         return text
     if text.startswith("//"):
         return f"https:{text}"
-    if _OTHER_SCHEME.match(text) or text.startswith(("/", ".", "?", "#")):
+    name = re.split(r"[/?#]", text, maxsplit=1)[0]
+    if not name.strip(".") or "@" in name or text.startswith("://", len(name) - 1):
         raise ValueError("is not an http:// or https:// URL")
-    if "@" in re.split(r"[/?#]", text, maxsplit=1)[0]:
+    if _OTHER_SCHEME.match(text):
         raise ValueError("is not an http:// or https:// URL")
     return f"https://{text}"

@@ -35,7 +35,16 @@ _BY_ERRNO = {
     errno.ENOMEM: (ErrorKind.LOCAL_RESOURCE, "no memory left on this machine"),
     errno.EADDRNOTAVAIL: (ErrorKind.LOCAL_RESOURCE, "no free local port or address"),
 }
-_TEMPORARY_DNS = {socket.EAI_AGAIN, getattr(socket, "EAI_SYSTEM", None)}
+# Types that the standard library raises without an errno, too.
+_BY_CLASS = {
+    ConnectionRefusedError: errno.ECONNREFUSED,
+    ConnectionResetError: errno.ECONNRESET,
+    ConnectionAbortedError: errno.ECONNABORTED,
+    BrokenPipeError: errno.EPIPE,
+    TimeoutError: errno.ETIMEDOUT,
+}
+# SERVFAIL comes as EAI_AGAIN, REFUSED as EAI_FAIL, a resolver out of reach as EAI_SYSTEM.
+_TEMPORARY_DNS = {socket.EAI_AGAIN, socket.EAI_FAIL, getattr(socket, "EAI_SYSTEM", None)}
 # X509_V_ERR codes of OpenSSL (x509_vfy.h).
 _BY_VERIFY_CODE = {
     9: ErrorKind.TLS_NOT_YET_VALID,
@@ -92,8 +101,8 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
             return _tls(exc, phase)
         case WireError():
             return Failure(kind=exc.kind, phase=phase, detail=display(exc.detail))
-        case OSError() if exc.errno in _BY_ERRNO:
-            kind, detail = _BY_ERRNO[exc.errno]
+        case OSError() if (number := exc.errno or _BY_CLASS.get(type(exc))) in _BY_ERRNO:
+            kind, detail = _BY_ERRNO[number]
             where = f" {_IN_PHASE[phase]}" if kind is ErrorKind.RESET and phase else ""
             return Failure(kind=kind, phase=phase, detail=detail + where)
     return None
@@ -138,8 +147,9 @@ def _tls(exc: ssl.SSLError, phase: Phase | None) -> Failure:
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         detail = f"the server closed the connection {_IN_PHASE[late]}"
         return Failure(kind=ErrorKind.DISCONNECTED, phase=late, detail=detail)
-    hint = _TLS_HINTS.get(exc.reason or "", "the TLS handshake failed")
-    code = f" ({exc.reason})" if exc.reason else ""
+    reason: str | None = getattr(exc, "reason", None)  # unset where Python raised it itself
+    hint = _TLS_HINTS.get(reason or "", "the TLS handshake failed")
+    code = f" ({reason})" if reason else ""
     return Failure(kind=ErrorKind.TLS_HANDSHAKE, phase=late, detail=hint + code)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from crawler.threads import DaemonExecutor
@@ -27,10 +28,12 @@ Addresses = tuple[Address, ...]
 class Resolver:
     """Looks names up in at most `workers` threads; an exit never waits for one that is stuck.
 
-    Calls `socket.getaddrinfo`, so /etc/hosts, search domains and nsswitch hold.
+    `look_up` blocks; the one there is calls `socket.getaddrinfo`, so /etc/hosts, search
+    domains and nsswitch hold.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, look_up: Callable[[str], Addresses] | None = None) -> None:
+        self._look_up = look_up or _look_up
         self._threads = DaemonExecutor(min(workers, _MOST_THREADS), "dns")
         self._cache: OrderedDict[str, tuple[float, Addresses | OSError]] = OrderedDict()
         self._under_way: dict[str, asyncio.Future[Addresses]] = {}
@@ -47,7 +50,7 @@ class Resolver:
             return kept[1]
         looking = self._under_way.get(host)
         if looking is None:
-            looking = loop.run_in_executor(self._threads, _look_up, host)
+            looking = loop.run_in_executor(self._threads, self._look_up, host)
             self._under_way[host] = looking
             looking.add_done_callback(lambda done: self._remember(host, done, loop.time()))
         # Shielded: a target that gives up must not take the answer from the others.

@@ -7,10 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 
+from crawler.engine import failure
 from crawler.engine.fetch import Fetch
 from crawler.models import (
-    ErrorKind,
-    Failure,
     FetchResult,
     Limits,
     Outcome,
@@ -191,11 +190,14 @@ class Crawling:
         self.live += 1
         try:
             result = await self._fetch(target)
-        except Exception as exc:
-            detail = f"fault in crawl: {type(exc).__name__}: {exc}"
-            error = Failure(kind=ErrorKind.INTERNAL, phase=None, detail=detail)
+        except (Exception, asyncio.CancelledError) as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            error = failure.of(exc, None)  # also where something inside cancelled the fetch
             result = FetchResult(target=target, outcome=Outcome.ERROR, attempts=1, error=error)
-        self.live -= 1
+        finally:
+            self.live -= 1
         result = self._open[target.index] = replace(result, queue=queue)
         self._lanes.leave(target)
         await self._emit(result)

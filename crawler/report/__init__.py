@@ -57,20 +57,21 @@ class DocumentSink:
         self._started = False
 
     def write(self, check: Check) -> None:
-        first = self._start()
-        self._stream.write(self._document.element(check, first))
+        first = not self._started
+        self._put(self._document.element(check, first))
 
     def finish(self, summary: Summary) -> None:
-        self._start()
-        self._stream.write(self._document.tail(summary))
+        self._put(self._document.tail(summary))
         self._stream.close()
 
-    def _start(self) -> bool:
-        if self._started:
-            return False
-        self._stream.write(self._document.head())
+    def _put(self, text: str) -> None:
+        head = "" if self._started else self._document.head()
         self._started = True
-        return True
+        try:
+            self._stream.write(head + text)
+        except OSError:
+            self._stream.discard()
+            raise
 
 
 class Ordered:

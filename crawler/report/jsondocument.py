@@ -1,13 +1,10 @@
 """Checks -> one JSON document: `{"schema": 1, "results": [...], "summary": {...}}`."""
 
-import json
-
 from crawler.core.summary import Summary
 from crawler.models import Check
 from crawler.report.record import SCHEMA, record
+from crawler.report.record import encode as _encode
 from crawler.report.record import summary as summary_object
-
-_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 
 def head() -> str:

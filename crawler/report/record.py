@@ -1,5 +1,6 @@
 """A check -> the record of schema 1: plain values in a fixed order, secrets masked."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,13 @@ from crawler.core.summary import Summary, exit_code
 from crawler.models import Check, Failure, FetchResult
 
 SCHEMA = 1
+_to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+
+
+def encode(value: Any) -> str:
+    """Return strict JSON in ASCII, without the marks that steer CI runners ("##[", "##vso[")."""
+    text = _to_json(value)
+    return text.replace("##", r"\u0023\u0023") if "##" in text else text
 
 
 def record(check: Check) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import select
 import stat
 from contextlib import suppress
 
@@ -20,7 +21,10 @@ class Stream:
         """Write all of `text`; what the encoding lacks is escaped. Raises OSError."""
         data = text.encode(self._encoding, "backslashreplace")
         while data:
-            data = data[os.write(self._fd, data) :]
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # another process made the descriptor non-blocking
+                select.select([], [self._fd], [])
 
     def close(self) -> None:
         """Make what was written last. Raises OSError where that fails."""
@@ -49,8 +53,12 @@ class AtomicFile(Stream):
         super().__init__(name, fd, owned=True)
 
     def close(self) -> None:
-        super().close()
-        os.replace(self._growing, self._path)
+        try:
+            super().close()
+            os.replace(self._growing, self._path)
+        except OSError:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         with suppress(OSError):

@@ -14,10 +14,11 @@ from crawler.core.summary import Summary
 from crawler.core.units import duration, size
 from crawler.models import Check, Outcome
 from crawler.models import Progress as Reading
-from crawler.report.rows import FAILURES, SLOWEST, Rows
+from crawler.report.rows import FAILURES, Rows
 from crawler.report.streams import Stream
 
 _BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
+_NARROWEST = 12  # columns that a URL and a reason need each; with fewer, lines go uncut
 _ENDLESS = 1_000_000  # columns: what is not a terminal gets its lines uncut
 
 
@@ -42,26 +43,33 @@ class TableSink:
             return  # standard error says that there was nothing to check
         shown = self._rows.shown()
         parts: list[RenderableType] = []
+        width = None if self._terminal is None else Console(file=self._terminal).width
         if shown:
-            parts.append(_table(shown, self._terminal))
+            table = _table(shown, width)
+            if table is None:
+                table, width = _table(shown, None), None
+            assert table is not None
+            parts.append(table)
         if len(shown) < self._rows.total:
             parts.append(Text(_left_out(shown, self._rows.total), style="dim"))
         parts += [Text(), *_closing(summary)]
-        self._stream.write(self._render(Group(*parts)))
+        self._stream.write(self._render(Group(*parts), width or _ENDLESS))
         self._stream.close()
 
-    def _render(self, content: RenderableType) -> str:
+    def _render(self, content: RenderableType, width: int) -> str:
         if self._terminal is not None:
-            console = Console(file=self._terminal, highlight=False)
-            with console.capture() as capture:
-                console.print(content)
-            return capture.get()
-        paper = io.StringIO()
-        console = Console(
-            file=paper, width=_ENDLESS, color_system=None, force_terminal=False, highlight=False
-        )
-        console.print(content)
-        return "".join(f"{line.rstrip()}\n" for line in paper.getvalue().splitlines())
+            console = Console(file=self._terminal, width=width, highlight=False)
+        else:
+            console = Console(
+                file=io.StringIO(),
+                width=width,
+                color_system=None,
+                force_terminal=False,
+                highlight=False,
+            )
+        with console.capture() as capture:
+            console.print(content)
+        return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def closing_line(summary: Summary) -> str:
@@ -125,31 +133,46 @@ def status_line(reading: Reading) -> str:
     return "  ".join(parts)
 
 
-def _table(checks: list[Check], terminal: TextIO | None) -> Table:
-    plain = terminal is None
-    urls = [Text(display(mask(check.result.target.url))) for check in checks]
-    # The reasons are folded first: a URL is to be copied, and keeps up to half of the width.
-    room = None if terminal is None else Console(file=terminal).width // 2
-    least = None if room is None else min(room, max(text.cell_len for text in urls))
-    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, highlight=False)
-    table.add_column("URL", overflow="fold", no_wrap=plain, min_width=least)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("Latency", justify="right", no_wrap=True)
-    failing = any(check.verdict.reasons for check in checks)
-    if failing:
-        table.add_column("Reason", overflow="fold", no_wrap=plain)
-    for url, check in zip(urls, checks, strict=True):
-        result = check.result
-        cells = [
-            url,
+def _table(checks: list[Check], width: int | None) -> Table | None:
+    """Return the table for so many columns, None where they are too few; uncut without `width`."""
+    rows = [
+        [
+            Text(display(mask(check.result.target.url))),
             _status(check),
-            Text(size(result.size) + ("+" if result.truncated else "")),
-            Text(duration(result.latency)),
+            Text(size(check.result.size) + ("+" if check.result.truncated else "")),
+            Text(duration(check.result.latency)),
+            Text("; ".join(display(mask(reason)) for reason in check.verdict.reasons)),
         ]
-        if failing:
-            cells.append(Text("; ".join(display(mask(reason)) for reason in check.verdict.reasons)))
-        table.add_row(*cells)
+        for check in checks
+    ]
+    plain = width is None
+    names = ["URL", "Status", "Size", "Latency"]
+    if any(check.verdict.reasons for check in checks):
+        names.append("Reason")
+    widest = [
+        max(len(name), *(row[place].cell_len for row in rows)) for place, name in enumerate(names)
+    ]
+    fixed: dict[str, int] = {}
+    if width is not None:
+        room = width - sum(widest[1:4]) - 3 * len(names) + 1  # three between columns, two outside
+        reason = sum(widest[4:])
+        if widest[0] + reason > room:
+            if room < 2 * _NARROWEST:
+                return None
+            # A URL is to be copied: it keeps at least half, and what the reasons do not need.
+            fixed["URL"] = min(widest[0], max(room // 2, room - reason))
+            fixed["Reason"] = room - fixed["URL"]
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, highlight=False)
+    for name in names:
+        table.add_column(
+            name,
+            justify="right" if name in ("Size", "Latency") else "left",
+            overflow="fold",
+            no_wrap=plain or name not in ("URL", "Reason"),
+            width=fixed.get(name),
+        )
+    for row in rows:
+        table.add_row(*row[: len(names)])
     return table
 
 
@@ -187,12 +210,14 @@ def _closing(summary: Summary) -> list[Text]:
 
 def _left_out(shown: list[Check], total: int) -> str:
     failures = sum(1 for check in shown if check.ok is False)
-    what = "the slowest"
+    slowest = len(shown) - failures
+    what = []
     if failures:
-        what = (
-            f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')} and {what}"
-        )
-    return f"Shown: {what} {SLOWEST}; {total - len(shown):,} more left out, --all shows everything."
+        what.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
+    if slowest:
+        what.append(f"the slowest {slowest}")
+    listed = f"Shown: {' and '.join(what)}; " if what else ""
+    return f"{listed}{total - len(shown):,} more left out, --all shows everything."
 
 
 def _many(count: int, noun: str) -> str:

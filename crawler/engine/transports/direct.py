@@ -35,9 +35,9 @@ class DirectTransport(httpx.AsyncBaseTransport):
     Taking one and giving it back cost the same for one origin or 50,000.
     """
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
         self._connecting = connecting
-        self._resolver = Resolver(connecting.idle)
+        self._resolver = resolver or Resolver(connecting.idle)
         self._idle: dict[Origin, list[Connection]] = {}
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
         self._open: set[Connection] = set()

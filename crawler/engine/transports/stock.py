@@ -54,7 +54,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         proxy = proxies.https if secure else proxies.http
         if proxy and _bypass(url.netloc.decode("ascii"), self._exempt):
             proxy = None
-        key = (proxy, secure or (proxy or "").startswith("https"))
+        key = (proxy, secure or (proxy or "").lower().startswith("https:"))
         if key not in self._inner:
             self._inner[key] = self._make(proxy, key[1])
         return self._inner[key]
@@ -63,7 +63,10 @@ class StockTransport(httpx.AsyncBaseTransport):
         connecting = self._connecting
         verify = connecting.verify and secure
         made = tls.context(verify=verify, cacert=connecting.cacert if verify else None)
-        through = httpx.Proxy(proxy, ssl_context=made if secure else None) if proxy else None
+        through = None
+        if proxy is not None:  # httpcore takes no context for a proxy that speaks no TLS
+            to_proxy = made if proxy.lower().startswith("https:") else None
+            through = httpx.Proxy(proxy, ssl_context=to_proxy)
         # The default pool of 100 raises PoolTimeout above that many requests at once; the
         # semaphore of the schedule is the only bound there is.
         limits = httpx.Limits(

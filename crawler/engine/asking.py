@@ -1,0 +1,94 @@
+"""A request as text, parsed only where a transport looks at its parts.
+
+Making an `httpx.Request` costs 19 µs, nearly all of it for parsing a URL that is
+normalised already; writing that request's head takes 1 µs.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+
+import httpx
+
+from crawler.engine.transports import Wire
+
+Origin = tuple[str, str, int | None]
+
+_ORIGIN = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#]*)(?::(\d+))?")
+_SENDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Fields:
+    """The header fields that go with every request of a run, encoded once.
+
+    Values go out as UTF-8, or as the bytes they were where they were none (PEP 383).
+    Raises ValueError where a name is not ASCII, or a line end would end a field.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        raw = [(name.encode("ascii"), _encoded(name, value)) for name, value in pairs]
+        self.headers = httpx.Headers(raw)
+        self.has_host = "host" in self.headers
+        self.lines = b"".join(b"%b: %b\r\n" % pair for pair in raw)
+        self._pairs = pairs
+
+    def and_also(self, name: str, value: str) -> "Fields":
+        return Fields([*self._pairs, (name, value)])
+
+
+class Asking(httpx.Request):
+    """An `httpx.Request` for a normalised URL without userinfo, and without a body."""
+
+    def __init__(self, method: str, text: str, fields: Fields, wire: Wire) -> None:
+        # Not super().__init__: that is what this class is there to put off.
+        self.method = method
+        self.text = text
+        self.fields = fields
+        self.extensions = {"wire": wire}
+        self.stream = httpx.ByteStream(b"")
+        self._content = b""
+
+    @cached_property
+    def _whole(self) -> httpx.Request:
+        return httpx.Request(self.method, self.text, headers=self.fields.headers)
+
+    @cached_property
+    def url(self) -> httpx.URL:  # type: ignore[override]  # an attribute there, made late here
+        return self._whole.url
+
+    @cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]  # likewise
+        return self._whole.headers
+
+
+def origin(request: httpx.Request) -> Origin:
+    """Return scheme, host as it stands in a URL, and port or None of a request."""
+    if isinstance(request, Asking):
+        found = _ORIGIN.match(request.text)
+        assert found is not None
+        return found[1], found[2].strip("[]"), int(found[3]) if found[3] else None
+    url = request.url
+    return url.scheme, url.raw_host.decode("ascii"), url.port
+
+
+def _encoded(name: str, value: str) -> bytes:
+    if re.search(r"[\r\n\0]", name + value):
+        raise ValueError(f"the header {name!r} holds a line end")
+    return value.encode("utf-8", "surrogateescape")
+
+
+async def head(request: httpx.Request) -> bytes:
+    """Return the bytes of a request: its head, and its body where it has one."""
+    if not isinstance(request, Asking):
+        target = request.url.raw_path
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
+        start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target)
+        return start + lines + b"\r\n" + await request.aread()
+    text, fields = request.text, request.fields
+    begin = text.index("://") + 3
+    slash = text.index("/", begin)
+    target_text = text[slash:].partition("#")[0]
+    host = "" if fields.has_host else f"Host: {text[begin:slash]}\r\n"
+    length = "Content-Length: 0\r\n" if request.method in _SENDS_LENGTH else ""
+    start_line = f"{request.method} {target_text} HTTP/1.1\r\n{host}{length}"
+    return start_line.encode("ascii") + fields.lines + b"\r\n"

@@ -1,0 +1,282 @@
+"""Targets, results and checks to test with, and fakes for the seams: a fetch, a list, a sink."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from hypothesis import settings
+
+from crawler.core.expect import judge
+from crawler.core.summary import Summary, Tally
+from crawler.models import (
+    Check,
+    Crawl,
+    ErrorKind,
+    Expectation,
+    Failure,
+    FetchResult,
+    Hop,
+    Outcome,
+    Phase,
+    Target,
+    Timings,
+)
+from crawler.report.streams import Stream
+
+T = TypeVar("T")
+
+steady = settings(deadline=None, derandomize=True)
+"""The same examples in each run, and as much time as a busy machine takes for them."""
+
+NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
+
+PHASES: dict[ErrorKind, Phase | None] = {
+    ErrorKind.INVALID_URL: None,
+    ErrorKind.BLOCKED: Phase.CONNECT,
+    ErrorKind.DNS_NOT_FOUND: Phase.DNS,
+    ErrorKind.DNS_TEMPORARY: Phase.DNS,
+    ErrorKind.CONNECT_REFUSED: Phase.CONNECT,
+    ErrorKind.UNREACHABLE: Phase.CONNECT,
+    ErrorKind.TIMEOUT: Phase.WAIT,
+    ErrorKind.TLS_EXPIRED: Phase.TLS,
+    ErrorKind.TLS_NOT_YET_VALID: Phase.TLS,
+    ErrorKind.TLS_HOSTNAME: Phase.TLS,
+    ErrorKind.TLS_UNTRUSTED: Phase.TLS,
+    ErrorKind.TLS_HANDSHAKE: Phase.TLS,
+    ErrorKind.RESET: Phase.WAIT,
+    ErrorKind.DISCONNECTED: Phase.WAIT,
+    ErrorKind.PROTOCOL: Phase.WAIT,
+    ErrorKind.BODY_INCOMPLETE: Phase.DOWNLOAD,
+    ErrorKind.DECODE: Phase.DOWNLOAD,
+    ErrorKind.TOO_MANY_REDIRECTS: None,
+    ErrorKind.REDIRECT_LOOP: None,
+    ErrorKind.BAD_REDIRECT: None,
+    ErrorKind.LOCAL_RESOURCE: Phase.CONNECT,
+    ErrorKind.INTERNAL: None,
+}
+"""In which phase each kind of error comes up here."""
+
+
+def target(index: int = 0, **fields: Any) -> Target:
+    """Return a target; its host is that of `url` unless given."""
+    url = fields.pop("url", f"https://host.example/{index}")
+    known: dict[str, Any] = {
+        "source": "urls.txt",
+        "line": index + 1,
+        "input": url,
+        "host": url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0],
+        "expectation": Expectation(),
+        "method": "GET",
+    }
+    return Target(index=index, url=url, **(known | fields))
+
+
+def on(host: str, index: int = 0) -> Target:
+    """Return a target on a host."""
+    return target(index, url=f"https://{host}/{index}")
+
+
+def responded(of: Target | None = None, **fields: Any) -> FetchResult:
+    """Return a good response, with all that can be known of one."""
+    of = of or target()
+    known: dict[str, Any] = {
+        "status": 200,
+        "size": 1256,
+        "queue": 0.002,
+        "latency": 0.25,
+        "ttfb": 0.125,
+        "timings": Timings(dns=0.01, connect=0.02, tls=0.03, wait=0.04, download=0.05),
+        "attempts": 1,
+        "redirects": (),
+        "final_url": of.url,
+        "http_version": "HTTP/1.1",
+        "remote_ip": "192.0.2.1",
+        "content_type": "text/html",
+        "content_length": 1256,
+        "timestamp": NOON,
+    }
+    return FetchResult(target=of, outcome=Outcome.RESPONDED, **(known | fields))
+
+
+def failed(kind: ErrorKind, of: Target | None = None, **fields: Any) -> FetchResult:
+    """Return the result of an attempt that ended in an error of this kind."""
+    error = Failure(kind=kind, phase=PHASES[kind], detail=f"it ended in {kind.value}")
+    known: dict[str, Any] = {
+        "queue": 0.002,
+        "latency": 0.5,
+        "timings": Timings(connect=0.02),
+        "attempts": 1,
+        "error": error,
+        "timestamp": NOON,
+    }
+    return FetchResult(target=of or target(), outcome=Outcome.ERROR, **(known | fields))
+
+
+def invalid(of: Target | None = None) -> FetchResult:
+    """Return the record of a line that is no URL."""
+    of = of or target(url="ftp://host.example/", host="")
+    detail = f"urls.txt, line {of.line}: '{of.url}' is not an http:// or https:// URL"
+    error = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
+    return FetchResult(target=of, outcome=Outcome.INVALID, error=error)
+
+
+def unreached(of: Target | None = None) -> FetchResult:
+    """Return the record of a target that was read, but not asked before the end."""
+    return FetchResult(target=of or target(), outcome=Outcome.UNREACHED)
+
+
+def check(result: FetchResult) -> Check:
+    """Return the check that a crawl would make of a result."""
+    return Check(result=result, verdict=judge(result))
+
+
+def hops(*urls: str) -> tuple[Hop, ...]:
+    return tuple(Hop(url=url, status=301) for url in urls)
+
+
+BY_OUTCOME: dict[Outcome, Check] = {
+    Outcome.RESPONDED: check(responded()),
+    Outcome.ERROR: check(failed(ErrorKind.TIMEOUT)),
+    Outcome.INVALID: check(invalid()),
+    Outcome.UNREACHED: check(unreached()),
+}
+"""One check for every outcome."""
+
+BY_KIND: dict[ErrorKind, Check] = {
+    kind: check(invalid() if kind is ErrorKind.INVALID_URL else failed(kind)) for kind in ErrorKind
+}
+"""One check for every kind of error."""
+
+EVERY: dict[str, Check] = {
+    **{f"outcome {outcome.value}": one for outcome, one in BY_OUTCOME.items()},
+    **{f"error {kind.value}": one for kind, one in BY_KIND.items()},
+    "status 404": check(responded(status=404)),
+}
+"""A check for every outcome and every kind of error, and a response that fails."""
+
+
+def in_a_row(checks: Iterable[Check]) -> list[Check]:
+    """Return checks as those of one list: each target has its own place."""
+    return [
+        replace(one, result=replace(one.result, target=replace(one.result.target, index=place)))
+        for place, one in enumerate(checks)
+    ]
+
+
+def summary(*checks: Check, crawl: Crawl | None = None) -> Summary:
+    """Return the summary of these checks; the crawl took two seconds unless told otherwise."""
+    tally = Tally()
+    for one in checks:
+        tally.add(one)
+    return tally.summary(crawl or Crawl(elapsed=2.0))
+
+
+class Gate:
+    """A fetch that answers when it is told to, and remembers what was asked of it.
+
+    With `shut` false it answers after so many turns of the loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        shut: bool = True,
+        turns: int = 1,
+        answer: Callable[[Target], FetchResult] = responded,
+    ) -> None:
+        self.started: list[Target] = []
+        self.finished: list[Target] = []
+        self.live: Counter[str] = Counter()
+        self.most = 0
+        self.most_on_a_host = 0
+        self.most_tasks = 0
+        self._shut = shut
+        self._turns = turns
+        self._answer = answer
+        self._told: dict[int, asyncio.Event] = {}
+
+    async def __call__(self, of: Target) -> FetchResult:
+        self.started.append(of)
+        self.live[of.host] += 1
+        self.most = max(self.most, self.live.total())
+        self.most_on_a_host = max(self.most_on_a_host, self.live[of.host])
+        self.most_tasks = max(self.most_tasks, len(asyncio.all_tasks()))
+        try:
+            if self._shut:
+                await self._told.setdefault(of.index, asyncio.Event()).wait()
+            await settle(self._turns)
+            result = self._answer(of)
+            self.finished.append(of)
+            return result
+        finally:
+            self.live[of.host] -= 1
+
+    def answer(self, *targets: Target) -> None:
+        for one in targets:
+            self._told.setdefault(one.index, asyncio.Event()).set()
+
+    def open(self) -> None:
+        """Answer what waits, and all that will be asked."""
+        self._shut = False
+        for told in self._told.values():
+            told.set()
+
+
+async def listed(
+    entries: Iterable[Target | FetchResult],
+) -> AsyncGenerator[Target | FetchResult, None]:
+    """Yield entries as the reader of a list does."""
+    for entry in entries:
+        yield entry
+
+
+async def settle(turns: int = 200) -> None:
+    """Let every task run until it can only wait; a turn of the loop is a step of each."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def run(body: Coroutine[Any, Any, T]) -> T:
+    """Run the body of an async test; one that hangs fails after a while."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(30):
+            return await body
+
+    return asyncio.run(bounded())
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes meanwhile, as on a disk that is full."""
+    import resource  # here: only the tests that need it cannot run on Windows
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class Recorder(Stream):
+    """A stream that keeps what is written to it."""
+
+    def __init__(self, name: str = "recorder") -> None:
+        super().__init__(name, -1)
+        self.writes: list[str] = []
+        self.closed = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.writes)
+
+    def write(self, text: str) -> None:
+        assert not self.closed
+        self.writes.append(text)
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,362 @@
+"""The direct transport on the wire: connections kept, reused, given up, and never leaked."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from loopback import Request, Server, endless, raw, redirect, refusing_port, reply
+
+from crawler.engine.resolve import Address, Addresses, Resolver
+from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports.direct import DirectTransport
+from crawler.models import ErrorKind
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+
+
+async def get(
+    transport: DirectTransport, url: str, method: str = "GET", *, wire: Wire | None = None
+) -> tuple[int, int]:
+    """Return status and body size of one exchange, read to its end."""
+    request = httpx.Request(method, url, extensions={"wire": wire or Wire()})
+    response = await transport.handle_async_request(request)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    size = 0
+    async for chunk in response.stream:
+        size += len(chunk)
+    await response.aclose()
+    return response.status_code, size
+
+
+def run(body: Callable[[DirectTransport], Coroutine[Any, Any, None]], **options: Any) -> None:
+    async def main() -> None:
+        async with DirectTransport(Connecting(**options)) as transport:
+            await body(transport)
+
+    asyncio.run(main())
+
+
+def test_one_connection_serves_one_request_after_the_other(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        for _ in range(10):
+            assert await get(transport, url) == (200, 4)
+
+    run(body)
+    assert server.connections == 1
+
+
+def test_the_newest_idle_connection_is_taken_first(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        await asyncio.gather(*(get(transport, url) for _ in range(3)))
+        for _ in range(3):
+            await get(transport, url)
+
+    run(body)
+    later = {request.connection for request in server.requests[3:]}
+    assert server.connections == 3
+    assert len(later) == 1
+
+
+def test_no_more_idle_connections_are_kept_than_can_be_used_again(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        await asyncio.gather(*(get(transport, url) for _ in range(8)))
+        await asyncio.gather(*(get(transport, url) for _ in range(8)))
+
+    run(body, idle=2)
+    assert server.connections == 8 + 6
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + OK, id="two responses"),
+        pytest.param(OK + b"more", id="left-over bytes"),
+        pytest.param(OK.replace(b"good", b"good, and more"), id="short content-length"),
+        pytest.param(b"HTTP/1.1 204 No\r\nContent-Length: 4\r\n\r\nbody", id="204 with a body"),
+        pytest.param(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), id="close"),
+        pytest.param(OK.replace(b"1.1", b"1.0"), id="http 1.0"),
+    ],
+)
+def test_a_spoiled_connection_is_not_used_again(server: Server, answer: bytes) -> None:
+    bad = server.on("/bad", raw(answer))
+    good = server.on("/ok", reply(200, b"fine, all of it"))
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, bad)
+        assert await get(transport, good) == (200, 15)
+
+    run(body)
+    assert server.connections == 2
+
+
+def test_a_head_answered_with_a_body_spoils_the_connection(server: Server) -> None:
+    bad = server.on("/bad", raw(OK))
+    good = server.on("/ok", reply(200, b"fine, all of it"))
+
+    async def body(transport: DirectTransport) -> None:
+        assert await get(transport, bad, "HEAD") == (200, 0)
+        assert await get(transport, good) == (200, 15)
+
+    run(body)
+    assert server.connections == 2
+
+
+def test_a_proper_answer_to_head_leaves_the_connection_usable(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        for method, size in (("HEAD", 0), ("GET", 4), ("HEAD", 0), ("GET", 4)):
+            assert await get(transport, url, method) == (200, size)
+
+    run(body)
+    assert server.connections == 1
+
+
+def test_bytes_that_come_unasked_while_idle_answer_nobody(server: Server) -> None:
+    async def late(request: Request, reader: Reader, writer: Writer) -> None:
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(OK.replace(b"good", b"evil"))
+
+    first = server.on("/late", late)
+    good = server.on("/ok", reply(200, b"fine, all of it"))
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, first)
+        await asyncio.sleep(0.3)
+        assert await get(transport, good) == (200, 15)
+
+    run(body)
+    assert server.connections == 2
+
+
+def _closes_on_the_second(served: list[int]) -> Callable[[Request, Reader, Writer], Any]:
+    """Answer the first request of a connection; cut the line when the second one comes."""
+
+    async def handler(request: Request, reader: Reader, writer: Writer) -> None:
+        served.append(request.turn)
+        if request.turn:
+            writer.close()
+        else:
+            writer.write(OK)
+
+    return handler
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_a_reused_connection_that_dies_is_replaced_once(server: Server, method: str) -> None:
+    served: list[int] = []
+    url = server.on("/once", _closes_on_the_second(served))
+    get_first = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, get_first)
+        status, _ = await get(transport, url, method)
+        assert status == 200
+
+    run(body)
+    assert served == [1, 0]
+
+
+def test_a_post_on_a_reused_connection_that_dies_is_not_sent_again(server: Server) -> None:
+    served: list[int] = []
+    url = server.on("/once", _closes_on_the_second(served))
+    get_first = server.on("/ok", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, get_first)
+        with pytest.raises(WireError) as caught:
+            await get(transport, url, "POST")
+        assert caught.value.kind is ErrorKind.DISCONNECTED
+
+    run(body)
+    assert served == [1]
+
+
+def test_a_fresh_connection_that_dies_is_an_error(server: Server) -> None:
+    url = server.on("/gone", raw(b"", close=True))
+
+    async def body(transport: DirectTransport) -> None:
+        with pytest.raises(WireError) as caught:
+            await get(transport, url)
+        assert caught.value.kind is ErrorKind.DISCONNECTED
+
+    run(body)
+    assert server.counts["/gone"] == 1
+
+
+def test_a_redirect_whose_small_body_has_come_leaves_its_connection_usable(server: Server) -> None:
+    url = server.on("/moved", redirect("/ok"))
+
+    async def body(transport: DirectTransport) -> None:
+        for _ in range(3):
+            response = await transport.handle_async_request(httpx.Request("GET", url))
+            await response.aclose()
+
+    run(body)
+    assert server.connections == 1
+
+
+def test_an_endless_body_is_held_back_when_nobody_reads_it(server: Server) -> None:
+    sent = 0
+
+    async def flood(request: Request, reader: Reader, writer: Writer) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(bytes(65_536))
+            await writer.drain()
+            sent += 65_536
+
+    url = server.on("/flood", flood)
+
+    async def body(transport: DirectTransport) -> None:
+        response = await transport.handle_async_request(httpx.Request("GET", url))
+        while True:
+            before = sent
+            await asyncio.sleep(0.3)
+            if sent == before:
+                break
+        await response.aclose()
+
+    run(body)
+    assert 0 < sent < 30_000_000  # what the buffers of two sockets hold, and no more
+
+
+def test_one_body_closed_early_is_not_read_on(server: Server) -> None:
+    url = server.on("/endless", endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(10_000)))
+
+    async def body(transport: DirectTransport) -> None:
+        response = await transport.handle_async_request(httpx.Request("GET", url))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async for _ in response.stream:
+            break
+        await response.aclose()
+
+    run(body)
+    assert server.connections == 1
+
+
+def test_an_address_that_refuses_gives_way_to_the_next(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    def both(host: str) -> Addresses:
+        return Address(socket.AF_INET6, "::1"), Address(socket.AF_INET, "127.0.0.1")
+
+    async def main() -> None:
+        async with DirectTransport(Connecting(), Resolver(1, both)) as transport:
+            wire = Wire()
+            named = url.replace("127.0.0.1", "both.test")
+            assert await get(transport, named, wire=wire) == (200, 4)
+            assert wire.remote_ip == "127.0.0.1"
+            assert wire.dns is not None
+            assert wire.connect is not None
+
+    asyncio.run(main())
+
+
+def test_when_all_addresses_fail_the_telling_errno_is_kept() -> None:
+    def both(host: str) -> Addresses:
+        return Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")
+
+    async def main(port: int) -> None:
+        async with DirectTransport(Connecting(), Resolver(1, both)) as transport:
+            with pytest.raises(ConnectionRefusedError):
+                await get(transport, f"http://both.test:{port}/")
+
+    with refusing_port() as port:
+        asyncio.run(main(port))
+
+
+def test_tls_says_whose_certificate_it_was(tls_server: Server, ca_file: Path) -> None:
+    url = tls_server.on("/ok", reply(200, b"good"))
+    wire = Wire()
+
+    async def body(transport: DirectTransport) -> None:
+        assert await get(transport, url, wire=wire) == (200, 4)
+
+    run(body, cacert=str(ca_file))
+    assert wire.tls is not None
+    peer = wire.tls_peer
+    assert peer is not None
+    assert peer.version in {"TLSv1.2", "TLSv1.3"}
+    assert peer.cipher
+    assert peer.expires is not None
+    assert peer.expires > 1_700_000_000
+    assert peer.issuer is not None
+    assert "trustme" in peer.issuer
+    assert peer.subject is not None
+
+
+def test_the_time_it_takes_to_load_the_roots_is_nobodys_latency(
+    tls_server: Server, ca_file: Path
+) -> None:
+    url = tls_server.on("/ok", reply(200, b"good"))
+    wires = [Wire(), Wire()]
+
+    async def body(transport: DirectTransport) -> None:
+        for wire in wires:
+            await get(transport, url, wire=wire)
+
+    run(body, cacert=str(ca_file))
+    assert wires[0].stall > 0
+    assert wires[1].stall == 0
+
+
+def test_readings_of_a_reused_connection_name_no_second_connect(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+    first, second = Wire(), Wire()
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, url, wire=first)
+        await get(transport, url, wire=second)
+
+    run(body)
+    assert first.connect is not None
+    assert second.connect is None
+    assert second.sent is not None
+    assert second.first_byte is not None
+    assert second.last_byte is not None
+    assert second.sent <= second.first_byte <= second.last_byte
+    assert second.http_version == "HTTP/1.1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_closing_leaves_no_descriptor_and_no_task(server: Server) -> None:
+    ok = server.on("/ok", reply(200, b"good"))
+    cut = server.on("/cut", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", close=True))
+    hang = server.on("/hang", endless(b"HTTP/1.1 200 OK\r\n\r\n", b".", gap=0.05))
+
+    async def main() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        async with DirectTransport(Connecting(idle=50)) as transport:
+            results = await asyncio.gather(
+                *(get(transport, ok) for _ in range(30)),
+                *(get(transport, cut) for _ in range(10)),
+                *(asyncio.wait_for(get(transport, hang), 0.2) for _ in range(10)),
+                return_exceptions=True,
+            )
+            assert results[:30] == [(200, 4)] * 30
+            assert all(isinstance(result, WireError) for result in results[30:40])
+            assert all(isinstance(result, TimeoutError) for result in results[40:])
+        await asyncio.sleep(0.1)
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

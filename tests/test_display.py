@@ -1,0 +1,239 @@
+"""Untrusted text on its way to a terminal, a CI log or a report: made safe, its secrets gone."""
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from crawler.core import url
+from crawler.core.display import display, encodable, mask, mask_loosely, shorten
+
+PROPERTY = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+SPACES = " \t\n\x0b\x0c\x1c\x85\xa0\u1680\u2003\u2028\u205f\u3000"
+MARKS = [
+    *(chr(n) for n in range(0x20)),
+    *(chr(n) for n in range(0x7F, 0xA0)),
+    *"\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e",
+    *(chr(n) for n in range(0x2060, 0x2070) if n != 0x2065),  # that one is not assigned
+    *"\ufeff\ufff9\ufffa\ufffb\ud800\udbff\udc00\udfff",
+]
+"""C0, DEL, C1, bidirectional and zero-width marks, line ends, byte order mark, surrogates."""
+
+SECRET = "s3cr3t"
+ANY = st.text(st.sampled_from(f"#[:/@?{SPACES}") | st.characters(), max_size=12)
+HARD = st.text(st.sampled_from("#:/@? ab"), max_size=4) | ANY
+STEERING = st.lists(
+    st.sampled_from(
+        ["#", "##", "[", "vso[", ":", "::", " ", "\t", "\u3000", "\ufeff", "\n", "error"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@pytest.mark.parametrize("char", MARKS, ids=lambda char: f"U+{ord(char):04X}")
+def test_a_character_that_is_not_safe_to_show_becomes_its_code(char: str) -> None:
+    shown = display(f"a{char}b")
+    assert shown.startswith("a\\")
+    assert shown.endswith("b")
+    assert shown.isascii()
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("\x1b[31mred", "\\x1b[31mred", id="colour"),
+        pytest.param("\x1b]8;;http://x\x07", "\\x1b]8;;http://x\\x07", id="link"),
+        pytest.param("a\r\nb\tc", "a\\x0d\\x0ab\\x09c", id="line end and tab"),
+        pytest.param("\x9b2J", "\\x9b2J", id="C1"),
+        pytest.param("moc\u202eexe", "moc\\u202eexe", id="bidirectional override"),
+        pytest.param("\ufeffa\u200bb", "\\ufeffa\\u200bb", id="invisible"),
+        pytest.param("\ud83d", "\\ud83d", id="half a pair"),
+        pytest.param("caf\udce9", "caf\\xe9", id="a byte that was not UTF-8"),
+    ],
+)
+def test_an_unsafe_character_is_shown_as_its_code(text: str, shown: str) -> None:
+    assert display(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "https://host.example/a?b#c", "Größe 25 µm", "日本語", "\U0001f600", "[/red][link=x]",
+        "a\\b", "a: b", ":a", "# a ## b", "#[",
+    ],
+)  # fmt: skip
+def test_a_safe_text_is_shown_as_it_is(text: str) -> None:
+    assert display(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "::error::x", "  ::error::x", "\u3000::warning::x", "\t::stop-commands::x", ":::x",
+        "##[error]x", "a ##[group]b", "###[x", "##vso[task.setvariable]x", "a###vso[x", "##[##[",
+        "::##[",
+    ],
+)  # fmt: skip
+def test_what_a_ci_runner_takes_for_a_command_is_broken_up(text: str) -> None:
+    shown = display(text)
+    assert shown != text
+    assert not shown.lstrip().startswith("::")
+    assert "##[" not in shown
+    assert "##vso[" not in shown
+
+
+def test_every_character_there_is_can_be_shown() -> None:
+    shown = display("".join(map(chr, range(0x110000))))
+    assert shown.encode()
+    assert {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"} == set()
+
+
+@PROPERTY
+@given(ANY | STEERING)
+def test_a_shown_text_is_one_safe_line(text: str) -> None:
+    shown = display(text)
+    assert not set(shown) & set(MARKS)
+    assert shown.encode().decode() == shown
+    assert not shown.lstrip().startswith("::")
+    assert "##[" not in shown
+    assert "##vso[" not in shown
+
+
+@PROPERTY
+@given(ANY | STEERING)
+def test_showing_a_text_twice_changes_nothing_more(text: str) -> None:
+    assert display(display(text)) == display(text)
+
+
+@PROPERTY
+@given(st.text(st.characters() | st.sampled_from("\ud800\udce9\udfff")))
+def test_an_encodable_text_differs_only_in_its_lone_surrogates(text: str) -> None:
+    made = encodable(text)
+    assert made.encode().decode() == made
+    kept = [char for char in text if not "\ud800" <= char <= "\udfff"]
+    assert made.count("\\") - text.count("\\") == len(text) - len(kept)
+    if kept == list(text):
+        assert made == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        pytest.param("https://host/", "https://host/", id="nothing to mask"),
+        pytest.param("https://user:pw@host/", "https://user:***@host/", id="password"),
+        pytest.param("https://token@host/", "https://***@host/", id="token"),
+        pytest.param("https://:pw@host/", "https://:***@host/", id="no user"),
+        pytest.param("https://user:@host/", "https://user:***@host/", id="empty password"),
+        pytest.param("https://user:p@ss@host/", "https://user:***@host/", id="@ in the password"),
+        pytest.param("https://user:p:w@host/", "https://user:***@host/", id=": in the password"),
+        pytest.param("https://u:p@[::1]:8/", "https://u:***@[::1]:8/", id="IPv6"),
+        pytest.param("//user:pw@host/", "//user:***@host/", id="no scheme"),
+        pytest.param("https://h/a@b:c?d=e@f#g@h", "https://h/a@b:c?d=e@f#g@h", id="no userinfo"),
+        pytest.param("joe@host, see https://host", "joe@host, see https://host", id="mail"),
+        pytest.param(
+            "from https://a:b@c/ to http://d:e@f/ (x@y)",
+            "from https://a:***@c/ to http://d:***@f/ (x@y)",
+            id="two in a sentence",
+        ),
+        pytest.param(
+            "https://host/?next=https://user:pw@other/",
+            "https://host/?next=https://user:***@other/",
+            id="a URL in a URL",
+        ),
+    ],
+)  # fmt: skip
+def test_userinfo_is_masked_wherever_a_url_stands(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@PROPERTY
+@given(HARD, HARD)
+def test_no_password_of_a_url_is_left_by_the_mask(before: str, after: str) -> None:
+    text = f"https://user:{before}{SECRET}{after}@host.example/"
+    try:
+        normal, _ = url.parse(text)
+    except ValueError:
+        assume(False)
+    assume(SECRET in (url.without_userinfo(normal)[1] or ""))
+    assert SECRET not in mask(text)
+    assert SECRET not in mask(normal)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda char: f"U+{ord(char):04X}")
+def test_a_password_with_a_space_that_a_url_may_hold_is_masked(space: str) -> None:
+    text = f"https://user:a{space}{SECRET}@host.example/"
+    try:
+        url.parse(text)
+    except ValueError:
+        text = mask_loosely(text)  # as the list does with a line that is no URL
+    assert SECRET not in mask(text)
+
+
+@PROPERTY
+@given(st.sampled_from(["https://host/", "see http://h/x?y#z for more", ""]), ANY)
+def test_masking_twice_changes_nothing_more(front: str, text: str) -> None:
+    once = mask(f"{front}{text}")
+    assert mask(once) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        pytest.param("no url", "no url", id="nothing to mask"),
+        pytest.param("user:pw@host", "user:***@host", id="no scheme"),
+        pytest.param("ftp://user:pw@host/x", "ftp://user:***@host/x", id="another scheme"),
+        pytest.param("http://user:p w@host/", "http://user:***@host/", id="space"),
+        pytest.param("http://user:p/w@host/", "http://user:***@host/", id="slash"),
+        pytest.param("http://user:p?w@host/", "http://user:***@host/", id="question mark"),
+        pytest.param("http://user:p#w@host/", "http://user:***@host/", id="hash"),
+        pytest.param("http://user:p@w@host/", "http://user:***@host/", id="at"),
+        pytest.param("http://user:p:w@host/", "http://user:***@host/", id="colon"),
+        pytest.param("user:p:w@host/", "user:***@host/", id="colon, no scheme"),
+        pytest.param("token@host", "***@host", id="token"),
+    ],
+)
+def test_the_userinfo_of_what_is_no_url_is_masked(text: str, masked: str) -> None:
+    assert mask_loosely(text) == masked
+
+
+@PROPERTY
+@given(
+    st.sampled_from(["", "http://", "https:", "https:/", "//", "ftp://", "http:///", "x "]),
+    HARD,
+    HARD,
+)
+def test_no_password_in_a_line_is_left_by_the_loose_mask(
+    front: str, before: str, after: str
+) -> None:
+    assert SECRET not in mask_loosely(f"{front}user:{before}{SECRET}{after}@host.example/")
+
+
+@pytest.mark.parametrize("change", [display, encodable, mask, mask_loosely])
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "/", "//", "//a", "//:", "@", "//@", "##[", ":", "::", " ", "\x1b", "\ud800", "a:"],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", "@", "/@"])
+def test_hostile_text_takes_a_time_that_grows_with_its_length_alone(
+    change: object, unit: str, end: str
+) -> None:
+    assert callable(change)
+    text = "//" + unit * (32_000 // len(unit)) + end
+    before = time.process_time()
+    change(text)
+    assert time.process_time() - before < 0.8
+
+
+def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
+    assert shorten("x" * 12_345, 5) == "xxxxx... (12,345 characters)"
+    assert shorten("xxxxx", 5) == "xxxxx"

@@ -1,0 +1,380 @@
+"""Files, standard input and URLs to one numbered list, read as it is needed."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+import pytest
+from samples import run
+
+from crawler.core.urllist import ListError, UrlList
+from crawler.inputs import Inputs, open_source
+from crawler.models import FetchResult, Outcome, Target
+
+Entry = Target | FetchResult
+
+
+def place(entry: Entry) -> tuple[str | None, int | None, str]:
+    """Return where an entry stood and what it was taken for: a URL, or "invalid"."""
+    if isinstance(entry, FetchResult):
+        assert entry.outcome is Outcome.INVALID
+        return entry.target.source, entry.target.line, "invalid"
+    return entry.source, entry.line, entry.url
+
+
+def opened(*arguments: str, stdin: int | None = None) -> Inputs:
+    return Inputs([open_source(argument, stdin) for argument in arguments], UrlList())
+
+
+async def read(inputs: Inputs) -> list[Entry]:
+    return [entry async for entry in inputs.entries()]
+
+
+def places(*arguments: str, stdin: int | None = None) -> list[tuple[str | None, int | None, str]]:
+    return [place(entry) for entry in run(read(opened(*arguments, stdin=stdin)))]
+
+
+@contextmanager
+def piped(data: bytes) -> Iterator[int]:
+    """Give a pipe that holds `data` and then ends; who reads it to the end closes it."""
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    yield reader
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory that relative paths start from."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# What is read
+
+
+def test_a_file_gives_its_lines_with_their_numbers(home: Path) -> None:
+    (home / "urls.txt").write_text("# list\nhttp://a/\n\n  b # plain\nftp://c/\nhttp://d/")
+    assert places("urls.txt") == [
+        ("urls.txt", 2, "http://a/"),
+        ("urls.txt", 4, "https://b/"),
+        ("urls.txt", 5, "invalid"),
+        ("urls.txt", 6, "http://d/"),
+    ]
+
+
+def test_files_urls_and_standard_input_are_read_in_the_order_they_are_named(home: Path) -> None:
+    (home / "one.txt").write_text("http://a/1\nhttp://a/2\n")
+    (home / "two.txt").write_text("http://b/1\n")
+    with piped(b"http://c/1\n") as stdin:
+        inputs = opened("two.txt", "http://d/1", "-", "ftp://e/1", "one.txt", stdin=stdin)
+        entries = run(read(inputs))
+    assert [place(entry) for entry in entries] == [
+        ("two.txt", 1, "http://b/1"),
+        ("argument", None, "http://d/1"),
+        ("-", 1, "http://c/1"),
+        ("argument", None, "invalid"),
+        ("one.txt", 1, "http://a/1"),
+        ("one.txt", 2, "http://a/2"),
+    ]
+    indices = [
+        entry.target.index if isinstance(entry, FetchResult) else entry.index for entry in entries
+    ]
+    assert indices == list(range(6))
+
+
+def test_a_url_that_was_named_before_is_counted_not_repeated(home: Path) -> None:
+    (home / "urls.txt").write_text("http://a/\nhttp://b/\n")
+    inputs = opened("http://a/", "urls.txt", "urls.txt", "http://b/")
+    assert [place(entry)[2] for entry in run(read(inputs))] == ["http://a/", "http://b/"]
+    assert inputs.urls.duplicates == 4
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "# nothing\n"], ids=["empty", "blank", "comment"])
+def test_a_list_that_holds_nothing_gives_nothing(home: Path, content: str) -> None:
+    (home / "urls.txt").write_text(content)
+    assert places("urls.txt") == []
+
+
+def test_the_numbers_go_on_from_piece_to_piece(home: Path) -> None:
+    lines = [f"http://a/{'x' * 50}/{number}" for number in range(5000)]
+    (home / "urls.txt").write_text("\n".join(lines))
+    expected = [("urls.txt", number, line) for number, line in enumerate(lines, 1)]
+    assert places("urls.txt") == expected
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_a_character_that_lies_between_two_pieces_is_whole(home: Path, shift: int) -> None:
+    """The emoji fill more than a piece; each shift cuts another byte of one."""
+    (home / "urls.txt").write_text(
+        f"#{'-' * shift}{'🕸' * 17_000}\nhttp://a/%F0%9F%95%B8\n", "utf-8"
+    )
+    assert places("urls.txt") == [("urls.txt", 2, "http://a/%F0%9F%95%B8")]
+
+
+def test_a_byte_that_is_not_utf_8_makes_one_bad_line(home: Path) -> None:
+    (home / "urls.txt").write_bytes(b"http://a/\nhttp://b/caf\xe9\nhttp://c/\n")
+    assert [url for _, _, url in places("urls.txt")] == ["http://a/", "invalid", "http://c/"]
+
+
+def test_a_file_is_closed_once_it_was_read(home: Path) -> None:
+    (home / "urls.txt").write_text("http://a/\n")
+    inputs = opened("urls.txt")
+    (source,) = inputs.sources
+    run(read(inputs))
+    assert source.fd is not None
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(source.fd)
+
+
+# How it is read
+
+
+def test_no_more_of_a_file_is_read_than_is_asked_for(home: Path) -> None:
+    (home / "urls.txt").write_text("".join(f"http://a/{number}\n" for number in range(100_000)))
+    inputs = opened("urls.txt")
+
+    async def body() -> None:
+        async with aclosing(inputs.entries()) as entries:
+            assert place(await anext(entries)) == ("urls.txt", 1, "http://a/0")
+
+    run(body())
+    (source,) = inputs.sources
+    assert source.size is not None
+    assert source.read < source.size / 10
+
+
+@pytest.mark.parametrize("name", ["-", "fifo"], ids=["standard input", "FIFO"])
+def test_a_line_is_there_before_the_writer_closes(home: Path, name: str) -> None:
+    if name == "-":
+        reader, writer = os.pipe()
+    else:
+        os.mkfifo("fifo")
+        reader, writer = -1, os.open("fifo", os.O_RDWR)
+
+    async def body() -> None:
+        async with aclosing(opened(name, stdin=reader).entries()) as entries:
+            os.write(writer, b"http://a/\nhttp://")
+            assert place(await anext(entries)) == (name, 1, "http://a/")
+            waiting = asyncio.ensure_future(anext(entries))
+            os.write(writer, b"b/\n")
+            assert place(await waiting) == (name, 2, "http://b/")
+            os.close(writer)
+            assert await anext(entries, None) is None
+
+    run(body())
+
+
+def test_a_pipe_that_is_silent_does_not_hold_up_the_loop() -> None:
+    async def body() -> None:
+        reader, writer = os.pipe()
+        async with aclosing(opened("-", stdin=reader).entries()) as entries:
+            waiting = asyncio.ensure_future(anext(entries, None))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            os.close(writer)
+            assert await waiting is None
+
+    run(body())
+
+
+def test_a_pipe_that_gives_only_what_is_there_is_waited_for() -> None:
+    """A terminal or a pipe is left in that mode by other programs that share it."""
+
+    async def body() -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        async with aclosing(opened("-", stdin=reader).entries()) as entries:
+            waiting = asyncio.ensure_future(anext(entries))
+            await asyncio.sleep(0.01)
+            os.write(writer, b"http://a/\n")
+            os.close(writer)
+            assert place(await waiting) == ("-", 1, "http://a/")
+
+    run(body())
+
+
+# What cannot be read
+
+
+def complaint(argument: str, stdin: int | None = None) -> str:
+    with pytest.raises(ListError) as caught:
+        open_source(argument, stdin)
+    return str(caught.value)
+
+
+def test_a_missing_file_is_told_of_at_once(home: Path) -> None:
+    assert complaint("missing") == "cannot read missing: No such file or directory"
+
+
+def test_a_missing_file_that_looks_like_a_host_brings_a_hint(home: Path) -> None:
+    assert complaint("example.com/a") == (
+        "cannot read example.com/a: No such file or directory"
+        " (for a URL write https://example.com/a)"
+    )
+
+
+def test_a_directory_is_told_of_at_once(home: Path) -> None:
+    (home / "lists").mkdir()
+    assert complaint("lists") == "cannot read lists: Is a directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_told_of_at_once(home: Path) -> None:
+    (home / "secret.txt").write_text("http://a/\n")
+    (home / "secret.txt").chmod(0)
+    assert complaint("secret.txt") == "cannot read secret.txt: Permission denied"
+
+
+def test_a_name_that_no_file_can_have_is_told_of() -> None:
+    assert complaint("a\0b") == "cannot read a\\x00b: embedded null byte"
+
+
+def test_a_name_is_shown_safely_and_without_a_password(home: Path) -> None:
+    shown = complaint("user:hunter2@a\x1b[31mb")
+    assert shown.startswith("cannot read user:***@a\\x1b[31mb: No such file or directory")
+
+
+def test_a_closed_standard_input_holds_nothing() -> None:
+    assert complaint("-") == "nothing to check: standard input is closed"
+
+
+def test_a_file_that_breaks_while_it_is_read_is_told_of() -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(ListError, match="cannot read standard input: Bad file descriptor"):
+            run(read(opened("-", stdin=writer)))  # an end that cannot be read
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+NO_LISTS = {
+    "UTF-16, little end first": (
+        "http://a/\n".encode("utf-16-le"),
+        "line 1: is binary or UTF-16, not UTF-8 text",
+    ),
+    "UTF-16, big end first": (
+        "http://a/\n".encode("utf-16-be"),
+        "line 1: is binary or UTF-16, not UTF-8 text",
+    ),
+    "UTF-16, marked": (
+        b"\xff\xfe" + "http://a/\n".encode("utf-16-le"),
+        "line 1: is UTF-16, not UTF-8 text",
+    ),
+    "UTF-16, marked, big end first": (
+        b"\xfe\xff" + "http://a/\n".encode("utf-16-be"),
+        "line 1: is UTF-16, not UTF-8 text",
+    ),
+    "binary": (b"http://a/\nhttp://b/\n\0", "line 3: is binary or UTF-16, not UTF-8 text"),
+    "gzip": (b"\x1f\x8b\x08\x08 no zero byte", "line 1: is not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize(("content", "what"), NO_LISTS.values(), ids=NO_LISTS)
+def test_a_file_that_is_no_list_is_told_of_before_any_request(
+    home: Path, content: bytes, what: str
+) -> None:
+    (home / "urls.txt").write_bytes(content)
+
+    async def body() -> None:
+        async with aclosing(opened("urls.txt").entries()) as entries:
+            with pytest.raises(ListError) as caught:
+                await anext(entries)
+            assert str(caught.value) == f"urls.txt, {what}"
+
+    run(body())
+
+
+def test_standard_input_that_is_no_list_is_called_by_its_name() -> None:
+    with piped(b"\xff\xfeh\0t\0") as stdin, pytest.raises(ListError) as caught:
+        run(read(opened("-", stdin=stdin)))
+    assert str(caught.value) == "standard input, line 1: is UTF-16, not UTF-8 text"
+
+
+def test_a_list_that_turns_binary_later_gives_what_came_before(home: Path) -> None:
+    lines = [f"http://a/{'x' * 50}/{number}\n" for number in range(5000)]
+    (home / "urls.txt").write_text("".join(lines) + "\0")
+    seen: list[Entry] = []
+
+    async def body() -> None:
+        async for entry in opened("urls.txt").entries():
+            seen.append(entry)
+
+    with pytest.raises(ListError, match=r"^urls\.txt, line 5001: is binary"):
+        run(body())
+    assert len(seen) == 5000
+
+
+# How much of it was read
+
+
+def test_all_is_read_at_the_end_and_not_before(home: Path) -> None:
+    (home / "urls.txt").write_text("http://a/\nhttp://b/\n")
+    inputs = opened("urls.txt")
+
+    async def body() -> None:
+        async with aclosing(inputs.entries()) as entries:
+            await anext(entries)
+            assert inputs.share_read() != 1.0
+            await anext(entries)
+            assert await anext(entries, None) is None
+            assert inputs.share_read() == 1.0
+
+    run(body())
+
+
+def test_the_share_is_that_of_all_files_together(home: Path) -> None:
+    for name in ("one.txt", "two.txt"):
+        (home / name).write_text(
+            "".join(f"http://{name}/{number:09}\n" for number in range(10_000))
+        )
+    inputs = opened("one.txt", "http://a/", "two.txt")
+    shares: list[float | None] = []
+
+    async def body() -> None:
+        async for _ in inputs.entries():
+            shares.append(inputs.share_read())
+
+    run(body())
+    assert len(shares) == 20_001
+    known = [share for share in shares if share is not None]
+    assert known == sorted(known)
+    assert shares[10_000] == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_share_of_a_pipe_is_not_known_before_its_end() -> None:
+    with piped(b"http://a/\n") as stdin:
+        inputs = opened("-", stdin=stdin)
+
+        async def body() -> None:
+            async for _ in inputs.entries():
+                assert inputs.share_read() is None
+
+        run(body())
+    assert inputs.share_read() == 1.0
+
+
+def test_the_share_of_urls_alone_is_known_at_their_end() -> None:
+    inputs = opened("http://a/", "http://b/")
+    assert inputs.share_read() is None
+    run(read(inputs))
+    assert inputs.share_read() == 1.0
+
+
+def test_a_file_that_has_grown_is_not_more_than_wholly_read(home: Path) -> None:
+    (home / "urls.txt").write_text("http://a/\n")
+    inputs = opened("urls.txt")
+    with (home / "urls.txt").open("a") as file:
+        file.write("".join(f"http://a/{number}\n" for number in range(10_000)))
+
+    async def body() -> None:
+        async for _ in inputs.entries():
+            share = inputs.share_read()
+            assert share is None or share <= 1.0
+
+    run(body())
+    assert inputs.share_read() == 1.0

@@ -1,0 +1,300 @@
+"""The library door: `async for check in crawl(urls)`, with nothing but what it offers."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from loopback import Server
+from samples import run, settle
+
+import crawler
+from crawler import Check, ErrorKind, Expectation, Limits, Outcome, crawl
+
+
+@pytest.fixture
+def router() -> respx.Router:
+    """Answers 200 to all under `ok.example`; tests add what else there is."""
+    router = respx.Router(assert_all_called=False)
+    router.route(host="ok.example").respond(200, text="fine")
+    return router
+
+
+def transport(router: respx.Router) -> httpx.MockTransport:
+    return httpx.MockTransport(router.async_handler)
+
+
+async def collected(urls: Iterable[str], **options: Any) -> list[Check]:
+    """Return all checks in the order of the list."""
+    checks = [check async for check in crawl(urls, **options)]
+    return sorted(checks, key=lambda check: check.result.target.index)
+
+
+def crawled(urls: Iterable[str], router: respx.Router, **options: Any) -> list[Check]:
+    return run(collected(urls, transport=transport(router), **options))
+
+
+def ok(*numbers: int) -> list[str]:
+    return [f"https://ok.example/{number}" for number in numbers]
+
+
+def urls(checks: Iterable[Check]) -> list[str]:
+    return [check.result.target.url for check in checks]
+
+
+def test_every_name_that_is_offered_is_there() -> None:
+    assert [name for name in crawler.__all__ if not hasattr(crawler, name)] == []
+
+
+def test_every_url_gives_one_check(router: respx.Router) -> None:
+    listed = ok(*range(200))
+    checks = crawled(listed, router, max=10)
+    assert urls(checks) == listed
+    assert {check.result.outcome for check in checks} == {Outcome.RESPONDED}
+    assert all(check.ok for check in checks)
+
+
+def test_a_check_tells_what_came(router: respx.Router) -> None:
+    (check,) = crawled(ok(1), router)
+    result = check.result
+    assert (result.status, result.size, result.final_url) == (200, 4, "https://ok.example/1")
+    assert result.content_type == "text/plain; charset=utf-8"
+    assert (result.content_length, result.attempts, result.error) == (4, 1, None)
+    assert result.latency is not None
+    assert check.verdict.reasons == ()
+
+
+def test_a_bad_status_is_a_check_that_failed(router: respx.Router) -> None:
+    router.get("https://bad.example/").respond(503)
+    (check,) = crawled(["https://bad.example/"], router)
+    assert (check.ok, check.result.outcome) == (False, Outcome.RESPONDED)
+    assert check.verdict.reasons == ("status 503 is not in 200-399",)
+
+
+def test_an_error_is_a_check_and_harms_no_neighbour(router: respx.Router) -> None:
+    router.get("https://bad.example/").mock(side_effect=httpx.RemoteProtocolError("nonsense"))
+    first, bad, last = crawled([*ok(1), "https://bad.example/", *ok(2)], router, max=1)
+    assert (first.ok, bad.ok, last.ok) == (True, False, True)
+    assert bad.result.error is not None
+    assert bad.result.error.kind is ErrorKind.PROTOCOL
+
+
+def test_an_entry_that_is_no_url_is_an_invalid_check(router: respx.Router) -> None:
+    checks = crawled([*ok(1), "ftp://x/", "", "http://", *ok(2)], router)
+    outcomes = [check.result.outcome for check in checks]
+    assert outcomes == [Outcome.RESPONDED, *[Outcome.INVALID] * 3, Outcome.RESPONDED]
+    error = checks[1].result.error
+    assert error is not None
+    assert (error.kind, error.detail) == (
+        ErrorKind.INVALID_URL,
+        "'ftp://x/' is not an http:// or https:// URL",
+    )
+
+
+def test_an_entry_is_read_as_a_line_is(router: respx.Router) -> None:
+    checks = crawled(["ok.example", "  HTTP://OK.example:80/a b\n"], router)
+    assert urls(checks)[0] == "https://ok.example/"
+    assert checks[1].result.outcome is Outcome.INVALID
+
+
+def test_the_index_is_the_place_in_the_list(router: respx.Router) -> None:
+    listed = [*ok(5, 4), "ftp://x/", *ok(3)]
+    checks = crawled(listed, router)
+    assert [check.result.target.index for check in checks] == [0, 1, 2, 3]
+    assert [check.result.target.input for check in checks] == listed
+
+
+def test_there_is_no_file_and_no_line(router: respx.Router) -> None:
+    (check,) = crawled(ok(1), router)
+    assert (check.result.target.source, check.result.target.line) == (None, None)
+
+
+def test_equal_urls_are_asked_once(router: respx.Router) -> None:
+    checks = crawled([*ok(1, 2, 1), "https://OK.example:443/2"], router)
+    assert urls(checks) == ok(1, 2)
+    assert router.calls.call_count == 2
+
+
+def test_equal_urls_are_asked_as_often_as_they_stand_there_if_so_wanted(
+    router: respx.Router,
+) -> None:
+    checks = crawled(ok(1, 1, 1), router, repeat=True)
+    assert urls(checks) == ok(1, 1, 1)
+    assert router.calls.call_count == 3
+
+
+def test_an_empty_list_gives_no_check(router: respx.Router) -> None:
+    assert crawled([], router) == []
+
+
+def test_the_list_may_be_any_iterable_and_is_read_as_it_is_needed(router: respx.Router) -> None:
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield f"https://host{read}.example/"
+
+    async def body() -> None:
+        router.route().respond(200)
+        limits = Limits(max=5, window=50)
+        async with aclosing(crawl(endless(), limits=limits, transport=transport(router))) as checks:
+            async for _ in checks:
+                break
+
+    run(body())
+    assert read < 500
+
+
+def test_a_list_that_raises_does_so_after_what_came_before(router: respx.Router) -> None:
+    seen: list[str] = []
+
+    def breaking() -> Iterator[str]:
+        yield from ok(1, 2)
+        raise LookupError("no more")
+
+    async def body() -> None:
+        async for check in crawl(breaking(), transport=transport(router)):
+            seen.append(check.result.target.url)
+
+    with pytest.raises(LookupError, match="no more"):
+        run(body())
+    assert sorted(seen) == ok(1, 2)
+
+
+def test_method_and_headers_are_sent(router: respx.Router) -> None:
+    crawled(ok(1), router, method="HEAD", headers=[("X-Test", "yes")])
+    request = router.calls.last.request
+    assert (request.method, request.headers["x-test"]) == ("HEAD", "yes")
+
+
+def test_the_expectation_decides(router: respx.Router) -> None:
+    router.get("https://gone.example/").respond(410)
+    expectation = Expectation(accept=((410, 410),))
+    good, bad = crawled(["https://gone.example/", *ok(1)], router, expectation=expectation)
+    assert (good.ok, bad.ok) == (True, False)
+
+
+class Crowd:
+    """Answers each request once all others that can be under way are there, and counts them."""
+
+    def __init__(self) -> None:
+        self.here = 0
+        self.most = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.here += 1
+        self.most = max(self.most, self.here)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        self.here -= 1
+        return httpx.Response(200)
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({"max": 7}, 7),
+        ({"limits": Limits(max=3)}, 3),
+        ({"max": 4, "limits": Limits(max=9, per_host=9)}, 4),
+        ({"limits": Limits(max=9, per_host=2)}, 2),
+        ({}, 10),
+    ],
+    ids=["max", "limits", "max before limits", "per host", "default"],
+)
+def test_no_more_are_fetched_at_once_than_wanted(options: dict[str, Any], most: int) -> None:
+    crowd = Crowd()
+    run(collected(ok(*range(40)), transport=httpx.MockTransport(crowd), **options))
+    assert crowd.most == most
+
+
+@pytest.mark.parametrize("bounds", [{"max": 0}, {"max": -1}, {"per_host": 0}], ids=str)
+def test_bounds_that_allow_nothing_are_refused(
+    bounds: dict[str, int], router: respx.Router
+) -> None:
+    async def body() -> None:
+        async with asyncio.timeout(1):
+            await collected(ok(1), limits=Limits(**bounds), transport=transport(router))  # type: ignore[arg-type]  # all ints
+
+    with pytest.raises(ValueError, match=r"max|per_host"):
+        run(body())
+
+
+class Closing(httpx.AsyncBaseTransport):
+    """A transport that answers one URL, keeps the others waiting, and knows when it is closed."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/1":
+            return httpx.Response(200)
+        self.waiting += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.waiting -= 1
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def test_leaving_early_ends_what_is_under_way_and_closes_the_transport() -> None:
+    async def body() -> None:
+        wire = Closing()
+        async with aclosing(crawl(ok(1, 2, 3, 4), transport=wire)) as checks:
+            assert (await anext(checks)).ok
+            await settle()
+            assert (wire.waiting, wire.closed) == (3, 0)
+        assert (wire.waiting, wire.closed) == (0, 1)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(body())
+
+
+def test_a_crawl_to_the_end_closes_the_transport_too() -> None:
+    async def body() -> None:
+        wire = Closing()
+        assert len([check async for check in crawl(ok(1), transport=wire)]) == 1
+        assert wire.closed == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(body())
+
+
+def test_a_cancelled_crawl_closes_everything() -> None:
+    async def body() -> None:
+        wire = Closing()
+        crawling = asyncio.create_task(collected(ok(1, 2, 3), transport=wire))
+        await settle()
+        assert wire.waiting == 2
+        crawling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await crawling
+        assert (wire.waiting, wire.closed) == (0, 1)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(body())
+
+
+def test_two_crawls_at_once_do_not_meet(router: respx.Router) -> None:
+    async def body() -> None:
+        one, two = await asyncio.gather(
+            collected(ok(1, 2), transport=transport(router)),
+            collected(ok(2, 3), transport=transport(router)),
+        )
+        assert (urls(one), urls(two)) == (ok(1, 2), ok(2, 3))
+
+    run(body())
+
+
+def test_without_a_transport_real_servers_are_asked(server: Server) -> None:
+    (check,) = run(collected([server.url("/missing")]))
+    assert (check.result.status, check.ok) == (404, False)
+    assert server.counts == {"/missing": 1}

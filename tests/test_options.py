@@ -1,0 +1,390 @@
+"""Texts of options and variables: their value, or a complaint that gives no secret away."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crawler import options
+
+PROPERTY = settings(derandomize=True, database=None, deadline=None)
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("least", "text", "number"),
+    [(1, "1", 1), (0, "0", 0), (1, "200", 200), (1, "007", 7), (1, "10000000", 10_000_000)],
+)
+def test_a_count_is_a_whole_number(least: int, text: str, number: int) -> None:
+    assert options.count(least)(text) == number
+
+
+@pytest.mark.parametrize(
+    ("least", "text"),
+    [
+        (1, ""), (1, "0"), (1, "-1"), (1, "+1"), (1, "1.0"), (1, "1e3"), (1, " 1"), (1, "1_000"),
+        (1, "ten"), (1, "\u0661"), (1, "²"), (5, "4"), (1, "10000001"), (1, "99999999"),
+        (1, "9" * 10_000), (1, "1\n"),
+    ],
+    ids=lambda value: str(value)[:12],
+)  # fmt: skip
+def test_what_is_no_count_is_refused(least: int, text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^is not a whole number (of|from) .*{least}"):
+        options.count(least)(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1", 1.0), ("0.5", 0.5), (".5", 0.5), ("2.", 2.0), ("010", 10.0), ("100000000", 1e8)],
+)
+def test_seconds_may_have_a_fraction(text: str, seconds: float) -> None:
+    assert options.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "0", "0.0", ".", "-1", "+1", "1e3", "nan", "inf", "infinity", "1 ", "5s", "1,5",
+        "\u0661", "1_0", "100000001", "9" * 10_000, "." + "0" * 500 + "1", "0x1", "1\n",
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_what_is_no_time_above_zero_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a number of seconds above 0$"):
+        options.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [("GET", "GET"), ("head", "HEAD"), ("Post", "POST"), ("M-SEARCH", "M-SEARCH")],
+)
+def test_a_method_is_a_token(text: str, method: str) -> None:
+    assert options.method(text) == method
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "GE T", "GET ", "GET\r\nX: y", "GET\n", "GÉT", "a/b", "a:b", "CONNECT", "connect"],
+)
+def test_what_is_no_method_that_can_be_asked_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a method that can be asked"):
+        options.method(text)
+
+
+@pytest.mark.parametrize("name", ["direct", "native", "stock"])
+def test_an_engine_is_one_of_three(name: str) -> None:
+    assert options.engine(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "Direct", "direct ", "curl"])
+def test_what_is_no_engine_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not direct, native or stock$"):
+        options.engine(name)
+
+
+@pytest.mark.parametrize("path", ["a.json", "a.jsonl", "/b/C.JSON", "a.csv.jsonl"])
+def test_the_end_of_a_path_says_the_format(path: str) -> None:
+    assert options.output(path) == path
+
+
+@pytest.mark.parametrize("path", ["", "json", "a.json.gz", "a.xml", "a.json/"])
+def test_a_path_that_says_no_format_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="which says the format"):
+        options.output(path)
+
+
+def test_a_file_with_a_certificate_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    assert options.pem(str(path)) == str(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no certificate", b"\0\xff" * 100])
+def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="holds no certificate in PEM form"):
+        options.pem(str(path))
+
+
+def test_a_certificate_file_that_is_missing_or_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        options.pem(str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="cannot be read: "):
+        options.pem(str(tmp_path))
+
+
+def test_one_directory_of_a_list_must_be_there(tmp_path: Path) -> None:
+    both = os.pathsep.join([str(tmp_path / "none"), str(tmp_path)])
+    assert options.directory(str(tmp_path)) == str(tmp_path)
+    assert options.directory(both) == both
+    for path in ("", str(tmp_path / "none")):
+        with pytest.raises(ValueError, match="is not a directory"):
+            options.directory(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("http://host:3128", "http://host:3128"),
+        ("https://host:3128/", "https://host:3128/"),
+        ("host:3128", "http://host:3128"),
+        ("127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://[::1]:3128", "http://[::1]:3128"),
+        ("HTTP://host", "HTTP://host"),
+        ("user:pw@host:3128", "http://user:pw@host:3128"),
+        ("http://user:pw@host:3128", "http://user:pw@host:3128"),
+    ],
+)
+def test_a_proxy_is_a_url_and_http_unless_it_says_more(text: str, proxy: str) -> None:
+    assert options.proxy(text) == proxy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "http://", "http:///", "ftp://host", "http://host/path", "http://a b", "host port",
+        "http://host:port", "http://host:0", "http://host:65536", "http://host:-1", "http://:3128",
+        "http://[::1", "http://user:pw@", "http://a,b", "://host", "http://host:3128?x",
+        "http://host\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_proxy_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a proxy URL such as"):
+        options.proxy(text)
+
+
+@pytest.mark.parametrize("text", ["socks5://host:1080", "socks5h://host:1080"])
+def test_a_socks_proxy_is_taken_where_there_is_support_for_it(text: str) -> None:
+    if importlib.util.find_spec("socksio") is None:
+        with pytest.raises(ValueError, match=r"crawler\[socks\]"):
+            options.proxy(text)
+    else:
+        assert options.proxy(text) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ()),
+        (["A: b"], (("A", "b"),)),
+        (["A:b", "A: c"], (("A", "b"), ("A", "c"))),
+        (["X-Time: 10:30:00"], (("X-Time", "10:30:00"),)),
+        (["A:"], (("A", ""),)),
+        (["A: \t b c \t"], (("A", "b c"),)),
+        (["A: é☃\tb"], (("A", "é☃\tb"),)),
+        (["A: \udce9"], (("A", "\udce9"),)),
+        (["A : b"], (("A", "b"),)),
+        (["!#$%&'*+.^_`|~0-9: x"], (("!#$%&'*+.^_`|~0-9", "x"),)),
+    ],
+)
+def test_a_header_is_a_name_and_a_value(
+    given: list[str], expected: tuple[tuple[str, str], ...]
+) -> None:
+    assert options.headers(given) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A", "A b", ": b", " : b", "A b: c", "É: b", "A\r\nB: c", "(x): y"]
+)
+def test_what_is_no_header_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not of the form 'Name: value'"):
+        options.headers([text])
+
+
+@pytest.mark.parametrize("char", ["\r", "\n", "\0", "\x08", "\x0b", "\x1b", "\x7f"])
+def test_a_character_that_no_value_may_hold_is_refused(char: str) -> None:
+    with pytest.raises(ValueError, match="has a character in its value") as refused:
+        options.headers([f"X-Key: {SECRET}{char}x"])
+    assert "X-Key" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization Bearer s3cr3t",
+        "Authorization Basic s3cr3t: x",
+        "Authorization=s3cr3t",
+        "Authorization=Bearer s3cr3t",
+        "X-Api-Key/s3cr3t",
+        "X-Api-Key: s3cr3t\n",
+        "X-Api-Key: \0s3cr3t",
+        "Cookie s3cr3t",
+    ],
+)
+def test_no_value_of_a_header_is_shown(text: str) -> None:
+    try:
+        ((_, value),) = options.headers([text])
+    except ValueError as exc:
+        complaint = str(exc)
+    else:
+        complaint = ""
+        assert value == SECRET
+    assert SECRET not in complaint
+
+
+def test_headers_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "headers"
+    path.write_bytes(b"# mine\r\nA: b\r\n\r\n  C: d # e\r\n# F: g\nH: \xc3\xa9")
+    assert options.headers([f"@{path}", "I: j"]) == (
+        ("A", "b"),
+        ("C", "d # e"),
+        ("H", "é"),
+        ("I", "j"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (b"Authorization Bearer s3cr3t", "is not of the form"),
+        (b"s3cr3t", "is not of the form"),
+        (b"X-Key: s3cr3t\0", "has a character in its value"),
+    ],
+)
+def test_a_bad_line_of_a_header_file_is_named_by_its_number_alone(
+    tmp_path: Path, line: bytes, rule: str
+) -> None:
+    path = tmp_path / "headers"
+    path.write_bytes(b"A: b\n\n" + line + b"\n")
+    with pytest.raises(ValueError, match=rule) as refused:
+        options.headers([f"@{path}"])
+    assert str(refused.value).startswith(f"{path}, line 3: ")
+    assert SECRET not in str(refused.value)
+
+
+def test_a_header_file_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    latin = tmp_path / "latin"
+    latin.write_bytes(b"A: caf\xe9 s3cr3t")
+    with pytest.raises(ValueError, match="cannot be read: No such file") as refused:
+        options.headers([f"@{missing}"])
+    assert str(missing) in str(refused.value)
+    with pytest.raises(ValueError, match="cannot be read: it is not UTF-8 text") as refused:
+        options.headers([f"@{latin}"])
+    assert str(latin) in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        pytest.param({}, {}, id="none"),
+        pytest.param({"http_proxy": ""}, {}, id="empty"),
+        pytest.param(
+            {"http_proxy": "http://a"}, {"http": ("http_proxy", "http://a")}, id="only http"
+        ),
+        pytest.param(
+            {"HTTPS_PROXY": "a:1"}, {"https": ("HTTPS_PROXY", "http://a:1")}, id="only https"
+        ),
+        pytest.param(
+            {"http_proxy": "http://a", "HTTP_PROXY": "http://b"},
+            {"http": ("http_proxy", "http://a")},
+            id="lower case wins",
+        ),
+        pytest.param(
+            {"http_proxy": "", "HTTP_PROXY": "http://b"},
+            {"http": ("HTTP_PROXY", "http://b")},
+            id="an empty one does not count",
+        ),
+        pytest.param(
+            {"ALL_PROXY": "http://a"},
+            {"http": ("ALL_PROXY", "http://a"), "https": ("ALL_PROXY", "http://a")},
+            id="for all",
+        ),
+        pytest.param(
+            {"all_proxy": "http://a", "HTTPS_PROXY": "http://b"},
+            {"http": ("all_proxy", "http://a"), "https": ("HTTPS_PROXY", "http://b")},
+            id="its own before that for all",
+        ),
+        pytest.param(
+            {"HTTP_PROXY": "http://evil", "REQUEST_METHOD": "GET"},
+            {},
+            id="a header in a CGI script",
+        ),
+        pytest.param(
+            {"http_proxy": "http://a", "REQUEST_METHOD": "GET"},
+            {"http": ("http_proxy", "http://a")},
+            id="lower case in a CGI script",
+        ),
+    ],
+)
+def test_proxies_are_found_in_the_environment(
+    environ: dict[str, str], found: dict[str, tuple[str, str]]
+) -> None:
+    assert options.environment_proxies(environ) == found
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_a_bad_proxy_of_the_environment_is_refused_with_its_variable(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^environment variable {name}: 'ftp://host' is not a"):
+        options.environment_proxies({name: "ftp://host"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://user:s3cr3t@host/path",
+        "http://user:a s3cr3t@host",
+        "http://user:s3cr3t/x@host",
+        "http://user:s3cr3t@host:port",
+        "user:s3cr3t/x@host",
+        "user:a s3cr3t@host",
+        "ftp://user:s3cr3t@host",
+        "http://s3cr3t@host/path",
+    ],
+)
+def test_the_password_of_a_bad_proxy_is_not_shown(value: str) -> None:
+    with pytest.raises(ValueError, match="environment variable http_proxy") as refused:
+        options.environment_proxies({"http_proxy": value})
+    assert SECRET not in str(refused.value)
+
+
+@PROPERTY
+@given(
+    st.text(st.sampled_from("0123456789.:/@[]-+ \t\r\nexA") | st.characters(), max_size=12),
+    st.sampled_from([options.count(1), options.seconds, options.method, options.proxy]),
+)
+def test_any_text_has_a_value_or_breaks_a_rule_that_can_follow_it(
+    text: str, convert: Callable[[str], object]
+) -> None:
+    try:
+        assert convert(text)
+    except ValueError as exc:
+        complaint = str(exc)
+    else:
+        return
+    assert complaint.startswith(("is not ", "needs "))
+
+
+@PROPERTY
+@given(st.text(st.sampled_from("AaX-: \t\r\n") | st.characters(), max_size=12))
+def test_any_header_that_is_taken_can_be_sent_as_it_is(text: str) -> None:
+    try:
+        taken = options.headers([f"X{text}"])
+    except ValueError:
+        return
+    ((name, value),) = taken
+    assert name.isascii()
+    assert not set(name) & set(" \t\r\n:")
+    assert not set(value) & set("\0\r\n")
+
+
+@pytest.mark.parametrize("unit", ["1", "1.", ".", "a", "a:", ":", "/", "@", " ", "-"])
+@pytest.mark.parametrize(
+    "convert", [options.count(1), options.seconds, options.method, options.proxy],
+    ids=["count", "seconds", "method", "proxy"],
+)  # fmt: skip
+def test_hostile_text_costs_little(convert: Callable[[str], object], unit: str) -> None:
+    text = unit * (40_000 // len(unit)) + "\0"
+    before = time.process_time()
+    with pytest.raises(ValueError, match="is not"):
+        convert(text)
+    assert time.process_time() - before < 1

@@ -1,0 +1,252 @@
+"""Checks of every outcome and kind, counted; latencies, ranked; and what the shell is told."""
+
+import math
+import random
+import tracemalloc
+from collections.abc import Sequence
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import (
+    BY_KIND,
+    BY_OUTCOME,
+    EVERY,
+    check,
+    failed,
+    invalid,
+    responded,
+    summary,
+    target,
+    unreached,
+)
+
+from crawler.core.summary import ExitCode, Latency, Quantiles, Tally, exit_code
+from crawler.models import Check, Crawl, ErrorKind, Outcome
+
+PROPERTY = settings(derandomize=True, database=None, deadline=None)
+
+PASSED, FAILED, INVALID, UNREACHED = (
+    check(responded()),
+    check(responded(status=404)),
+    check(invalid()),
+    check(unreached()),
+)
+LATENCIES = st.floats(1e-6, 1e5) | st.just(0.0)
+NEAR = st.integers(0, 100).map(lambda n: 0.1 * 1.0001**n)
+"""Latencies of which many share a bucket."""
+SHARES = ("0.5", "0.9", "0.95", "0.99", "1.0")
+
+
+def counts(of: Tally) -> tuple[int, int, int, int]:
+    return (of.passed, of.failed, of.invalid, of.unreached)
+
+
+def tallied(*checks: Check) -> Tally:
+    tally = Tally()
+    for one in checks:
+        tally.add(one)
+    return tally
+
+
+def quantiles(values: Sequence[float], *shares: float) -> list[float]:
+    found = Quantiles()
+    for value in values:
+        found.add(value)
+    return found.at(*shares)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome.RESPONDED, (1, 0, 0, 0)),
+        (Outcome.ERROR, (0, 1, 0, 0)),
+        (Outcome.INVALID, (0, 0, 1, 0)),
+        (Outcome.UNREACHED, (0, 0, 0, 1)),
+    ],
+)
+def test_every_outcome_is_counted_in_one_place(
+    outcome: Outcome, expected: tuple[int, int, int, int]
+) -> None:
+    assert counts(tallied(BY_OUTCOME[outcome])) == expected
+
+
+def test_no_outcome_goes_uncounted() -> None:
+    assert tallied(*BY_OUTCOME.values()).total == len(Outcome)
+    assert counts(tallied(*BY_OUTCOME.values())) == (1, 1, 1, 1)
+
+
+def test_a_response_that_is_not_accepted_counts_as_failed_and_by_its_status() -> None:
+    tally = tallied(FAILED)
+    assert counts(tally) == (0, 1, 0, 0)
+    assert tally.by_status == {404: 1}
+    assert tally.by_failure == {"status 404": 1}
+    assert tally.by_error == {}
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_every_kind_of_error_is_counted_under_its_own_name(kind: ErrorKind) -> None:
+    made = summary(BY_KIND[kind])
+    assert made.by_error == made.by_failure == {kind.value: 1}
+    assert made.failed + made.invalid == made.total == 1
+    assert exit_code(made) == ExitCode.FAILED
+
+
+def test_an_error_after_the_head_counts_its_status_too() -> None:
+    made = summary(check(failed(ErrorKind.BODY_INCOMPLETE, status=200)))
+    assert (made.by_status, made.by_error) == ({200: 1}, {"body_incomplete": 1})
+    assert made.by_failure == {"body_incomplete": 1}
+
+
+def test_what_was_not_reached_is_neither_an_error_nor_a_failure() -> None:
+    made = summary(UNREACHED)
+    assert (made.by_status, made.by_error, made.by_failure) == ({}, {}, {})
+
+
+def test_bytes_are_those_of_all_responses() -> None:
+    checks = [check(responded(target(n), size=size)) for n, size in enumerate([5, 0, 7])]
+    assert summary(*checks, check(failed(ErrorKind.TIMEOUT))).bytes == 12
+
+
+def test_a_summary_orders_statuses_and_names_and_puts_the_commonest_failure_first() -> None:
+    made = summary(
+        FAILED,
+        check(failed(ErrorKind.TIMEOUT)),
+        check(failed(ErrorKind.RESET)),
+        check(failed(ErrorKind.TIMEOUT)),
+        PASSED,
+    )
+    assert list(made.by_status) == [200, 404]
+    assert list(made.by_error) == ["reset", "timeout"]
+    assert next(iter(made.by_failure)) == "timeout"
+
+
+@PROPERTY
+@given(st.lists(st.sampled_from(sorted(EVERY)), max_size=60))
+def test_the_counts_always_sum_to_the_total(names: list[str]) -> None:
+    checks = [EVERY[name] for name in names]
+    made = summary(*checks)
+    assert made.passed + made.failed + made.invalid + made.unreached == made.total == len(checks)
+    assert sum(made.by_failure.values()) == made.failed + made.invalid
+    assert sum(made.by_error.values()) == len([c for c in checks if c.result.error])
+    assert sum(made.by_status.values()) == len([c for c in checks if c.result.status])
+    assert made.passed == len([c for c in checks if c.ok])
+    assert made.unreached == len([c for c in checks if c.ok is None])
+
+
+def test_latency_is_that_of_responses_alone() -> None:
+    made = summary(
+        check(responded(latency=0.25)),
+        check(responded(latency=0.5, status=404)),
+        check(failed(ErrorKind.TIMEOUT, latency=10.0)),
+        INVALID,
+        UNREACHED,
+    )
+    assert made.latency == Latency(
+        min=0.25, mean=0.375, p50=0.25, p90=0.5, p95=0.5, p99=0.5, max=0.5
+    )
+
+
+def test_there_is_no_latency_where_nothing_responded() -> None:
+    assert summary(check(failed(ErrorKind.TIMEOUT)), INVALID, UNREACHED).latency is None
+    assert summary().latency is None
+
+
+def test_a_latency_of_zero_is_one() -> None:
+    made = summary(check(responded(latency=0.0)))
+    assert made.latency == Latency(min=0, mean=0, p50=0, p90=0, p95=0, p99=0, max=0)
+
+
+def test_the_rate_is_of_finished_urls_over_the_whole_run() -> None:
+    checks = [PASSED, FAILED, INVALID, UNREACHED]
+    assert summary(*checks, crawl=Crawl(elapsed=4.0)).requests_per_s == 0.5
+    assert summary(*checks, crawl=Crawl(elapsed=0.0)).requests_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("checks", "crawl", "complete"),
+    [
+        pytest.param([PASSED, FAILED, INVALID], Crawl(elapsed=1), True, id="all reached"),
+        pytest.param([PASSED, UNREACHED], Crawl(elapsed=1), False, id="one unreached"),
+        pytest.param([PASSED], Crawl(elapsed=1, list_read=False), False, id="not all read"),
+    ],
+)
+def test_a_crawl_is_complete_when_every_line_was_read_and_reached(
+    checks: list[Check], crawl: Crawl, complete: bool
+) -> None:
+    assert summary(*checks, crawl=crawl).complete is complete
+
+
+@pytest.mark.parametrize(
+    ("checks", "how", "code"),
+    [
+        pytest.param([PASSED], {}, 0, id="all passed"),
+        pytest.param([PASSED, FAILED], {}, 1, id="one failed"),
+        pytest.param([PASSED, INVALID], {}, 1, id="one invalid"),
+        pytest.param([FAILED, UNREACHED], {}, 1, id="failed and unreached"),
+        pytest.param([PASSED, UNREACHED], {}, 3, id="unreached"),
+        pytest.param([UNREACHED], {}, 3, id="nothing reached"),
+        pytest.param([PASSED], {"list_read": False}, 3, id="list not read to its end"),
+        pytest.param([FAILED], {"list_read": False}, 1, id="failed, list not read"),
+        pytest.param([], {}, 2, id="nothing to check"),
+        pytest.param([], {"duplicates": 3}, 2, id="no target"),
+        pytest.param([PASSED], {"output_failed": True}, 2, id="output"),
+        pytest.param([FAILED, UNREACHED], {"output_failed": True}, 2, id="output and failed"),
+        pytest.param([PASSED], {"list_failed": True, "list_read": False}, 2, id="no list"),
+        pytest.param([FAILED], {"list_failed": True}, 2, id="no list and failed"),
+        pytest.param([PASSED], {"interrupted": 2}, 130, id="SIGINT"),
+        pytest.param([PASSED], {"interrupted": 15}, 143, id="SIGTERM"),
+        pytest.param([FAILED, UNREACHED], {"interrupted": 2, "list_read": False}, 130, id="any"),
+        pytest.param([], {"interrupted": 15}, 143, id="interrupted before the first"),
+    ],
+)
+def test_the_exit_code_tells_how_it_went(
+    checks: list[Check], how: dict[str, int], code: int
+) -> None:
+    assert exit_code(summary(*checks, crawl=Crawl(elapsed=1.0, **how))) == code  # type: ignore[arg-type] # bool and int
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_only_a_pass_is_ever_green(name: str) -> None:
+    one = EVERY[name]
+    assert (exit_code(summary(one)) == 0) is (one.ok is True)
+    assert (exit_code(summary(PASSED, one)) == 0) is (one.ok is True)
+
+
+@PROPERTY
+@given(st.lists(LATENCIES, min_size=1, max_size=120) | st.lists(NEAR, min_size=20, max_size=120))
+def test_a_quantile_is_a_value_that_was_added_next_to_the_exact_rank(values: list[float]) -> None:
+    ordered = sorted(values)
+    found = quantiles(values, *map(float, SHARES))
+    for share, answer in zip(SHARES, found, strict=True):
+        exact = ordered[math.ceil(Fraction(share) * len(values)) - 1]
+        assert answer in values
+        assert exact <= answer <= exact * 1.001 * (1 + 1e-9)
+
+
+@PROPERTY
+@given(st.lists(LATENCIES | NEAR, min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_the_order_in_which_values_come_changes_no_quantile(
+    values: list[float], chance: random.Random
+) -> None:
+    shuffled = chance.sample(values, len(values))
+    assert quantiles(shuffled, 0.1, 0.5, 0.99) == quantiles(values, 0.1, 0.5, 0.99)
+
+
+def test_the_last_quantile_is_the_greatest_value() -> None:
+    assert quantiles([0.3, 0.1, 0.2], 0.0, 1.0) == [0.1, 0.3]
+    assert quantiles([0.5], 0.0, 0.5, 1.0) == [0.5, 0.5, 0.5]
+
+
+def test_quantiles_take_no_more_memory_for_more_values() -> None:
+    found = Quantiles()
+    tracemalloc.start()
+    try:
+        for n in range(50_000):
+            found.add(0.1 + n / 500_000)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.count == 50_000
+    assert grown < 400_000

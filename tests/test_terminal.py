@@ -1,0 +1,542 @@
+"""The table, the closing lines and the progress bar: on a terminal, and on what is none."""
+
+import io
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import pytest
+from samples import (
+    BY_KIND,
+    BY_OUTCOME,
+    EVERY,
+    Recorder,
+    check,
+    failed,
+    in_a_row,
+    invalid,
+    responded,
+    summary,
+    target,
+    unreached,
+)
+
+from crawler.models import Check, Crawl, ErrorKind, Failure, Outcome, Progress
+from crawler.report.terminal import ProgressBar, TableSink, closing_line, status_line
+
+UNSAFE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal(io.StringIO):
+    """A file that says that it is a terminal."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a property is all that is read
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def terminal_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "25")
+
+
+def table(
+    checks: Iterable[Check],
+    *,
+    terminal: Terminal | None = None,
+    everything: bool = False,
+    crawl: Crawl | None = None,
+) -> str:
+    """Return all that is written for these checks, as the targets of one list."""
+    stream = Recorder()
+    sink = TableSink(stream, terminal=terminal, everything=everything)
+    numbered = in_a_row(checks)
+    for one in numbered:
+        sink.write(one)
+    sink.finish(summary(*numbered, crawl=crawl))
+    assert stream.closed is bool(numbered)
+    return stream.text
+
+
+def good(index: int, latency: float = 0.25) -> Check:
+    return check(responded(target(index, url=f"https://good.example/{index}"), latency=latency))
+
+
+def bad(index: int) -> Check:
+    return check(failed(ErrorKind.RESET, target(index, url=f"https://bad.example/{index}")))
+
+
+def urls(text: str) -> list[str]:
+    """Return the first cell of each row."""
+    return re.findall(r"^(https?://\S+)", text, re.MULTILINE)
+
+
+# Plain text
+
+
+def five() -> list[Check]:
+    why = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail="line 4: no http:// URL")
+    wrong = invalid(target(url="ftp://d.example/"))
+    return [
+        check(responded(target(url="https://a.example/"))),
+        check(responded(target(url="https://b.example/"), status=404, size=0, latency=0.035)),
+        check(failed(ErrorKind.TIMEOUT, target(url="https://c.example/"), latency=1.5)),
+        check(type(wrong)(target=wrong.target, outcome=wrong.outcome, error=why)),
+        check(unreached(target(url="https://e.example/"))),
+    ]
+
+
+def test_what_is_no_terminal_gets_the_whole_table_as_plain_text() -> None:
+    assert table(five(), crawl=Crawl(elapsed=2.0, duplicates=1)) == (
+        "URL                 Status         Size  Latency  Reason\n"
+        "https://a.example/  200          1.3 kB   250 ms\n"
+        "https://b.example/  404             0 B    35 ms  status 404 is not in 200-399\n"
+        "https://c.example/  timeout           -   1.50 s  it ended in timeout\n"
+        "ftp://d.example/    invalid url       -        -  line 4: no http:// URL\n"
+        "https://e.example/  unreached         -        -  not reached: the crawl ended first\n"
+        "\n"
+        "Failures: 1 status 404, 1 timeout, 1 invalid url\n"
+        "Latency: p50 35 ms, p95 250 ms, p99 250 ms, max 250 ms\n"
+        "Transfer: 1.3 kB in 2.00 s, 1.5 URLs/s\n"
+        "Not asked again: 1 duplicate\n"
+        "Total: 5 URLs, 1 success, 2 failed, 1 invalid, 1 unreached\n"
+    )
+
+
+def test_a_table_without_failures_needs_no_reasons() -> None:
+    assert table([good(0), good(1)]) == (
+        "URL                     Status    Size  Latency\n"
+        "https://good.example/0  200     1.3 kB   250 ms\n"
+        "https://good.example/1  200     1.3 kB   250 ms\n"
+        "\n"
+        "Latency: p50 250 ms, p95 250 ms, p99 250 ms, max 250 ms\n"
+        "Transfer: 2.5 kB in 2.00 s, 1.0 URLs/s\n"
+        "Total: 2 URLs, 2 success, 0 failed\n"
+    )
+
+
+def test_without_urls_there_is_no_table() -> None:
+    assert table([]) == ""
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"COLUMNS": "0"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "40"},
+        {"COLUMNS": "soon"},
+        {"FORCE_COLOR": "1"},
+        {"TTY_COMPATIBLE": "1"},
+        {"TERM": "dumb"},
+        {"NO_COLOR": "1"},
+    ],
+    ids=lambda variables: " ".join(f"{name}={value}" for name, value in variables.items()),
+)
+def test_no_variable_changes_plain_text(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = table(EVERY.values())
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert table(EVERY.values()) == expected
+
+
+def test_plain_text_has_one_line_for_each_url_and_no_codes() -> None:
+    text = table(EVERY.values())
+    rows = text.partition("\n\n")[0].splitlines()
+    assert len(rows) == 1 + len(EVERY)
+    assert UNSAFE.findall(text) == []
+
+
+@pytest.mark.parametrize("length", [200, 16_000], ids=["long", "longest"])
+def test_plain_text_is_never_cut(length: int) -> None:
+    url = f"https://a.example/{'x' * length}"
+    why = Failure(kind=ErrorKind.RESET, phase=None, detail="why " * length)
+    text = table([check(responded(target(url=url))), check(failed(ErrorKind.RESET, error=why))])
+    assert text.splitlines()[1].startswith(f"{url}  200 ")
+    assert text.splitlines()[2].endswith(f"  {('why ' * length).rstrip()}")
+
+
+def test_rows_are_in_input_order_in_whatever_order_they_came() -> None:
+    stream = Recorder()
+    sink = TableSink(stream, terminal=None, everything=False)
+    for index in (2, 0, 3, 1):
+        sink.write(good(index))
+    sink.finish(summary(*map(good, range(4))))
+    assert urls(stream.text) == [f"https://good.example/{index}" for index in range(4)]
+
+
+def test_a_body_that_was_cut_off_has_a_plus() -> None:
+    text = table([check(responded(size=10_000_000, truncated=True))])
+    assert "  10.0 MB+  " in text
+
+
+def test_a_password_is_masked() -> None:
+    url = "https://user:hunter2@a.example/"
+    why = Failure(kind=ErrorKind.BAD_REDIRECT, phase=None, detail=f"leads to '{url}'")
+    text = table([check(failed(ErrorKind.BAD_REDIRECT, target(url=url), error=why))])
+    assert "hunter2" not in text
+    assert text.count("https://user:***@a.example/") == 2
+
+
+# Untrusted text
+
+NASTY = {
+    "closing tag": ("[/red]", "[/red]"),
+    "link": ("[link=https://evil.example]x[/link]", "[link=https://evil.example]x[/link]"),
+    "backslash": ("a\\[bold]", "a\\[bold]"),
+    "emoji code": (":smile:", ":smile:"),
+    "escape": ("a\x1b[31mb", "a\\x1b[31mb"),
+    "title": ("a\x1b]0;title\x07b", "a\\x1b]0;title\\x07b"),
+    "C1": ("a\x9b31mb", "a\\x9b31mb"),
+    "bidi": ("a\u202eb\u2066c", "a\\u202eb\\u2066c"),
+    "line ends": ("a\r\nb\x85c\u2028d", "a\\x0d\\x0ab\\x85c\\u2028d"),
+    "tab": ("a\tb", "a\\x09b"),
+    "surrogate": ("a\udc80b", "a\\x80b"),
+    "wide": ("漢字" * 3, "漢字" * 3),
+    "combining": ("e\u0301", "e\u0301"),
+    "CI command": ("##vso[task.complete]", "\\x23#vso[task.complete]"),
+    "CI line": ("::error::x", "\\x3a:error::x"),
+}
+
+nasty = pytest.mark.parametrize(("text", "shown"), NASTY.values(), ids=NASTY)
+
+
+def nasty_check(text: str) -> Check:
+    why = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=f"'{text}' is no URL")
+    wrong = invalid(target(url=text, input=text))
+    return check(type(wrong)(target=wrong.target, outcome=wrong.outcome, error=why))
+
+
+@nasty
+def test_untrusted_text_is_shown_safely_as_plain_text(text: str, shown: str) -> None:
+    row = table([nasty_check(text)]).splitlines()[1]
+    assert re.match(rf"{re.escape(shown)}  +invalid url", row)
+    assert "is no URL" in row
+    assert UNSAFE.findall(row) == []
+
+
+@nasty
+def test_untrusted_text_is_shown_safely_on_a_terminal(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    written = table([nasty_check(text)], terminal=Terminal())
+    assert shown in written
+    assert UNSAFE.findall(CODE.sub("", written)) == []
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def test_wide_characters_keep_the_columns_in_line() -> None:
+    checks = [nasty_check("漢字" * length) for length in (1, 5, 20)]
+    rows = table(checks).splitlines()[1:4]
+    assert len({cells(row.partition("invalid url")[0]) for row in rows}) == 1
+
+
+@pytest.mark.parametrize("text", ["漢字" * 100, "x" * 200], ids=["wide", "narrow"])
+def test_no_line_is_wider_than_the_terminal(text: str) -> None:
+    lines = CODE.sub("", table([nasty_check(text)], terminal=Terminal())).splitlines()
+    assert max(map(cells, lines)) <= 100
+    assert sum(line.count(text[:1]) for line in lines) == 2 * text.count(text[:1])
+
+
+# Which rows
+
+
+def test_up_to_a_hundred_all_are_shown() -> None:
+    text = table(good(index) for index in range(100))
+    assert urls(text) == [f"https://good.example/{index}" for index in range(100)]
+    assert "--all" not in text
+
+
+def test_of_more_the_first_fifty_failures_and_the_ten_slowest_are_shown() -> None:
+    checks = [bad(n) if n % 2 else good(n, latency=n / 1000) for n in range(200)]
+    text = table(checks)
+    failures = [n for n in range(200) if n % 2][:50]
+    slowest = [n for n in range(200) if not n % 2][-10:]
+    names = ["bad" if n % 2 else "good" for n in range(200)]
+    assert urls(text) == [f"https://{names[n]}.example/{n}" for n in sorted(failures + slowest)]
+    line = "Shown: the first 50 failures and the slowest 10; 140 more left out, "
+    assert f"{line}--all shows everything." in text.splitlines()
+
+
+def test_the_first_failures_are_the_first_of_the_list_not_the_first_to_come() -> None:
+    stream = Recorder()
+    sink = TableSink(stream, terminal=None, everything=False)
+    for index in reversed(range(200)):
+        sink.write(bad(index))
+    sink.finish(summary(*map(bad, range(200))))
+    assert urls(stream.text) == [f"https://bad.example/{index}" for index in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("failures", "passes", "line"),
+    [
+        (1, 150, "Shown: 1 failure and the slowest 10; 140 more left out, --all shows everything."),
+        (
+            7,
+            150,
+            "Shown: 7 failures and the slowest 10; 140 more left out, --all shows everything.",
+        ),
+        (0, 150, "Shown: the slowest 10; 140 more left out, --all shows everything."),
+        (0, 5000, "Shown: the slowest 10; 4,990 more left out, --all shows everything."),
+    ],
+    ids=["one failure", "some failures", "no failure", "thousands"],
+)
+def test_what_is_left_out_is_told(failures: int, passes: int, line: str) -> None:
+    checks = [*map(bad, range(failures)), *map(good, range(failures, failures + passes))]
+    assert line in table(checks).splitlines()
+
+
+@pytest.mark.parametrize("passes", [0, 3], ids=["none", "three"])
+def test_no_more_of_the_slowest_are_told_of_than_are_shown(passes: int) -> None:
+    text = table([*map(bad, range(120)), *map(good, range(120, 120 + passes))])
+    assert len(urls(text)) == 50 + passes
+    assert "slowest 10" not in text
+
+
+def test_unreached_urls_are_not_told_of_as_the_slowest() -> None:
+    text = table([check(unreached(target(index))) for index in range(150)])
+    assert urls(text) == []
+    assert "slowest" not in text
+
+
+def test_all_shows_everything() -> None:
+    text = table([bad(n) if n % 2 else good(n) for n in range(300)], everything=True)
+    assert len(urls(text)) == 300
+    assert "--all" not in text
+
+
+# Closing lines
+
+
+@pytest.mark.parametrize(
+    ("checks", "line"),
+    [
+        ([good(0), good(1), good(2)], "Total: 3 URLs, 3 success, 0 failed"),
+        ([bad(0)], "Total: 1 URL, 0 success, 1 failed"),
+        ([good(0), check(invalid())], "Total: 2 URLs, 1 success, 0 failed, 1 invalid"),
+        ([good(0), check(unreached())], "Total: 2 URLs, 1 success, 0 failed, 1 unreached"),
+        ([good(0)] * 1234, "Total: 1,234 URLs, 1,234 success, 0 failed"),
+    ],
+    ids=["success", "failed", "invalid", "unreached", "many"],
+)
+def test_the_counts_stand_in_one_line(checks: list[Check], line: str) -> None:
+    assert closing_line(summary(*checks)) == line
+    assert table(checks).endswith(f"\n{line}\n")
+
+
+def test_the_latencies_are_those_that_were_measured() -> None:
+    text = table(good(index, latency=(index + 1) / 100) for index in range(100))
+    assert "Latency: p50 500 ms, p95 950 ms, p99 990 ms, max 1.00 s" in text.splitlines()
+
+
+def test_without_a_response_there_is_no_latency() -> None:
+    assert "Latency:" not in table([bad(0)])
+
+
+def test_failures_are_counted_by_kind_the_most_frequent_first() -> None:
+    kinds = [ErrorKind.DNS_NOT_FOUND, ErrorKind.TIMEOUT, ErrorKind.TIMEOUT]
+    checks = [check(failed(kind)) for kind in kinds]
+    checks += [check(responded(status=404))] * 3
+    assert "Failures: 3 status 404, 2 timeout, 1 dns not found" in table(checks).splitlines()
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_every_kind_of_error_is_named_in_its_row_and_in_the_breakdown(kind: ErrorKind) -> None:
+    text = table([BY_KIND[kind]])
+    name = kind.value.replace("_", " ")
+    assert f"  {name}  " in text.splitlines()[1]
+    assert f"Failures: 1 {name}" in text.splitlines()
+
+
+def test_a_run_that_took_no_time_has_no_rate() -> None:
+    text = table([BY_OUTCOME[Outcome.UNREACHED]], crawl=Crawl(elapsed=0.0))
+    assert "Transfer: 0 B in 0.0 ms" in text.splitlines()
+
+
+# On a terminal
+
+
+def colour(text: str, cell: str) -> str | None:
+    """Return the codes that stand right before a cell, None where there are none."""
+    match = re.search(r"\x1b\[([0-9;]+)m" + re.escape(cell), text)
+    return match[1] if match else None
+
+
+def test_the_status_is_coloured_by_its_class() -> None:
+    statuses = [200, 204, 301, 304, 404, 410, 500, 503]
+    text = table([check(responded(status=status)) for status in statuses], terminal=Terminal())
+    found = [colour(text, str(status)) for status in statuses]
+    assert None not in found
+    assert found[::2] == found[1::2]
+    assert len({found[0], found[4], found[6]}) == 3
+
+
+def test_a_status_of_no_class_is_shown_too() -> None:
+    assert "999" in table([check(responded(status=999))], terminal=Terminal())
+
+
+def test_errors_and_unreached_urls_are_coloured() -> None:
+    checks = [BY_OUTCOME[Outcome.ERROR], BY_OUTCOME[Outcome.UNREACHED]]
+    text = table(checks, terminal=Terminal())
+    assert None not in (colour(text, "timeout"), colour(text, "unreached"))
+
+
+def test_the_closing_line_tells_good_from_bad_by_colour() -> None:
+    one = colour(table([good(0)], terminal=Terminal()), "Total: ")
+    other = colour(table([bad(0)], terminal=Terminal()), "Total: ")
+    assert None not in (one, other)
+    assert one != other
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_a_terminal_without_colour_gets_none(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "dumb")
+    text = table(EVERY.values(), terminal=Terminal())
+    codes = [part for code in CODE.findall(text) for part in code[2:-1].split(";")]
+    assert [part for part in codes if part not in ("0", "1", "2")] == []
+
+
+def test_a_terminal_that_knows_only_ascii_gets_only_that() -> None:
+    assert table(EVERY.values(), terminal=Terminal("ascii")).isascii()
+
+
+CYRILLIC = "".join(map(chr, range(0x410, 0x450)))
+GREEK = "αβγδε ζηθικ λμνξο πρστυ φχψω"
+
+
+@pytest.mark.parametrize("length", [2, 25, 64], ids=["short URL", "medium URL", "long URL"])
+@pytest.mark.parametrize("width", [0, 20, 40, 60, 80, 100, 120])
+def test_a_terminal_of_any_width_loses_no_text(
+    width: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each letter of the URL and of the reason is there once, so that none can go amiss."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    path = CYRILLIC[:length]
+    error = Failure(kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail=GREEK)
+    of = target(url=f"https://a.example/{path}")
+    result = failed(ErrorKind.TOO_MANY_REDIRECTS, of, error=error, latency=0.25)
+    text = CODE.sub("", table([check(result)], terminal=Terminal()))
+    rows = text.partition("Failures:")[0]
+    assert [letter for letter in path + GREEK if letter not in rows] == []
+    assert "250 ms" in rows
+    assert len(rows.splitlines()) <= 20
+
+
+def test_a_long_url_is_folded_on_a_terminal_not_cut() -> None:
+    url = f"https://a.example/{'0123456789' * 30}"
+    text = CODE.sub("", table([check(responded(target(url=url)))], terminal=Terminal()))
+    lines = [line.split()[0] for line in text.splitlines() if line.split()]
+    assert url in "".join(lines)
+
+
+# Progress
+
+
+def reading(
+    *, total: int | None = None, estimated: bool = False, done: int = 1200, elapsed: float = 2.0
+) -> Progress:
+    return Progress(
+        elapsed=elapsed,
+        done=done,
+        passed=done - done // 6,
+        failed=done // 6,
+        in_flight=10,
+        total=total,
+        estimated=estimated,
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "line"),
+    [
+        (
+            reading(total=6000),
+            "1,200/6,000  1,000 passed  200 failed  10 in flight  600/s  8.00 s left",
+        ),
+        (
+            reading(total=6000, estimated=True),
+            "1,200/~6,000  1,000 passed  200 failed  10 in flight  600/s  8.00 s left",
+        ),
+        (reading(estimated=True), "1,200  1,000 passed  200 failed  10 in flight  600/s"),
+        (
+            reading(total=6000, done=0, elapsed=0.0),
+            "0/6,000  0 passed  0 failed  10 in flight  0/s",
+        ),
+        (
+            reading(total=1000, estimated=True),
+            "1,200/~1,000  1,000 passed  200 failed  10 in flight  600/s  0.0 ms left",
+        ),
+    ],
+    ids=["known", "estimated", "unknown", "at the start", "more than estimated"],
+)
+def test_progress_in_words(of: Progress, line: str) -> None:
+    assert status_line(of) == line
+
+
+def test_the_bar_shows_each_reading() -> None:
+    terminal = Terminal()
+    bar = ProgressBar(terminal)
+    bar.start()
+    for of in (reading(), reading(total=6000)):
+        bar.show(of)
+        assert status_line(of) in terminal.getvalue()
+    bar.stop()
+
+
+def test_the_bar_leaves_a_clean_line_and_a_cursor() -> None:
+    terminal = Terminal()
+    bar = ProgressBar(terminal)
+    bar.start()
+    bar.show(reading(total=6000))
+    bar.stop()
+    end = terminal.getvalue().rpartition(status_line(reading(total=6000)))[2]
+    assert "\x1b[2K" in end
+    assert CODE.sub("", end).strip() == ""
+    assert terminal.getvalue().rpartition("\x1b[?25")[2][0] == "h"
+
+
+def test_a_bar_that_was_stopped_twice_or_never_started_writes_nothing_more() -> None:
+    terminal = Terminal()
+    bar = ProgressBar(terminal)
+    bar.stop()
+    assert terminal.getvalue() == ""
+    bar.start()
+    bar.stop()
+    before = terminal.getvalue()
+    bar.stop()
+    assert terminal.getvalue() == before
+
+
+def test_a_narrow_terminal_gets_one_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    terminal = Terminal()
+    bar = ProgressBar(terminal)
+    bar.start()
+    bar.show(reading(total=6000))
+    bar.stop()
+    frames = CODE.sub("", terminal.getvalue()).splitlines()
+    assert max(map(len, frames)) <= 30
+    assert "\x1b[1A\x1b[2K\x1b[1A" not in terminal.getvalue()

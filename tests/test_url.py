@@ -1,0 +1,474 @@
+"""Texts of URLs, in every form people and servers write them: normal form, or the rule broken."""
+
+import time
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from crawler.core import url
+
+PROPERTY = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+USERINFO = ["", "user@", "user:pw@", "user:p@ss@", "u%zz:'[@", ":@", "@", "ü:é@", "u\u3000:p@"]
+HOSTS = [
+    "example.com", "EXAMPLE.com.", "a_b.example", "-", "127.0.0.1", "127.0.0.1.", "1.2.3",
+    "[::1]", "[::ffff:1.2.3.4]", "[FE80::0:1]", "bücher.example", "faß.example", "a。example",
+    "\uff11.2.3.4", "ex%61mple.com", "a%2fb", "h%b9",
+    "xn--bcher-kva.example", "xn--a", "",
+]  # fmt: skip
+PORTS = ["", ":", ":80", ":443", ":00443", ":8080", ":65535", ":65536", ":0", ":x"]
+PIECES = [
+    "/", "//", ".", "..", "/.", "/..", "/./", "/../", "?", "#", "%", "%41", "%2e", "%zz", "@", ":",
+    "a", "Z", "0", "é", "\u3000", "'", '"', "[", "]", "|", "^", "`", "{", "}", "\\", "<", ">", "&",
+    "=", ";", "+", "~", "!", "*", "$", ",", "(", ")", "\u200b", "\ufeff", "\U0001f600",
+]  # fmt: skip
+
+HOSTILE = [
+    "a", ".", "a.", "/", "/.", "/../", "%", "%41", "%2", "@", ":", "@:", "@[", "[", "]", "?", "#",
+    "-", "xn--", "0", "1.", "é", "é.", "e\u0301", "\u0301\u0316", "\u3000", "'", "\x00",
+]  # fmt: skip
+"""What makes a careless pattern or loop take quadratic time when it is repeated."""
+
+TAILS = st.lists(st.sampled_from(PIECES) | st.characters(), max_size=8).map("".join)
+ADDRESSES = st.tuples(
+    st.sampled_from(["http://", "https://", "HTTPS://"]),
+    st.sampled_from(USERINFO),
+    st.sampled_from(HOSTS) | st.text(st.sampled_from("aZ0-_.é%2e[]:"), max_size=6),
+    st.sampled_from(PORTS),
+    st.sampled_from(["", "/", "?", "#"]),
+    TAILS,
+).map("".join)
+"""Texts that nearly all are URLs, of which about half can be asked."""
+
+PLAIN = st.tuples(
+    st.sampled_from(["http://", "https://"]),
+    st.text(st.sampled_from("abz019-_."), min_size=1, max_size=12)
+    | st.sampled_from(["1.2.3.4", "01.2.3.4", "1.2.3.256", "1.2.3", "a" * 64, "ab." * 90 + "c"]),
+    st.sampled_from(["", ":80", ":443", ":1", ":8443", ":65535", ":65536", ":99999"]),
+    st.lists(
+        st.sampled_from(["/", "/.", "/..", "..", "?", "%41", "%zz", "'"])
+        | st.characters(min_codepoint=0x21, max_codepoint=0x7E),
+        max_size=10,
+    ).map("".join),
+).map(lambda parts: f"{parts[0]}{parts[1]}{parts[2]}/{parts[3]}")
+"""Texts that are in normal form, or near to it."""
+
+
+def complaint(text: str) -> str | None:
+    """Return the rule that a text breaks, or None where it is a URL."""
+    try:
+        url.parse(text)
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def parsed(text: str) -> tuple[str, str]:
+    """Return the URL and host of a text that is a URL; give up the example of any other."""
+    try:
+        return url.parse(text)
+    except ValueError:
+        assume(False)
+        raise
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "host"),
+    [
+        pytest.param(
+            "https://example.com/a?b#c", "https://example.com/a?b#c", "example.com", id="as it is"
+        ),
+        pytest.param("https://example.com", "https://example.com/", "example.com", id="no path"),
+        pytest.param("http://h?q=1", "http://h/?q=1", "h", id="a query without a path"),
+        pytest.param("http://h#top", "http://h/#top", "h", id="a fragment without a path"),
+        pytest.param("HTTPS://Example.COM/A", "https://example.com/A", "example.com", id="case"),
+        pytest.param("http://h:80/", "http://h/", "h", id="default port of http"),
+        pytest.param("https://h:443/", "https://h/", "h", id="default port of https"),
+        pytest.param("https://h:00443/", "https://h/", "h", id="leading zeros"),
+        pytest.param(f"https://h:{'0' * 5_000}80/", "https://h:80/", "h", id="5,000 zeros"),
+        pytest.param("https://h:/", "https://h/", "h", id="empty port"),
+        pytest.param("https://h:80/", "https://h:80/", "h", id="default port of the other scheme"),
+        pytest.param("http://h:1/", "http://h:1/", "h", id="least port"),
+        pytest.param("http://h:65535/", "http://h:65535/", "h", id="greatest port"),
+        pytest.param("http://127.0.0.1/", "http://127.0.0.1/", "127.0.0.1", id="IPv4"),
+        pytest.param("http://[::1]:8080/x", "http://[::1]:8080/x", "::1", id="IPv6"),
+        pytest.param("http://[0:0::0:1]/", "http://[::1]/", "::1", id="IPv6 shortened"),
+        pytest.param("http://[2001:DB8::A]/", "http://[2001:db8::a]/", "2001:db8::a", id="hex"),
+        pytest.param("http://a_b.de/", "http://a_b.de/", "a_b.de", id="underscore"),
+        pytest.param("http://ex%61mple.com/", "http://example.com/", "example.com", id="%host"),
+        pytest.param(
+            "https://bücher.example/", "https://xn--bcher-kva.example/", "xn--bcher-kva.example",
+            id="international name",
+        ),
+        pytest.param(
+            "https://faß.example/", "https://xn--fa-hia.example/", "xn--fa-hia.example",
+            id="IDNA 2008 keeps the sharp s",
+        ),
+        pytest.param(
+            "https://BÜCHER。example/", "https://xn--bcher-kva.example/", "xn--bcher-kva.example",
+            id="upper case and an ideographic full stop",
+        ),
+        pytest.param(
+            "https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/",
+            "xn--bcher-kva.example", id="A-label",
+        ),
+        pytest.param("http://\uff11.2.3.4/", "http://1.2.3.4/", "1.2.3.4", id="wide digits"),
+        pytest.param("https://u:p@h/", "https://u:p@h/", "h", id="userinfo"),
+        pytest.param("https://u:p@ss@h/", "https://u:p%40ss@h/", "h", id="@ in a password"),
+        pytest.param("https://h/é", "https://h/%C3%A9", "h", id="UTF-8 in a path"),
+        pytest.param("https://h/?é", "https://h/?%C3%A9", "h", id="UTF-8 in a query"),
+        pytest.param("https://h/%C3%a9%7e", "https://h/%C3%a9%7e", "h", id="escapes stay"),
+        pytest.param("https://h/100%", "https://h/100%25", "h", id="a percent sign alone"),
+        pytest.param("https://h/%zz?%4", "https://h/%25zz?%254", "h", id="escapes that are none"),
+        pytest.param('https://h/"<>', "https://h/%22%3C%3E", "h", id="quotes and brackets"),
+        pytest.param("https://h/a?b=c&d=e+f/?", "https://h/a?b=c&d=e+f/?", "h", id="query"),
+        pytest.param("https://h//a//", "https://h//a//", "h", id="double slashes stay"),
+        pytest.param("https://h/a:b@c", "https://h/a:b@c", "h", id="@ in a path"),
+        pytest.param("https://h/?u=https://x/", "https://h/?u=https://x/", "h", id="URL in URL"),
+    ],
+)  # fmt: skip
+def test_a_url_is_brought_into_normal_form(text: str, expected: str, host: str) -> None:
+    assert url.parse(text) == (expected, host)
+
+
+@pytest.mark.parametrize("text", ["http://example.com./", "http://EXAMPLE.com.:8080/x"])
+def test_a_name_with_a_final_dot_queues_with_the_name_without_it(text: str) -> None:
+    assert url.parse(text)[1] == "example.com"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a/b/c/./../../g", "/a/g"),
+        ("/mid/content=5/../6", "/mid/6"),
+        ("/./a", "/a"),
+        ("/../a", "/a"),
+        ("/a/../../b", "/b"),
+        ("/.", "/"),
+        ("/..", "/"),
+        ("/a/..", "/"),
+        ("/a/../", "/"),
+        ("/a/.", "/a/"),
+        ("/a/./", "/a/"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/../", "/a/"),
+        ("/a/.?q/../r", "/a/?q/../r"),
+        ("/.a/..b/c./d..", "/.a/..b/c./d.."),
+        ("/...", "/..."),
+    ],
+)
+def test_dot_segments_are_removed_as_rfc_3986_says(path: str, expected: str) -> None:
+    assert url.parse(f"https://h{path}")[0] == f"https://h{expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("https://h:0/", "outside 1-65535"),
+        ("https://h:65536/", "outside 1-65535"),
+        ("https://h:99999999999999999999/", "outside 1-65535"),
+        ("https://h:-1/", "not a number"),
+        ("https://h:+80/", "not a number"),
+        ("https://h:80a/", "not a number"),
+        ("https://h:0x50/", "not a number"),
+        ("https://h:\uff18\uff10/", "not a number"),
+        ("https://h:\u0668\u0660/", "not a number"),
+        ("https://h:²/", "not a number"),
+        ("https://h:80:80/", "not a number"),
+        ("https://", "no host"),
+        ("https:///x", "no host"),
+        ("https://:80/", "no host"),
+        ("https://user:pw@/", "no host"),
+        ("https://?q", "no host"),
+        ("https://[::1/", "malformed host"),
+        ("https://[::1]]/", "malformed host"),
+        ("https://[::1]x/", "malformed host"),
+        ("https://[:::1]/", "malformed IPv6"),
+        ("https://[1.2.3.4]/", "malformed IPv6"),
+        ("https://[v1.x]/", "malformed IPv6"),
+        ("https://[fe80::1%25eth0]/", "IPv6 zone"),
+        ("https://1.2.3/", "malformed IPv4"),
+        ("https://1.2.3.256/", "malformed IPv4"),
+        ("https://1.2.3.4.5/", "malformed IPv4"),
+        ("https://4294967296/", "malformed IPv4"),
+        ("https://a..b/", "malformed host"),
+        ("https://.a/", "malformed host"),
+        ("https://a../", "malformed host"),
+        ("https://./", "malformed host"),
+        ("https://a,b/", "malformed host"),
+        ("https://a%2fb/", "malformed host"),
+        ("https://a%00b/", "malformed host"),
+        ("https://a%20b/", "malformed host"),
+        ("https://a%b9b/", "^has "),
+        ("https://evil.example\\@good.example/", "backslash"),
+        ("https://☃.example/", "international name"),
+        ("https://ⅷ℀.example/", "international name"),
+        ("ftp://h/", "not an http:// or https:// URL"),
+        ("file:///etc/passwd", "not an http:// or https:// URL"),
+        ("httpss://h/", "not an http:// or https:// URL"),
+        ("https:h", "not an http:// or https:// URL"),
+        ("https:/h/", "not an http:// or https:// URL"),
+        ("//h/", "not an http:// or https:// URL"),
+        ("h", "not an http:// or https:// URL"),
+        ("", "not an http:// or https:// URL"),
+    ],
+)
+def test_what_is_no_url_is_refused_with_the_rule_it_breaks(text: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        url.parse(text)
+
+
+@pytest.mark.parametrize(
+    "label", [pytest.param("a" * 64, id="long label"), pytest.param("é" * 64, id="long encoded")]
+)
+def test_a_label_of_more_than_63_characters_is_refused(label: str) -> None:
+    assert url.parse(f"https://{'a' * 63}.example/")[1] == f"{'a' * 63}.example"
+    with pytest.raises(ValueError, match=r"^has a (malformed host|host that is not a valid)"):
+        url.parse(f"https://{label}.example/")
+
+
+def test_a_name_of_more_than_253_characters_is_refused() -> None:
+    name = "abcdefg." * 31 + "abcde"
+    assert url.parse(f"https://{name}/") == (f"https://{name}/", name)
+    with pytest.raises(ValueError, match="malformed host"):
+        url.parse(f"https://{name}f/")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("xn--a", id="no code points"),
+        pytest.param("xn--", id="nothing encoded"),
+    ],
+)
+def test_an_encoded_name_that_stands_for_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^has "):
+        url.parse(f"https://{name}/")
+
+
+@pytest.mark.parametrize(
+    "char", [chr(n) for n in range(0x21)] + list("\x7f\x80\x85\x9f\xa0\u2028\u2029")
+)
+@pytest.mark.parametrize(
+    "form", ["https://h{}x/", "https://h/a{}b", "https://u{}:p@h/", "ht{}tp://h/"]
+)
+def test_white_space_and_control_characters_are_refused_wherever_they_stand(
+    char: str, form: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^holds (white space|a control character \(U\+00..\))$"):
+        url.parse(form.format(char))
+
+
+def test_a_byte_that_is_not_utf8_is_named() -> None:
+    text = b"https://h/caf\xe9".decode("utf-8", "surrogateescape")
+    with pytest.raises(ValueError, match=r"^holds a byte that is not UTF-8 \(0xe9\)$"):
+        url.parse(text)
+
+
+def test_a_url_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
+    longest = "https://h/" + "x" * (url.MAX_LENGTH - len("https://h/"))
+    assert url.parse(longest)[0] == longest
+    with pytest.raises(ValueError, match="longer than"):
+        url.parse(longest + "x")
+
+
+def test_a_url_that_grows_too_long_as_it_is_encoded_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than"):
+        url.parse("https://h/" + "é" * (url.MAX_LENGTH // 6))
+
+
+@PROPERTY
+@given(st.text(st.characters(), max_size=30) | ADDRESSES)
+def test_any_text_is_a_url_or_breaks_a_rule_that_can_follow_it_in_a_sentence(text: str) -> None:
+    assert (complaint(text) or "is taken").startswith(("is ", "has ", "holds "))
+
+
+@PROPERTY
+@given(ADDRESSES)
+def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
+    normal, host = parsed(text)
+    assert url.parse(normal) == (normal, host)
+
+
+@PROPERTY
+@given(ADDRESSES)
+def test_what_is_shown_is_what_is_asked(text: str) -> None:
+    normal, _ = parsed(text)
+    bare, _ = url.without_userinfo(normal)
+    assert str(httpx.URL(normal)) == normal
+    assert str(httpx.Request("GET", bare).url) == bare
+
+
+@PROPERTY
+@given(ADDRESSES)
+def test_a_normal_form_is_printable_ascii_with_a_host_and_a_path(text: str) -> None:
+    normal, host = parsed(text)
+    assert normal.isascii()
+    assert normal.isprintable()
+    assert normal.startswith(("http://", "https://"))
+    assert host == host.lower().strip("[].")
+    assert httpx.URL(normal).raw_path.startswith(b"/")
+
+
+@PROPERTY
+@given(PLAIN | ADDRESSES)
+def test_the_short_way_and_the_long_way_give_the_same(text: str) -> None:
+    def answer(through: object) -> object:
+        assert callable(through)
+        try:
+            return through(text)
+        except ValueError:
+            return "refused"
+
+    assert answer(url.parse) == answer(url._normalise)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("start", ["", "https://", "https://h/", "https://h/?"])
+def test_hostile_text_of_the_greatest_length_costs_little(start: str, unit: str) -> None:
+    text = f"{start}{unit * (url.MAX_LENGTH // len(unit))}"[: url.MAX_LENGTH - 2] + "/!"
+    before = time.process_time()
+    complaint(text)
+    assert time.process_time() - before < 0.8
+
+
+# RFC 3986, section 5.4: what a reference means on the page http://a/b/c/d;p?q
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("g", "http://a/b/c/g"),
+        ("./g", "http://a/b/c/g"),
+        ("g/", "http://a/b/c/g/"),
+        ("/g", "http://a/g"),
+        ("//g", "http://g/"),
+        ("?y", "http://a/b/c/d;p?y"),
+        ("g?y", "http://a/b/c/g?y"),
+        ("#s", "http://a/b/c/d;p?q#s"),
+        ("g#s", "http://a/b/c/g#s"),
+        ("g?y#s", "http://a/b/c/g?y#s"),
+        (";x", "http://a/b/c/;x"),
+        ("g;x", "http://a/b/c/g;x"),
+        ("g;x?y#s", "http://a/b/c/g;x?y#s"),
+        ("", "http://a/b/c/d;p?q"),
+        (".", "http://a/b/c/"),
+        ("./", "http://a/b/c/"),
+        ("..", "http://a/b/"),
+        ("../", "http://a/b/"),
+        ("../g", "http://a/b/g"),
+        ("../..", "http://a/"),
+        ("../../", "http://a/"),
+        ("../../g", "http://a/g"),
+        ("../../../g", "http://a/g"),
+        ("../../../../g", "http://a/g"),
+        ("/./g", "http://a/g"),
+        ("/../g", "http://a/g"),
+        ("g.", "http://a/b/c/g."),
+        (".g", "http://a/b/c/.g"),
+        ("g..", "http://a/b/c/g.."),
+        ("..g", "http://a/b/c/..g"),
+        ("./../g", "http://a/b/g"),
+        ("./g/.", "http://a/b/c/g/"),
+        ("g/./h", "http://a/b/c/g/h"),
+        ("g/../h", "http://a/b/c/h"),
+        ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+        ("g;x=1/../y", "http://a/b/c/y"),
+        ("g?y/./x", "http://a/b/c/g?y/./x"),
+        ("g?y/../x", "http://a/b/c/g?y/../x"),
+        ("g#s/./x", "http://a/b/c/g#s/./x"),
+        ("g#s/../x", "http://a/b/c/g#s/../x"),
+        ("http://a/b/c/d;p/..", "http://a/b/c/"),
+        ("https://h/x", "https://h/x"),
+        ("https://H:443", "https://h/"),
+        ("g?", "http://a/b/c/g?"),
+        ("?", "http://a/b/c/d;p?"),
+    ],
+)  # fmt: skip
+def test_a_location_is_resolved_as_rfc_3986_says(location: str, expected: str) -> None:
+    assert url.resolve("http://a/b/c/d;p?q", location)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        pytest.param("/b", "https://h/b#top", id="inherited"),
+        pytest.param("/b#own", "https://h/b#own", id="its own"),
+        pytest.param("https://other/", "https://other/#top", id="to another host"),
+    ],
+)
+def test_the_fragment_goes_on_where_a_location_has_none(location: str, expected: str) -> None:
+    assert url.resolve("https://h/a#top", location)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (" \t/b \t", "https://h/b"),
+        ("/a b", "https://h/a%20b"),
+        ("/é?ü", "https://h/%C3%A9?%C3%BC"),
+        ("//bücher.example/", "https://xn--bcher-kva.example/"),
+        ("https://user:pw@h/b", "https://h/b"),
+        ("//user:p@w@h/b", "https://h/b"),
+        ("HTTP://H:80/b", "http://h/b"),
+    ],
+)
+def test_a_location_as_servers_write_them_is_understood(location: str, expected: str) -> None:
+    assert url.resolve("https://h/", location)[0] == expected
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "//[",
+        "//[::1",
+        "//a[b]c/",
+        "https://[v1.x]/",
+        "//℀.example/",
+        "//h:x/",
+        "mailto:a@b",
+        "\x01",
+    ],
+)
+def test_a_location_that_is_no_url_breaks_a_rule_that_can_follow_it(location: str) -> None:
+    with pytest.raises(ValueError, match=r"^(is|has|holds) "):
+        url.resolve("https://h/", location)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://h/", ("https://h/", None)),
+        ("https://h/a@b?c@d#e@f", ("https://h/a@b?c@d#e@f", None)),
+        ("https://user:pw@h:81/a@b", ("https://h:81/a@b", "user:pw")),
+        ("https://user:p%40s%3As@[::1]/", ("https://[::1]/", "user:p@s:s")),
+        ("https://user:p%C3%A9@h/", ("https://h/", "user:pé")),
+        ("https://user:@h/", ("https://h/", "user:")),
+        ("https://:pw@h/", ("https://h/", ":pw")),
+        # RFC 7617: credentials have a colon, also where the password is empty.
+        ("https://token@h/", ("https://h/", "token:")),
+    ],
+)
+def test_credentials_are_taken_out_of_a_url_and_decoded(
+    address: str, expected: tuple[str, str | None]
+) -> None:
+    assert url.without_userinfo(address) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://h/", "https://h"),
+        ("https://h:81/a/b?c", "https://h:81"),
+        ("http://[::1]:81/", "http://[::1]:81"),
+        ("https://h/?u=http://x/", "https://h"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(address: str, expected: str) -> None:
+    assert url.origin(address) == expected

@@ -1,0 +1,396 @@
+"""Text to files, pipes and devices: whole lines, whole documents, nothing lost or left behind."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import stat
+import struct
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import EVERY, Recorder, check, largest_file, responded, steady, summary, target
+
+from crawler.core.summary import Summary
+from crawler.models import Check
+from crawler.report import DocumentSink, LineSink, Ordered, jsondocument, jsonl
+from crawler.report.streams import AtomicFile, Stream, open_file
+
+CHECKS = list(EVERY.values())
+
+
+def numbered(index: int) -> Check:
+    return check(responded(target(index)))
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+# Streams
+
+
+def test_each_write_is_there_at_once() -> None:
+    with pipe() as (reader, writer):
+        stream = Stream("pipe", writer)
+        stream.write("one\n")
+        assert os.read(reader, 100) == b"one\n"
+        stream.write("two\n")
+        assert os.read(reader, 100) == b"two\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("utf-8", "ü € \\udc80".encode()),
+        ("ascii", rb"\xfc \u20ac \udc80"),
+        ("iso-8859-1", b"\xfc \\u20ac \\udc80"),
+    ],
+)
+def test_what_the_encoding_lacks_is_escaped(encoding: str, data: bytes) -> None:
+    with pipe() as (reader, writer):
+        Stream("pipe", writer, encoding).write("ü € \udc80")
+        assert os.read(reader, 100) == data
+
+
+def test_a_write_that_is_interrupted_is_completed() -> None:
+    """A signal ends a write to a full pipe after a part; the rest must follow."""
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    handled = threading.Event()
+    received = bytearray()
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.set())
+    main = threading.get_ident()
+
+    def drain() -> None:
+        waiting = 0
+        while waiting < 65_536:
+            raw = fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4)
+            (waiting,) = struct.unpack("i", raw)
+        signal.pthread_kill(main, signal.SIGUSR1)
+        assert handled.wait(30)
+        while len(received) < len(text):
+            received.extend(os.read(reader, 65_536))
+
+    try:
+        with pipe() as (reader, writer):
+            draining = threading.Thread(target=drain, daemon=True)
+            draining.start()
+            Stream("pipe", writer).write(text)
+            draining.join(30)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == text.encode()
+
+
+def test_a_pipe_that_takes_only_what_it_has_room_for_is_waited_for() -> None:
+    """A terminal or a pipe is left in that mode by other programs that share it."""
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    received = bytearray()
+
+    def drain() -> None:
+        while len(received) < len(text) and (data := os.read(reader, 65_536)):
+            received.extend(data)
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    draining = threading.Thread(target=drain, daemon=True)
+    draining.start()
+    try:
+        Stream("pipe", writer).write(text)
+    finally:
+        os.close(writer)
+        draining.join(30)
+        os.close(reader)
+    assert received == text.encode()
+
+
+def test_a_write_that_cannot_be_completed_raises(tmp_path: Path) -> None:
+    stream = open_file(str(tmp_path / "out.jsonl"), whole=False)
+    with largest_file(5), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        stream.write("0123456789")
+    stream.close()
+    assert (tmp_path / "out.jsonl").read_text() == "01234"
+
+
+def test_a_reader_that_went_away_is_a_broken_pipe() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        Stream("pipe", writer).write("line\n")
+    os.close(writer)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no such device")
+def test_a_full_device_raises() -> None:
+    stream = open_file("/dev/full", whole=False)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        stream.write("line\n")
+    stream.close()
+
+
+def test_a_descriptor_that_was_only_lent_stays_open() -> None:
+    with pipe() as (reader, writer):
+        stream = Stream("pipe", writer)
+        stream.close()
+        stream.discard()
+        os.write(writer, b"still open")
+        assert os.read(reader, 100) == b"still open"
+
+
+# Files
+
+
+def test_a_file_of_lines_grows_under_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("old content that is longer\n")
+    stream = open_file(str(path), whole=False)
+    stream.write("one\n")
+    assert path.read_text() == "one\n"
+    stream.close()
+    assert (path.read_text(), stream.name) == ("one\n", str(path))
+
+
+def test_a_whole_file_appears_when_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    stream = open_file(str(path), whole=True)
+    stream.write("new")
+    assert path.read_text() == "old"
+    stream.close()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["out.json"])
+
+
+def test_a_whole_file_that_was_not_there_does_not_appear_early(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    stream = AtomicFile(str(path))
+    stream.write("new")
+    assert not path.exists()
+    stream.close()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["out.json"])
+
+
+def test_a_discarded_file_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    stream = AtomicFile(str(path))
+    stream.write("new")
+    stream.discard()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["out.json"])
+
+
+def test_discarding_a_finished_file_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    stream = AtomicFile(str(path))
+    stream.write("new")
+    stream.close()
+    stream.discard()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["out.json"])
+
+
+def test_a_file_that_cannot_take_its_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    stream = AtomicFile(str(path))
+    stream.write("new")
+    path.mkdir()
+    with pytest.raises(OSError, match=r"out\.json"):
+        stream.close()
+    assert os.listdir(tmp_path) == ["out.json"]
+
+
+def test_a_whole_file_keeps_the_permissions_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    path.chmod(0o604)
+    open_file(str(path), whole=True).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_new_file_has_the_permissions_that_the_mask_leaves(tmp_path: Path, whole: bool) -> None:
+    path = tmp_path / "out.json"
+    before = os.umask(0o027)
+    try:
+        open_file(str(path), whole=whole).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_is_followed_and_stays_a_link(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "files").mkdir()
+    file, link = tmp_path / "files" / "out.json", tmp_path / "links" / "latest.json"
+    if there:
+        file.write_text("old")
+    link.symlink_to(file)
+    stream = open_file(str(link), whole=True)
+    stream.write("new")
+    stream.close()
+    assert (link.is_symlink(), file.read_text()) == (True, "new")
+    assert [*os.listdir(file.parent), *os.listdir(link.parent)] == ["out.json", "latest.json"]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_missing_directory_is_told_of_at_once(tmp_path: Path, whole: bool) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_file(str(tmp_path / "missing" / "out.json"), whole=whole)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_directory_is_no_output(tmp_path: Path, whole: bool) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_file(str(tmp_path), whole=whole)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_read_only_file_is_told_of_at_once_and_kept(tmp_path: Path, whole: bool) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError):
+        open_file(str(path), whole=whole)
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["out.json"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_read_only_directory_is_told_of_at_once(tmp_path: Path, whole: bool) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError):
+        open_file(str(tmp_path / "out.json"), whole=whole)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_a_fifo_is_written_directly(tmp_path: Path, whole: bool) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    stream = open_file(str(path), whole=whole)
+    stream.write("line\n")
+    assert os.read(reader, 100) == b"line\n"
+    stream.close()
+    assert os.read(reader, 100) == b""
+    assert (os.listdir(tmp_path), path.is_fifo()) == (["fifo"], True)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
+def test_the_null_device_takes_everything_and_stays_a_device(whole: bool) -> None:
+    stream = open_file(os.devnull, whole=whole)
+    stream.write("line\n")
+    stream.close()
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+# Lines
+
+
+def test_every_line_is_one_write() -> None:
+    stream = Recorder()
+    sink = LineSink(stream, jsonl.line)
+    for one in CHECKS:
+        sink.write(one)
+    assert stream.writes == [jsonl.line(one) for one in CHECKS]
+
+
+def test_lines_are_closed_at_the_end() -> None:
+    stream = Recorder("out.jsonl")
+    sink = LineSink(stream, jsonl.line)
+    sink.write(CHECKS[0])
+    assert not stream.closed
+    sink.finish(summary())
+    assert (stream.closed, len(stream.writes), sink.name) == (True, 1, "out.jsonl")
+
+
+def test_a_line_is_in_the_file_before_the_next_check(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    sink = LineSink(open_file(str(path), whole=False), jsonl.line)
+    for count, one in enumerate(CHECKS, 1):
+        sink.write(one)
+        assert len(path.read_text().splitlines()) == count
+    sink.finish(summary())
+
+
+# Documents
+
+
+@pytest.mark.parametrize("count", [0, 1, len(CHECKS)], ids=["none", "one", "many"])
+def test_a_document_is_whole_whatever_it_holds(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "out.json"
+    sink = DocumentSink(open_file(str(path), whole=True), jsondocument)
+    for one in CHECKS[:count]:
+        sink.write(one)
+    end = summary(*CHECKS[:count])
+    sink.finish(end)
+    elements = [jsondocument.element(one, place == 0) for place, one in enumerate(CHECKS[:count])]
+    text = path.read_text()
+    assert text == "".join([jsondocument.head(), *elements, jsondocument.tail(end)])
+    assert len(json.loads(text)["results"]) == count
+
+
+def test_a_document_streams() -> None:
+    stream = Recorder("out.json")
+    sink = DocumentSink(stream, jsondocument)
+    sink.write(CHECKS[0])
+    sink.write(CHECKS[1])
+    head, *elements = [jsondocument.head(), *map(jsonl.line, CHECKS[:2])]
+    assert "".join(stream.writes) + "\n" == head + ",\n".join(e.rstrip() for e in elements) + "\n"
+    sink.finish(summary())
+    assert (stream.closed, sink.name) == (True, "out.json")
+
+
+# Order
+
+
+class Kept:
+    """A sink that keeps the places of the checks it gets."""
+
+    name = "kept"
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.summaries: list[Summary] = []
+
+    def write(self, check: Check) -> None:
+        self.places.append(check.result.target.index)
+
+    def finish(self, summary: Summary) -> None:
+        self.summaries.append(summary)
+
+
+@steady
+@given(st.integers(0, 12).flatmap(lambda count: st.permutations(range(count))))
+def test_checks_pass_in_input_order_in_whatever_order_they_come(arrivals: list[int]) -> None:
+    kept = Kept()
+    sink = Ordered(kept)
+    for count, index in enumerate(arrivals, 1):
+        sink.write(numbered(index))
+        come = set(arrivals[:count])
+        assert kept.places == [place for place in range(count) if set(range(place + 1)) <= come]
+    sink.finish(summary())
+    assert kept.places == sorted(arrivals)
+
+
+def test_what_is_ahead_of_a_gap_passes_at_the_end_in_order() -> None:
+    kept = Kept()
+    sink = Ordered(kept)
+    for index in (4, 0, 2):
+        sink.write(numbered(index))
+    assert kept.places == [0]
+    sink.finish(summary())
+    assert (kept.places, kept.summaries, sink.name) == ([0, 2, 4], [summary()], "kept")

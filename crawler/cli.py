@@ -1,18 +1,18 @@
 """The command line: options to a `Job`, and its exit code to exit. The only typer."""
 
-import asyncio
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
 from crawler import options
 from crawler.core import expect, units
-from crawler.core.display import display, mask
+from crawler.core.display import display, mask, mask_loosely
 from crawler.core.summary import ExitCode
 from crawler.models import Limits
 from crawler.version import __version__
@@ -49,13 +49,16 @@ def run(args: Sequence[str]) -> int:
     except typer.TyperException as exc:
         say(f"{exc.format_message()} (see crawl --help)")
         return ExitCode.USAGE
+    except OSError:
+        return ExitCode.USAGE  # help that cannot be written: main says so
     return int(code or 0)
 
 
 def say(text: str) -> None:
     """Write one line for people to standard error, if there is one."""
     if sys.stderr is not None:
-        print(f"crawl: {display(text)}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"crawl: {display(text)}", file=sys.stderr, flush=True)
 
 
 LISTS, REQUESTS, CONNECTIONS, OUTPUT, OTHER = "List", "Requests", "Connections", "Output", "Other"
@@ -74,7 +77,7 @@ def _value(group: str, help: str, convert: Callable[[str], Any], metavar: str, *
         try:
             return convert(value)
         except ValueError as exc:
-            raise typer.BadParameter(f"'{display(mask(value))}' {exc}") from exc
+            raise typer.BadParameter(f"'{display(mask_loosely(value))}' {exc}") from exc
 
     return _option(group, help, *names, parser=parse, metavar=metavar)
 
@@ -188,7 +191,7 @@ def command(
     standard input, which is also read when it is a pipe and no TARGET is given.
     """
     from crawler import job  # only now: httpx costs 80 ms
-    from crawler.engine.transports import NATIVE, Connecting, engine_for
+    from crawler.engine.transports import Connecting, engine_for
 
     if as_json and as_jsonl:
         raise typer.BadParameter("--json and --jsonl exclude each other")
@@ -227,36 +230,27 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        code = _run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
+        return _run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
     except job.JobError as exc:
         say(str(exc))
         return ExitCode.USAGE
-    if chosen == NATIVE:
-        _exit_at_once(code)
-    return code
 
 
 def _run_on_a_loop(
     work: Coroutine[Any, Any, int], tell: Callable[[str], None] | None, engine: str
 ) -> int:
     """Run on uvloop where it is installed, else on asyncio's own loop."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    factory: Any = None
     if importlib.util.find_spec("uvloop") is not None:
         import uvloop
 
         factory = uvloop.new_event_loop
     if tell is not None:
         tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
+    import asyncio
+
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
-
-
-def _exit_at_once(code: int) -> NoReturn:
-    """Leave without the interpreter's clean-up, in which pyreqwest's threads can abort it."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    os._exit(code)
 
 
 def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:
@@ -275,11 +269,18 @@ def _targets(given: list[str], demo: bool) -> tuple[str, ...]:
             raise typer.BadParameter("--demo brings its own URLs and takes no TARGET")
         return ()
     if given:
-        return tuple(given)
+        return tuple(_utf8(argument) for argument in given)
     if _is_terminal(sys.stdin):
         say("nothing to check: name a file, a URL or - for standard input (see crawl --help)")
         raise typer.Exit(ExitCode.USAGE)
     return ("-",)
+
+
+def _utf8(argument: str) -> str:
+    """Read a URL as UTF-8, whatever the locale says; a file keeps the name that the system gave."""
+    if "://" not in argument:
+        return argument
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
 def _proxies(proxy: str | None, no_proxy: bool, quiet: bool) -> "Proxies":

@@ -29,6 +29,7 @@ class Source:
     fd: int | None = None
     size: int | None = None
     read: int = 0
+    fifo: bool = False
 
 
 def open_source(argument: str, stdin: int | None) -> Source:
@@ -43,6 +44,8 @@ def open_source(argument: str, stdin: int | None) -> Source:
             raise ListError("nothing to check: standard input is closed")
         return Source(name="-", fd=stdin, size=_regular_size(stdin))
     try:
+        if stat.S_ISFIFO(os.stat(argument).st_mode):
+            return Source(name=argument, fifo=True)  # its opening may wait for a writer
         fd = os.open(argument, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
@@ -69,7 +72,7 @@ class Inputs:
     async def entries(self) -> AsyncGenerator[Target | FetchResult, None]:
         """Yield targets and `invalid` records; raises ListError where a file is no list."""
         for source in self.sources:
-            if source.fd is None:
+            if source.fd is None and not source.fifo:
                 if entry := self.urls.entry(source.name, source="argument"):
                     yield entry
                 continue
@@ -83,7 +86,7 @@ class Inputs:
 
     def share_read(self) -> float | None:
         """Return which part of the lists has been read, 0 to 1; None where it is not known."""
-        files = [source for source in self.sources if source.fd is not None]
+        files = [source for source in self.sources if source.fd is not None or source.fifo]
         sizes = [source.size for source in files if source.size is not None]
         if self.finished:
             return 1.0
@@ -93,8 +96,9 @@ class Inputs:
 
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
         """Yield lines in the pieces in which a file or a pipe gives them, without blocking."""
-        assert source.fd is not None
         loop = asyncio.get_running_loop()
+        if source.fd is None:
+            source.fd = await loop.run_in_executor(self._threads, os.open, source.name, os.O_RDONLY)
         splitter = Splitter()
         first = True
         name = "standard input" if source.name == "-" else display(source.name)
@@ -109,7 +113,8 @@ class Inputs:
             yield splitter.feed(data, final=not data)
             source.read += len(data)  # now that its lines were taken
             if not data:
-                os.close(source.fd)
+                if source.name != "-":
+                    os.close(source.fd)  # a socket that got the number 0 would abort uvloop
                 return
 
 

@@ -141,7 +141,8 @@ def _open_outputs(job: Job, sources: Sequence[Source]) -> list[tuple[Stream, str
     opened: list[tuple[Stream, str]] = []
     try:
         if job.stdout is not None:
-            opened.append((_standard_output(job.stdout), job.stdout))
+            alone = not job.files
+            opened.append((_standard_output(job.stdout, alone=alone), job.stdout))
         for path in job.files:
             form = PurePath(path).suffix.lower().removeprefix(".")
             if any(_same_file(path, other) for other, _ in opened):
@@ -160,15 +161,19 @@ def _open_outputs(job: Job, sources: Sequence[Source]) -> list[tuple[Stream, str
     return opened
 
 
-def _standard_output(form: str) -> Stream:
+def _standard_output(form: str, *, alone: bool) -> Stream:
     if sys.stdout is None:
-        raise JobError("cannot write standard output: it is closed")
+        if alone:
+            raise JobError("cannot write standard output: it is closed")
+        return Stream("standard output", 1)  # fails at the first write, as a full one does
     encoding = sys.stdout.encoding if form == "table" else "utf-8"
     return Stream("standard output", sys.stdout.fileno(), encoding)
 
 
 def _same_file(path: str, other: Stream | Source) -> bool:
     """Whether `path` names the regular file that is already open as a list or an output."""
+    if isinstance(other, Source) and other.fd is not None and os.path.isfile(path):
+        return os.path.samestat(os.fstat(other.fd), os.stat(path))
     name = os.path.realpath(other.name)
     return os.path.realpath(path) == name and (os.path.isfile(name) or isinstance(other, Stream))
 
@@ -177,7 +182,7 @@ def _sink(job: Job, stream: Stream, form: str) -> Sink:
     if form == "table":
         from crawler.report.terminal import TableSink
 
-        terminal = sys.stdout if sys.stdout.isatty() else None
+        terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
         return TableSink(stream, terminal=terminal, everything=job.everything)
     by_line = form == "jsonl"
     sink = LineSink(stream, jsonl.line) if by_line else DocumentSink(stream, jsondocument)

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections import Counter
@@ -148,6 +149,8 @@ class Server:
         for writer in ending.values():
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 5)
+        if sys.version_info >= (3, 13):
+            server.abort_clients()  # those still in a TLS handshake
         await asyncio.sleep(0)
 
     def _complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -215,6 +215,7 @@ def test_the_userinfo_of_what_is_no_url_is_masked(text: str, masked: str) -> Non
 def test_no_password_in_a_line_is_left_by_the_loose_mask(
     front: str, before: str, after: str
 ) -> None:
+    assume(front or not before.startswith("//"))  # "user://" is a scheme
     assert SECRET not in mask_loosely(f"{front}user:{before}{SECRET}{after}@host.example/")
 
 

@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core.url import without_userinfo
@@ -441,6 +441,7 @@ def test_a_secret_is_masked_before_a_long_line_is_cut(line: str) -> None:
 def test_no_password_comes_through_whatever_stands_around_it(
     front: str, before: str, after: str
 ) -> None:
+    assume(front or not before.startswith("//"))  # "user://" is a scheme
     line = f"{front}user:{before}{SECRET}{after}@host.example"
     for entry in entries(line):
         if isinstance(entry, FetchResult):

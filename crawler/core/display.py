@@ -6,11 +6,12 @@ import re
 # moves a terminal's cursor, recolours it, hides text or cannot be encoded.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f"
-    "\ufeff\ud800-\udfff\ufff9-\ufffb]"
+    "\ufeff\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 # What a CI runner takes for a command: "::" where a line starts, "##[" and "##vso[" anywhere.
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\[|#vso\[)")
-_FRONT = re.compile(r"(?:https?:/*|[a-z][a-z0-9+.-]*://+)?", re.IGNORECASE)
+# Known schemes only: what looks like another one may be a user's name.
+_FRONT = re.compile(r"(?:https?:/*|(?:htt?ps?|htp|ftps?|wss?|sftp|ssh)://+)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?<=//)[^/?#\x00-\x20]*+")
 
 
@@ -61,7 +62,13 @@ def _code(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 def _hidden(authority: str) -> str:

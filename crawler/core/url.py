@@ -77,14 +77,17 @@ def resolve(base: str, location: str) -> tuple[str, str]:
 def without_userinfo(url: str) -> tuple[str, str | None]:
     """Split a normalised URL into the URL without credentials, and "user:password" or None.
 
-    A user without a password has an empty one (RFC 7617, section 2).
+    A user without a password has an empty one (RFC 7617, section 2). Bytes that are not
+    UTF-8 come as lone surrogates (PEP 383).
     """
     scheme, _, rest = url.partition("://")
     authority = _END.split(rest, maxsplit=1)[0]
     userinfo, at, host = authority.rpartition("@")
     if not at:
         return url, None
-    credentials = unquote(userinfo) if ":" in userinfo else f"{unquote(userinfo)}:"
+    credentials = unquote(userinfo, errors="surrogateescape")
+    if ":" not in userinfo:
+        credentials += ":"
     return f"{scheme}://{host}{rest[len(authority) :]}", credentials
 
 

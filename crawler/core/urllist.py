@@ -15,10 +15,10 @@ MAX_LINE = 65_536
 SHOWN = 2_000  # characters of a bad line that its record repeats
 _BLANK = " \t\n\r\f\v"
 _COMMENT = re.compile(r"(?:^|[ \t\f\v])#")
-# A scheme other than http(s) without "//": "mailto:", "tel:"; but not "host:8080".
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # The start of a line up to a colon, after which nothing says that the userinfo has ended.
 _UNFINISHED = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*", re.DOTALL)
+# A scheme other than http(s) without "//": "mailto:", "tel:"; but not "host:8080".
 _OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(?:[/?#]|$))")
 
 
@@ -87,34 +87,32 @@ class UrlList:
                     f"{_named(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
                 )
             text = line.strip(_BLANK)
-            cut = len(line) > MAX_LINE
-            if "#" in text and (comment := _COMMENT.search(text)):
-                text = text[: comment.start()].rstrip(_BLANK)
-                cut = False
-            if cut:
+            comment = _COMMENT.search(text) if "#" in text else None
+            more = text[comment.start() :] if comment else ""
+            text = text[: comment.start()].rstrip(_BLANK) if comment else text
+            if len(line) > MAX_LINE and not comment:
                 yield self._too_long(text, source, number)
-            elif text and (entry := self.entry(text, source=source, line=number)):
+            elif text and (entry := self.entry(text, source=source, line=number, more=more)):
                 yield entry
 
     def entry(
-        self, text: str, *, source: str | None = None, line: int | None = None
+        self, text: str, *, source: str | None = None, line: int | None = None, more: str = ""
     ) -> Target | FetchResult | None:
-        """Return the target or the `invalid` record of one entry; None for a duplicate."""
+        """Return the target or the `invalid` record of one entry; None for a duplicate.
+
+        `more` is what stood behind it: a comment, or the rest of a password with " #" in it.
+        """
         if len(text) > MAX_LINE:
             return self._too_long(text, source, line)
         try:
             address, host = url.parse(_with_scheme(text))
         except ValueError as exc:
-            return self._invalid(text, str(exc), source, line)
+            return self._invalid(_veiled(text) if "@" in more else text, str(exc), source, line)
         return self._target(text, address, host, source, line)
 
     def _too_long(self, text: str, source: str | None, line: int | None) -> FetchResult:
-        """Return the record of a line that was cut; its end is not known, so no URL is made of it.
-
-        A password whose "@" was cut off is hidden like any other.
-        """
-        text = mask_loosely(f"{text}@")[:-1] if _UNFINISHED.fullmatch(text) else text
-        return self._invalid(text, f"is longer than {MAX_LINE:,} characters", source, line)
+        """Return the record of a line whose end was cut off: no URL can be made of it."""
+        return self._invalid(_veiled(text), f"is longer than {MAX_LINE:,} characters", source, line)
 
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
@@ -160,6 +158,11 @@ class UrlList:
 def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | FetchResult]:
     """Yield what a whole list holds, with the default expectation and method."""
     return UrlList().parse(lines, source=source)
+
+
+def _veiled(text: str) -> str:
+    """Hide what may be a password whose "@" was cut off."""
+    return mask_loosely(f"{text}@")[:-1] if _UNFINISHED.fullmatch(text) else text
 
 
 def _named(source: str | None) -> str:

@@ -37,14 +37,19 @@ class Fields:
 
 
 class Asking(httpx.Request):
-    """An `httpx.Request` for a normalised URL without userinfo, and without a body."""
+    """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
-    def __init__(self, method: str, text: str, fields: Fields, wire: Wire) -> None:
+    `seconds` is when its sender will have given up: for transports that cannot be told.
+    """
+
+    def __init__(
+        self, method: str, text: str, fields: Fields, wire: Wire, seconds: float | None = None
+    ) -> None:
         # Not super().__init__: that is what this class is there to put off.
         self.method = method
         self.text = text
         self.fields = fields
-        self.extensions = {"wire": wire}
+        self.extensions = {"wire": wire, "seconds": seconds}
         self.stream = httpx.ByteStream(b"")
         self._content = b""
 

@@ -75,12 +75,10 @@ _IN_PHASE = {
 def of(exc: BaseException, phase: Phase | None) -> Failure:
     """Return what an exception raised in `phase` says about the target."""
     causes = list(_causes(exc))
-    for cause in causes:
-        if failure := _by_code(cause, phase):
-            return failure
-    for cause in causes:
-        if failure := _by_type(cause, phase):
-            return failure
+    for judge in (_by_transport, _by_code, _by_type):
+        for cause in causes:
+            if failure := judge(cause, phase):
+                return failure
     return Failure(kind=ErrorKind.INTERNAL, phase=phase, detail=f"fault in crawl: {_text(exc)}")
 
 
@@ -89,8 +87,15 @@ def timeout(seconds: float, phase: Phase) -> Failure:
     return Failure(kind=ErrorKind.TIMEOUT, phase=phase, detail=detail)
 
 
+def _by_transport(exc: BaseException, phase: Phase | None) -> Failure | None:
+    """Believe the transport where it says what it saw."""
+    if isinstance(exc, WireError):
+        return Failure(kind=exc.kind, phase=phase, detail=display(exc.detail))
+    return None
+
+
 def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Judge by what has a code, or a type of its own among ours."""
+    """Judge by what has a code."""
     match exc:
         case socket.gaierror():
             return _dns(exc)
@@ -99,18 +104,16 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
             return Failure(kind=kind, phase=Phase.TLS, detail=f"certificate: {exc.verify_message}")
         case ssl.SSLError():
             return _tls(exc, phase)
-        case WireError():
-            return Failure(kind=exc.kind, phase=phase, detail=display(exc.detail))
-        case OSError() if (number := exc.errno or _BY_CLASS.get(type(exc))) in _BY_ERRNO:
-            kind, detail = _BY_ERRNO[number]
-            where = f" {_IN_PHASE[phase]}" if kind is ErrorKind.RESET and phase else ""
-            return Failure(kind=kind, phase=phase, detail=detail + where)
+        case OSError() if exc.errno in _BY_ERRNO:
+            return _system(exc.errno, phase)
     return None
 
 
 def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Judge by the type that httpx gives what has no code."""
+    """Judge by the type of what has no code."""
     match exc:
+        case OSError() if type(exc) in _BY_CLASS:
+            return _system(_BY_CLASS[type(exc)], phase)
         case httpx.DecodingError():
             detail = f"the body cannot be decoded: {_text(exc)}"
             return Failure(kind=ErrorKind.DECODE, phase=phase, detail=detail)
@@ -131,6 +134,12 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
             detail = f"not a URL that can be asked: {_text(exc)}"
             return Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
     return None
+
+
+def _system(number: int, phase: Phase | None) -> Failure:
+    kind, detail = _BY_ERRNO[number]
+    where = f" {_IN_PHASE[phase]}" if kind is ErrorKind.RESET and phase else ""
+    return Failure(kind=kind, phase=phase, detail=detail + where)
 
 
 def _dns(exc: socket.gaierror) -> Failure:

@@ -113,7 +113,7 @@ class _Attempt:
         method = self._target.method
         fields = self._fields
         if userinfo is not None and "authorization" not in fields.headers:
-            token = base64.b64encode(userinfo.encode()).decode("ascii")
+            token = base64.b64encode(userinfo.encode("utf-8", "surrogateescape")).decode("ascii")
             fields = fields.and_also("Authorization", f"Basic {token}")
         asked = {(method, url.partition("#")[0])}
         while True:
@@ -145,7 +145,7 @@ class _Attempt:
         if self._response is not None:
             self.wire = Wire()
             self._wires.append(self.wire)
-        request = Asking(method, url, fields, self.wire)
+        request = Asking(method, url, fields, self.wire, self._limits.timeout)
         response = await self._transport.handle_async_request(request)
         self._response = response
         self._began = self.wire.first_byte or self._clock()

@@ -1,7 +1,7 @@
 """TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import certifi
@@ -29,13 +29,16 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     return made
 
 
-def peer(extra_info: Callable[[str], Any]) -> Tls:
-    """Return what a transport's `get_extra_info` says of the handshake and the certificate."""
-    cipher = extra_info("cipher")
-    certificate = extra_info("peercert") or {}
+def peer(connection: ssl.SSLObject, certificate: Mapping[str, Any] | None = None) -> Tls:
+    """Return what a finished handshake says of the connection and of the server's certificate.
+
+    `certificate` is what `connection.getpeercert()` gave, if somebody asked already.
+    """
+    cipher = connection.cipher()
+    certificate = connection.getpeercert() or {} if certificate is None else certificate
     expires = certificate.get("notAfter")
     return Tls(
-        version=extra_info("ssl_object").version(),
+        version=connection.version(),
         cipher=cipher[0] if cipher else None,
         expires=float(ssl.cert_time_to_seconds(expires)) if isinstance(expires, str) else None,
         issuer=_name(certificate.get("issuer")),

@@ -182,7 +182,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise
         finally:
             wire.tls = perf_counter() - begun
-        connection.tls = tls.peer(transport.get_extra_info)
+        certificate = transport.get_extra_info("peercert")
+        connection.tls = tls.peer(transport.get_extra_info("ssl_object"), certificate or {})
 
 
 async def _open_socket(addresses: Addresses, port: int) -> socket.socket:

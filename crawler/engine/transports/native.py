@@ -7,12 +7,14 @@ the interpreter at its exit.
 
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from pyreqwest import exceptions
 from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
@@ -20,20 +22,29 @@ from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.models import ErrorKind, Phase
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
-# What reqwest tells only in words: the words, the kind, the phase. The first that fits holds.
+_AFTER = 0.25  # seconds
+# What reqwest tells only in words: a part of them, the kind, the phase, what more to say.
+# The first that fits holds.
+_NO_TLS = "the port does not speak TLS; is it plain HTTP?"
 _BY_WORDS = (
-    ("certificate expired", ErrorKind.TLS_EXPIRED, Phase.TLS),
-    ("certificate not valid yet", ErrorKind.TLS_NOT_YET_VALID, Phase.TLS),
-    ("certificate not valid for name", ErrorKind.TLS_HOSTNAME, Phase.TLS),
-    ("invalid peer certificate", ErrorKind.TLS_UNTRUSTED, Phase.TLS),
-    ("tls handshake eof", ErrorKind.DISCONNECTED, Phase.TLS),
-    ("received corrupt message", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
-    ("received fatal alert", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
-    ("peer is incompatible", ErrorKind.TLS_HANDSHAKE, Phase.TLS),
-    ("connection closed before message completed", ErrorKind.DISCONNECTED, Phase.WAIT),
-    ("end of file before message length reached", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
-    ("without sending TLS close_notify", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
-    ("unexpected EOF during chunk", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD),
+    ("certificate expired", ErrorKind.TLS_EXPIRED, Phase.TLS, ""),
+    ("certificate not valid yet", ErrorKind.TLS_NOT_YET_VALID, Phase.TLS, ""),
+    ("certificate not valid for name", ErrorKind.TLS_HOSTNAME, Phase.TLS, ""),
+    ("invalid peer certificate", ErrorKind.TLS_UNTRUSTED, Phase.TLS, ""),
+    ("tls handshake eof", ErrorKind.DISCONNECTED, Phase.TLS, ""),
+    ("received corrupt message", ErrorKind.TLS_HANDSHAKE, Phase.TLS, _NO_TLS),
+    (
+        "CertificateRequired",
+        ErrorKind.TLS_HANDSHAKE,
+        Phase.TLS,
+        "the server wants a client certificate",
+    ),
+    ("received fatal alert", ErrorKind.TLS_HANDSHAKE, Phase.TLS, "the server refused"),
+    ("peer is incompatible", ErrorKind.TLS_HANDSHAKE, Phase.TLS, ""),
+    ("connection closed before message", ErrorKind.DISCONNECTED, Phase.WAIT, ""),
+    ("end of file before message length", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
+    ("without sending TLS close_notify", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
+    ("unexpected EOF during chunk", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
 )
 _TEMPORARY = ("Temporary failure", "try again")
 
@@ -69,6 +80,9 @@ class NativeTransport(httpx.AsyncBaseTransport):
         builder = self._client.request(request.method, str(request.url)).headers(fields)
         if content := await request.aread():
             builder = builder.body_bytes(content)
+        if seconds := request.extensions.get("seconds"):
+            # A cancelled request lives on inside reqwest: let it end soon after ours does.
+            builder = builder.timeout(timedelta(seconds=seconds + _AFTER))
         # Without a buffer: else the head is held back until that is full or the body ends.
         sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
@@ -81,7 +95,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
         wire.phase = Phase.DOWNLOAD
         wire.http_version = answer.version
         body = _Body(sending, answer.body_reader, wire)
-        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers = list(_fields(answer.headers))
         return httpx.Response(
             answer.status, headers=headers, stream=body, extensions={"wire": wire}
         )
@@ -109,10 +123,26 @@ class _Body(httpx.AsyncByteStream):
             await sending.__aexit__(None, None, None)
 
 
+def _fields(headers: HeaderMap) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the fields whose values are text; reqwest does not give the others away.
+
+    Of a Location it is known at least that there is one, and that it is no good.
+    """
+    for name in headers:
+        try:
+            values = [value.encode() for value in headers.getall(name)]
+        except ValueError:
+            values = [b"\0"] if name == "location" else []
+        for value in values:
+            yield name.encode(), value
+
+
 def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
     """Return the exception that says in types and codes what reqwest says in words."""
     words = _words(exc)
     text = "; ".join(words)
+    if isinstance(exc, exceptions.RequestTimeoutError):
+        return httpx.TimeoutException(words[-1])
     if "dns error" in words:
         wire.phase = Phase.DNS
         temporary = any(mark in text for mark in _TEMPORARY)
@@ -121,10 +151,10 @@ def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
         if "tcp connect error" in words:
             wire.phase = Phase.CONNECT
         return OSError(int(found[1]), words[-1])
-    for mark, kind, phase in _BY_WORDS:
+    for mark, kind, phase, hint in _BY_WORDS:
         if mark in text:
             wire.phase = phase
-            return WireError(kind, words[-1])
+            return WireError(kind, f"{hint} ({words[-1]})" if hint else words[-1])
     return httpx.RemoteProtocolError(words[-1])
 
 

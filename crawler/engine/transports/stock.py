@@ -37,8 +37,11 @@ class StockTransport(httpx.AsyncBaseTransport):
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
         stream = response.extensions.get("network_stream")
-        address = stream.get_extra_info("server_addr") if stream is not None else None
-        wire.remote_ip = address[0] if isinstance(address, tuple) else None
+        if stream is not None:
+            address = stream.get_extra_info("server_addr")
+            wire.remote_ip = address[0] if isinstance(address, tuple) else None
+            secured = stream.get_extra_info("ssl_object")
+            wire.tls_peer = tls.peer(secured) if secured is not None else None
         response.extensions["wire"] = wire
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Body(response.stream, wire)
@@ -136,10 +139,19 @@ def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
         if wire.phase is Phase.DOWNLOAD and "closed connection" in text:
             detail = "the connection was closed inside the body"
             raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
-    if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not text:
+    if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not _has_code(exc):
         detail = "the server closed the connection in the TLS handshake"
         raise WireError(ErrorKind.DISCONNECTED, detail) from exc
     raise exc
+
+
+def _has_code(exc: BaseException | None) -> bool:
+    """Whether the system's error number, or OpenSSL's reason, stands behind an exception."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _version(raw: object) -> str | None:

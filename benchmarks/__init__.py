@@ -1,0 +1,1 @@
+"""Crawl against what people use today, side by side: `python -m benchmarks`."""

@@ -1,0 +1,84 @@
+"""A server that answers after exactly 50 ms -> what crawl recorded as latency."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import children, clients, measure
+from benchmarks.clients import Load
+from benchmarks.measure import RunError
+from benchmarks.servers import delayed
+
+DELAY = 50.0  # milliseconds
+CONCURRENCY = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """What an engine recorded, and what the server says it took, run by run."""
+
+    engine: str
+    problem: str | None
+    rates: list[float] = field(default_factory=list)
+    crawl: list[Figures] = field(default_factory=list)
+    server: list[Figures] = field(default_factory=list)
+
+
+def play(urls: int, rounds: int) -> list[Recorded]:
+    """Run each engine in turn, `rounds` times over; every run has a server of its own.
+
+    The stock engine gets a tenth of the URLs: it cannot keep up with the server.
+    """
+    engines = (clients.DIRECT, clients.NATIVE, clients.STOCK)
+    found = [Recorded(engine=name, problem=clients.crawl_missing(name)) for name in engines]
+    with TemporaryDirectory(prefix="crawl-benchmark-") as made:
+        for number in range(rounds):
+            for recorded in found:
+                if recorded.problem is None:
+                    try:
+                        few = recorded.engine == clients.STOCK
+                        _run(recorded, Path(made), urls // 10 if few else urls)
+                    except RunError as exc:
+                        recorded.problem = f"failed: {exc}"
+                told = recorded.problem or f"p50 {recorded.crawl[-1].p50:.2f} ms"
+                line = f"latency, round {number + 1}: {recorded.engine}: {told}"
+                print(line, file=sys.stderr, flush=True)
+    return found
+
+
+def _run(recorded: Recorded, folder: Path, urls: int) -> None:
+    listed = folder / "list.txt"
+    command = [sys.executable, delayed.__file__, str(DELAY)]
+    with children.running(command, folder=folder, environ=measure.environ()) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        lines = (f"http://127.0.0.1:{port}/page/{number}\n" for number in range(urls))
+        listed.write_text("".join(lines), "ascii")
+        load = Load(listed=listed, count=urls, concurrency=CONCURRENCY, ca=None)
+        run = measure.run(clients.crawl_command(recorded.engine, load), folder)
+        said, _ = server.communicate(timeout=measure.GIVE_UP)  # closes its standard input
+    if run.status != 0:
+        raise RunError(f"exit code {run.status}")
+    ordered = sorted(measure.latencies(run.out))
+    if len(ordered) != urls:
+        raise RunError(f"{len(ordered):,} of {urls:,} records")
+    recorded.rates.append(urls / run.wall)
+    recorded.server.append(Figures(**json.loads(said)))
+    recorded.crawl.append(
+        Figures(
+            p50=measure.percentile(ordered, 0.5),
+            p99=measure.percentile(ordered, 0.99),
+            max=ordered[-1],
+        )
+    )

@@ -1,0 +1,152 @@
+"""A real nginx with one worker, on as many free loopback ports as asked for, plain or TLS."""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from benchmarks import children
+
+ADDRESS = "127.0.0.1"
+_BODY = "0123456789abcdef" * 32  # 512 bytes
+_START_WITHIN = 30.0  # seconds
+_CONFIG = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+pid {folder}/nginx.pid;
+error_log {folder}/error.log error;
+{user}
+events {{
+    worker_connections {files};
+}}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    default_type text/plain;
+    {tls}
+    server {{
+{listen}
+        location / {{ return 200 "{body}"; }}
+    }}
+}}
+"""
+_TLS = """\
+ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;"""
+
+
+class ServerError(Exception):
+    """nginx is not there, or does not start; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """What nginx serves: one origin per port. `ca` is the PEM file to trust, None without TLS."""
+
+    ports: tuple[int, ...]
+    ca: Path | None
+
+    def urls(self, count: int) -> list[str]:
+        """Return `count` different URLs, spread evenly over the origins."""
+        scheme = "https" if self.ca else "http"
+        ports = self.ports
+        return [f"{scheme}://{ADDRESS}:{ports[n % len(ports)]}/page/{n}" for n in range(count)]
+
+
+def program() -> str:
+    """Return the path of nginx; raise ServerError where there is none."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise ServerError("nginx is missing: it is the Debian package nginx")
+    return found
+
+
+@contextmanager
+def nginx(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
+    """Serve `count` origins while the context is open. `folder` is empty and nginx's own."""
+    ca = _certify(folder) if tls else None
+    ports = free_ports(count)
+    config = folder / "nginx.conf"
+    config.write_text(_config(folder, ports, tls=tls), "ascii")
+    command = [program(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
+    with children.running(command, folder=folder) as process:
+        deadline = time.monotonic() + _START_WITHIN
+        while not _listening(ports[-1]):
+            if process.poll() is not None or time.monotonic() > deadline:
+                log = (folder / "error.log").read_text("utf-8", "replace").strip()
+                raise ServerError(f"nginx does not start: {log or 'it does not say why'}")
+            time.sleep(0.05)
+        yield Origins(ports=tuple(ports), ca=ca)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody has now, outside of those that clients are given, if it can be."""
+    low, high = 32_768, 60_999
+    with suppress(OSError, ValueError):
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
+        low, high = (int(number) for number in text.split())
+    first = 10_000 + os.getpid() % 1_000  # two suites at once should not meet
+    candidates = chain(range(first, low), range(high + 1, 65_536), range(max(first, low), high + 1))
+    ports = list(islice((port for port in candidates if _free(port)), count))
+    if len(ports) < count:
+        raise ServerError(f"only {len(ports):,} of {count:,} ports are free")
+    return ports
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            return False
+    return True
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((ADDRESS, port)) == 0
+
+
+def _config(folder: Path, ports: Sequence[int], *, tls: bool) -> str:
+    files = 2 * len(ports) + 8_192  # a listener and a connection each, and plenty
+    secure = " ssl" if tls else ""
+    listen = [f"        listen {ADDRESS}:{port}{secure} backlog=4096;" for port in ports]
+    return _CONFIG.format(
+        folder=folder,
+        files=files,
+        user="user root;" if os.geteuid() == 0 else "",
+        tls=_TLS.format(folder=folder) if tls else "",
+        listen="\n".join(listen),
+        body=_BODY,
+    )
+
+
+def _certify(folder: Path) -> Path:
+    """Write a certificate for the loopback address; return the file of its authority."""
+    try:
+        import trustme
+    except ImportError as exc:
+        raise ServerError("trustme is missing: it is in the extra bench") from exc
+
+    authority = trustme.CA()
+    issued = authority.issue_cert(ADDRESS, "localhost")
+    issued.private_key_pem.write_to_path(folder / "server.key")
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(folder / "server.pem", append=number > 0)
+    trusted = folder / "ca.pem"
+    authority.cert_pem.write_to_path(trusted)
+    return trusted

@@ -1,0 +1,484 @@
+"""How a run ends: signals, closed pipes, full disks, outputs that cannot be written."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server, delayed, endless, reply, silent
+from shell import (
+    Ended,
+    bound,
+    complaint,
+    crawl,
+    environment,
+    on_terminal,
+    once,
+    records,
+    script,
+    started,
+    started_script,
+    unmeasured,
+    wait_until,
+    write,
+)
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SOON = 2.0
+"""Seconds within which a signal ends a run: one is promised, the rest is for a busy machine."""
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+
+
+@pytest.fixture
+def site(server: Server) -> Server:
+    """A server with a good page, and one that never answers."""
+    server.on("/ok", reply(200, b"hello"))
+    server.on("/hang", silent())
+    return server
+
+
+def mixed(site: Server, path: Path, good: int = 5, stuck: int = 30) -> Path:
+    """Write a list of good URLs, then of ones that never answer."""
+    urls = [site.url(f"/ok?{number}") for number in range(good)]
+    return write(path, *urls, *(site.url(f"/hang?{number}") for number in range(stuck)))
+
+
+def interrupted(
+    process: subprocess.Popen[str], number: int, ready: Callable[[], bool]
+) -> tuple[Ended, float]:
+    """Send a signal when the run is `ready`; return its end and the seconds that it took."""
+    wait_until(ready)
+    start = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    took = time.monotonic() - start
+    return Ended(process.args, process.returncode, out or "", err or ""), took
+
+
+def outcomes(found: list[dict[str, Any]]) -> list[str]:
+    """Return the outcomes in the order of the list."""
+    return [record["outcome"] for record in sorted(found, key=lambda record: record["index"])]
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_run_with_a_record_for_every_url(
+    site: Server, tmp_path: Path, number: int
+) -> None:
+    """What is finished is written, the rest is unreached."""
+    listed = mixed(site, tmp_path / "urls.txt")
+    with started(listed, "--jsonl", "-o", tmp_path / "out.jsonl") as process:
+        ended, took = interrupted(process, number, lambda: site.counts["/hang"] == 10)
+    found = records(ended.stdout)
+    assert (ended.returncode, ended.stderr) == (128 + number, "")
+    assert took < SOON
+    assert outcomes(found) == ["responded"] * 5 + ["unreached"] * 30
+    assert records((tmp_path / "out.jsonl").read_text("utf-8")) == found
+
+
+def test_an_unreached_url_is_neither_good_nor_bad(site: Server) -> None:
+    with started(site.url("/hang"), "--jsonl") as process:
+        ended, _ = interrupted(process, signal.SIGINT, lambda: site.counts["/hang"] == 1)
+    (record,) = records(ended.stdout)
+    measured = ("ok", "status", "size", "latency_ms", "error")
+    assert [record[key] for key in measured] == [None] * 5
+    assert record["reasons"] != []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_json_document_is_whole_after_a_signal(site: Server, tmp_path: Path, number: int) -> None:
+    listed = mixed(site, tmp_path / "urls.txt")
+    with started(listed, "--json", "-o", tmp_path / "out.json") as process:
+        ended, _ = interrupted(process, number, lambda: site.counts["/hang"] == 10)
+    document = json.loads(ended.stdout)
+    counts = ("total", "passed", "failed", "unreached", "complete", "exit_code")
+    assert outcomes(document["results"]) == ["responded"] * 5 + ["unreached"] * 30
+    assert [document["summary"][key] for key in counts] == [35, 5, 0, 30, False, 128 + number]
+    assert json.loads((tmp_path / "out.json").read_text("utf-8")) == document
+
+
+def test_the_table_is_shown_after_a_signal(site: Server, tmp_path: Path) -> None:
+    listed = mixed(site, tmp_path / "urls.txt")
+    with started(listed) as process:
+        ended, took = interrupted(process, signal.SIGINT, lambda: site.counts["/hang"] == 10)
+    lines = ended.stdout.splitlines()
+    assert took < SOON
+    assert [line.split()[1] for line in lines[1:36]] == ["200"] * 5 + ["unreached"] * 30
+    assert lines[-1] == "Total: 35 URLs, 5 success, 0 failed, 30 unreached"
+
+
+def test_ordered_records_are_in_order_after_a_signal(site: Server, tmp_path: Path) -> None:
+    urls = [site.url(f"/{'hang' if number % 10 == 3 else 'ok'}?{number}") for number in range(60)]
+    listed = write(tmp_path / "urls.txt", *urls)
+    with started(listed, "--jsonl", "--ordered") as process:
+        ended, _ = interrupted(process, signal.SIGINT, lambda: site.counts["/hang"] == 6)
+    assert [record["index"] for record in records(ended.stdout)] == list(range(60))
+
+
+@pytest.mark.parametrize("stuck", ["dripping", "in the handshake", "on redirects"])
+def test_a_signal_does_not_wait_for_a_server(site: Server, stuck: str) -> None:
+    site.on("/drip", endless(b"HTTP/1.1 200 OK\r\n\r\n", b".", gap=0.05))
+    site.on("/there", reply(302, b"", "Location: /hang"))
+    with Server(accept=never) as mute:
+        urls = {
+            "dripping": site.url("/drip"),
+            "in the handshake": f"https://127.0.0.1:{mute.port}/",
+            "on redirects": site.url("/there"),
+        }
+        with started(urls[stuck], "--jsonl") as process:
+            ended, took = interrupted(
+                process,
+                signal.SIGINT,
+                lambda: bool(site.counts["/drip"] or site.counts["/hang"] or mute.connections),
+            )
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert outcomes(records(ended.stdout)) == ["unreached"]
+    assert took < SOON
+
+
+async def never(reader: Any, writer: Any) -> None:
+    """Take a connection and say nothing on it."""
+    await reader.read()
+    await reader.read()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_wait_for_a_silent_pipe(site: Server, number: int) -> None:
+    with started("-", "--jsonl", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{site.url('/ok')}\n")
+        process.stdin.flush()
+        wait_until(lambda: site.counts["/ok"] == 1)
+        start = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+        assert time.monotonic() - start < SOON
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_second_signal_ends_the_run_at_once(site: Server, tmp_path: Path) -> None:
+    """The first one waits for an output that is stuck; the second one's number is the code."""
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
+    with started(listed, "--jsonl", "-o", "doc.json", cwd=tmp_path) as process:
+        wait_until_stalled(site)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        assert time.monotonic() - start < SOON
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["urls.txt"]
+
+
+def wait_until_stalled(site: Server) -> None:
+    """Wait until no more requests come, because nobody reads what the run writes."""
+    wait_until(lambda: site.counts["/ok"] > 0)
+    before = 0
+    while before < site.counts["/ok"]:
+        before = site.counts["/ok"]
+        time.sleep(0.4)
+
+
+def test_a_signal_ends_a_run_whose_output_is_stuck(site: Server, tmp_path: Path) -> None:
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
+    with started(listed, "--jsonl") as process:
+        wait_until_stalled(site)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert time.monotonic() - start < SOON
+        assert process.stdout is not None
+        *whole, _ = process.stdout.read().split("\n")
+        assert [json.loads(line)["ok"] for line in whole] == [True] * len(whole)
+
+
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Server) -> None:
+    sent: list[bool] = []
+    slow = site.on("/slow", once(lambda: bool(sent), then=delayed(0.3, reply())))
+    with started_script("trap '' INT TERM; exec \"$@\"", slow, "--jsonl") as process:
+        wait_until(lambda: site.counts["/slow"] == 1)
+        for number in SIGNALS:
+            process.send_signal(number)
+        sent.append(True)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert [record["ok"] for record in records(out)] == [True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+def test_an_interrupt_ends_the_wait_for_the_writer_of_a_fifo(tmp_path: Path) -> None:
+    fifo = tmp_path / "urls.fifo"
+    os.mkfifo(fifo)
+    with started(fifo, env=unmeasured()) as process:
+        wait_until(lambda: sleeps(process.pid))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def sleeps(pid: int) -> bool:
+    """Whether a process has begun to wait: it sleeps, and takes no time for a while."""
+    stat = Path(f"/proc/{pid}/stat")
+    before = stat.read_text().rpartition(")")[2].split()
+    time.sleep(0.5)
+    after = stat.read_text().rpartition(")")[2].split()
+    return before[0] == after[0] == "S" and before[11:13] == after[11:13] != ["0", "0"]
+
+
+def test_kill_leaves_whole_lines(site: Server, tmp_path: Path) -> None:
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(5_000)))
+    output = tmp_path / "out.jsonl"
+    with started(listed, "-q", "-o", output, "--max", "50", "--per-host", "50") as process:
+        wait_until(lambda: output.exists() and output.stat().st_size > 100_000)
+        process.kill()
+        process.wait()
+    *lines, _ = output.read_bytes().split(b"\n")
+    assert len(lines) > 100
+    assert [json.loads(line)["ok"] for line in lines] == [True] * len(lines)
+
+
+def test_kill_leaves_the_old_document_in_place(site: Server, tmp_path: Path) -> None:
+    output = write(tmp_path / "out.json", "the old one")
+    with started(site.url("/hang"), "-q", "-o", output) as process:
+        wait_until(lambda: site.counts["/hang"] == 1)
+        process.kill()
+        process.wait()
+    assert output.read_text("utf-8") == "the old one\n"
+
+
+def test_a_document_appears_only_when_it_is_whole(site: Server, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    with started(site.url("/ok"), site.url("/hang"), "-q", "-o", output) as process:
+        wait_until(lambda: site.counts["/hang"] == 1)
+        assert not output.exists()
+        interrupted(process, signal.SIGTERM, lambda: True)
+    assert len(json.loads(output.read_text("utf-8"))["results"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+# Closed pipes
+
+
+@pytest.mark.parametrize("form", ["--jsonl", "--json"])
+def test_a_reader_that_goes_away_stops_all_work_without_a_word(
+    site: Server, tmp_path: Path, form: str
+) -> None:
+    urls = [site.url(f"/ok?{number}") for number in range(3_000)]
+    listed = write(tmp_path / "urls.txt", site.url("/hang"), *urls)
+    ended = script('"$@" | head -n 1', listed, form)
+    assert (len(ended.stdout.splitlines()), ended.stderr) == (1, "")
+    assert site.counts["/ok"] < 3_000
+
+
+def test_a_closed_pipe_is_an_incomplete_run(site: Server, tmp_path: Path) -> None:
+    urls = [site.url(f"/ok?{number}") for number in range(3_000)]
+    listed = write(tmp_path / "urls.txt", *urls)
+    with started(listed, "--jsonl", "-o", tmp_path / "out.jsonl") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 3
+    kept = outcomes(records((tmp_path / "out.jsonl").read_text("utf-8")))
+    assert kept.count("responded") >= 1
+    assert kept.count("unreached") == len(kept) - kept.count("responded") > 0
+
+
+@pytest.mark.parametrize("args", [[], ["--json"], ["--jsonl"], ["--help"], ["--version"]])
+def test_a_reader_that_reads_nothing_is_no_complaint(site: Server, args: list[str]) -> None:
+    ended = script('"$@" | :', site.url("/ok"), *args)
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+def test_a_slow_reader_costs_no_url_its_time(site: Server, tmp_path: Path) -> None:
+    """The pipe is full for longer than the timeout; only the run takes longer."""
+    urls = [site.url(f"/ok?{number}") for number in range(500)]
+    listed = write(tmp_path / "urls.txt", *urls)
+    with started(listed, "--jsonl", "--timeout", "1") as process:
+        wait_until_stalled(site)
+        assert site.counts["/ok"] < 500
+        time.sleep(1.2)
+        out, err = process.communicate(timeout=30)
+    found = records(out)
+    assert (process.returncode, err) == (0, "")
+    assert outcomes(found) == ["responded"] * 500
+    assert max(record["latency_ms"] for record in found) < 1_000
+
+
+# Outputs that cannot be written
+
+
+@needs_full
+@pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]], ids=["table", "json", "jsonl"])
+def test_a_full_standard_output_is_one_complaint_and_the_other_output_is_whole(
+    site: Server, tmp_path: Path, form: list[str]
+) -> None:
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(100)))
+    output = tmp_path / "out.jsonl"
+    with FULL.open("w") as full:
+        ended = crawl(listed, *form, "-o", output, stdout=full)
+    assert ended.returncode == 2
+    assert complaint(ended) == "cannot write standard output: No space left on device"
+    assert outcomes(records(output.read_text("utf-8"))) == ["responded"] * 100
+
+
+@needs_full
+@pytest.mark.parametrize("name", ["full.json", "full.jsonl"])
+def test_a_full_disk_is_one_complaint_and_the_other_outputs_are_whole(
+    site: Server, tmp_path: Path, name: str
+) -> None:
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(100)))
+    full = tmp_path / name
+    full.symlink_to(FULL)
+    ended = crawl(listed, "--jsonl", "-o", full, "-o", tmp_path / "out.jsonl")
+    assert ended.returncode == 2
+    assert complaint(ended) == f"cannot write {full}: No space left on device"
+    assert outcomes(records(ended.stdout)) == ["responded"] * 100
+    assert records((tmp_path / "out.jsonl").read_text("utf-8")) == records(ended.stdout)
+
+
+@needs_full
+def test_a_full_output_that_is_the_only_one_ends_the_run(site: Server, tmp_path: Path) -> None:
+    """Nobody would see what else is found."""
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(3_000)))
+    with FULL.open("w") as full:
+        ended = crawl(listed, "--jsonl", stdout=full)
+    assert ended.returncode == 2
+    assert complaint(ended) == "cannot write standard output: No space left on device"
+    assert site.counts["/ok"] < 3_000
+
+
+@needs_full
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_help_on_a_full_output_is_one_complaint(option: str) -> None:
+    with FULL.open("w") as full:
+        ended = crawl(option, stdout=full)
+    assert ended.returncode == 2
+    assert "standard output" in complaint(ended)
+
+
+def test_a_closed_standard_output_is_one_complaint(site: Server, tmp_path: Path) -> None:
+    ended = script('"$@" >&-', site.url("/ok"), "-o", tmp_path / "out.jsonl")
+    assert ended.returncode == 2
+    assert "standard output" in complaint(ended)
+    assert outcomes(records((tmp_path / "out.jsonl").read_text("utf-8"))) == ["responded"]
+
+
+def test_a_closed_standard_output_is_no_matter_where_nothing_goes_there(
+    site: Server, tmp_path: Path
+) -> None:
+    ended = script('"$@" >&-', site.url("/ok"), "-q", "-o", tmp_path / "out.jsonl")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert outcomes(records((tmp_path / "out.jsonl").read_text("utf-8"))) == ["responded"]
+
+
+@needs_full
+@pytest.mark.parametrize("commands", ['"$@" 2>/dev/full', '"$@" 2>&-'], ids=["full", "closed"])
+def test_a_standard_error_that_takes_nothing_changes_no_exit_code(commands: str) -> None:
+    ended = script(commands, "no/such/list")
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@needs_full
+def test_a_standard_error_that_takes_nothing_costs_no_result(site: Server) -> None:
+    variables = environment(HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="127.0.0.1")
+    ended = script('"$@" 2>/dev/full', site.url("/ok"), "--jsonl", env=variables)
+    assert ended.returncode == 0
+    assert outcomes(records(ended.stdout)) == ["responded"]
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
+def test_a_read_only_directory_is_known_before_the_first_request(
+    site: Server, tmp_path: Path, name: str
+) -> None:
+    directory = tmp_path / "read-only"
+    directory.mkdir()
+    directory.chmod(0o555)
+    ended = bound(site.url("/ok"), "-o", directory / name)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert complaint(ended) == f"cannot write {directory / name}: Permission denied"
+    assert site.requests == []
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
+def test_a_read_only_file_is_known_before_the_first_request(
+    site: Server, tmp_path: Path, name: str
+) -> None:
+    output = write(tmp_path / name, "the old one")
+    output.chmod(0o444)
+    ended = bound(site.url("/ok"), "-o", output)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert complaint(ended) == f"cannot write {output}: Permission denied"
+    assert output.read_text("utf-8") == "the old one\n"
+    assert site.requests == []
+
+
+@pytest.mark.parametrize("name", ["missing/out.json", "missing/out.jsonl"])
+def test_a_missing_directory_is_known_before_the_first_request(
+    site: Server, tmp_path: Path, name: str
+) -> None:
+    ended = crawl(site.url("/ok"), "-o", "good.json", "-o", name, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert complaint(ended) == f"cannot write {name}: No such file or directory"
+    assert site.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["directory.json", "directory.jsonl"])
+def test_a_directory_is_no_output(site: Server, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    ended = crawl(site.url("/ok"), "-o", name, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert complaint(ended) == f"cannot write {name}: Is a directory"
+    assert site.requests == []
+
+
+def test_an_output_that_cannot_be_opened_leaves_an_old_document_alone(
+    site: Server, tmp_path: Path
+) -> None:
+    write(tmp_path / "old.json", "the old one")
+    ended = crawl(site.url("/ok"), "-o", "old.json", "-o", "missing/out.json", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert (tmp_path / "old.json").read_text("utf-8") == "the old one\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+
+
+# A list that turns out to be none
+
+
+def test_what_was_found_before_a_list_broke_off_is_written(site: Server, tmp_path: Path) -> None:
+    listed = write(tmp_path / "urls.txt", site.url("/ok"), "# " + "x" * 200_000, "a\0b")
+    ended = crawl(listed, "--json")
+    document = json.loads(ended.stdout)
+    assert ended.returncode == 2
+    assert f"{listed}, line 3" in complaint(ended)
+    assert outcomes(document["results"]) == ["responded"]
+    assert (document["summary"]["complete"], document["summary"]["exit_code"]) == (False, 2)
+
+
+# A terminal
+
+
+def test_a_signal_leaves_a_terminal_as_it_was(site: Server) -> None:
+    """The bar hid the cursor; it is shown again, and the table follows."""
+
+    def during(process: subprocess.Popen[str]) -> None:
+        wait_until(lambda: site.counts["/hang"] == 1)
+        time.sleep(0.3)  # the bar is drawn meanwhile
+        process.send_signal(signal.SIGINT)
+
+    ended = on_terminal(site.url("/ok"), site.url("/hang"), during=during)
+    assert ended.returncode == 130
+    assert ended.stderr.rfind(HIDE) < ended.stderr.rfind(SHOW)
+    assert "Total: 2 URLs, 1 success, 0 failed, 1 unreached" in ended.stdout

@@ -1,0 +1,478 @@
+"""What a bad server does to its neighbours: nothing. Each case is `ok, BAD, ok` on one origin."""
+
+import asyncio
+import gc
+import re
+import tracemalloc
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
+
+import httpx
+import pytest
+import trustme
+from hostile_cases import (
+    CASES,
+    MAX_BODY,
+    TIMEOUT,
+    TLS_CASES,
+    Authorities,
+    Case,
+    Facts,
+    TlsCase,
+    bad,
+    facts_of,
+    good,
+)
+from loopback import Handler, Request, Server, delayed, endless, reply, silent
+
+from crawler import ErrorKind, FetchResult, Limits, Phase, crawl
+from crawler.engine.transports import DIRECT, ENGINES, NATIVE, Connecting, open_transport
+
+WITHIN = 45.0  # seconds; far more than any of these runs needs
+PATIENT = 30.0
+BUFFER = 262_144  # what asyncio reads at most in one go
+MEMORY = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A transport, and the event loop it runs on."""
+
+    engine: str
+    uvloop: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.engine}-on-uvloop" if self.uvloop else self.engine
+
+    def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
+        named = None if cacert is None else str(cacert)
+        return open_transport(Connecting(engine=self.engine, idle=50, cacert=named))
+
+
+def needs(road: Road) -> list[pytest.MarkDecorator]:
+    """Return what shows a road as skipped where an extra is missing."""
+    modules = {NATIVE: "pyreqwest"}.get(road.engine), "uvloop" if road.uvloop else None
+    missing = [name for name in modules if name is not None and find_spec(name) is None]
+    return [pytest.mark.skipif(bool(missing), reason=f"{missing} missing: the extra fast has it")]
+
+
+ROADS = [*(Road(engine) for engine in ENGINES), Road(DIRECT, uvloop=True)]
+EACH_ROAD = pytest.mark.parametrize(
+    "road", [pytest.param(road, id=str(road), marks=needs(road)) for road in ROADS]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """How a transport is known to differ from what is right, and why.
+
+    `facts` is what it makes of the bad answer where that is wrong. `harmed` says that it
+    gives a neighbour a wrong record too, `at_times` that it does so only by chance, `mute`
+    that it cannot give the hint that the case calls for.
+    """
+
+    why: str
+    facts: Facts | None = None
+    harmed: bool = False
+    at_times: bool = False
+    mute: bool = False
+
+
+_LEFT_OVER = Known(why="httpcore gives left-over bytes to the next request", harmed=True)
+_NO_SECOND_TRY = "httpcore tells no reused connection that died from a server that hangs up"
+_WAITS = "h11 looks at nothing before the head has ended, so a text banner is no fault yet"
+_FLOOD = Known(
+    why="httpcore reads interim responses without end, and lets nobody else run meanwhile",
+    facts=bad(ErrorKind.TIMEOUT, ANY),
+    at_times=True,
+)
+
+_NO_NATIVE_SECOND_TRY = "reqwest asks again only where it could not send the request"
+_NATIVE_FLOOD = Known(
+    why="hyper reads interim responses without end",
+    facts=bad(ErrorKind.TIMEOUT, ANY),
+    at_times=True,
+)
+_NATIVE_MUTE = Known(why="hyper does not say which bytes it did not like", mute=True)
+_NATIVE_STRICT = Known(
+    why="hyper takes no control character in a header", facts=bad(ErrorKind.PROTOCOL, Phase.WAIT)
+)
+
+KNOWN: dict[tuple[str, str], Known] = {
+    ("stock", "two-responses"): _LEFT_OVER,
+    ("stock", "short-content-length"): _LEFT_OVER,
+    ("stock", "204-with-a-body"): _LEFT_OVER,
+    ("stock", "204-with-a-length-and-a-body"): _LEFT_OVER,
+    ("stock", "304-with-a-body"): _LEFT_OVER,
+    ("stock", "204-and-a-second-response"): _LEFT_OVER,
+    ("stock", "head-with-a-body"): _LEFT_OVER,
+    ("stock", "head-and-a-second-response"): _LEFT_OVER,
+    ("stock", "chunks-and-a-second-response"): _LEFT_OVER,
+    ("stock", "closed-when-reused"): Known(
+        why=_NO_SECOND_TRY, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    ),
+    ("stock", "reset-when-reused"): Known(
+        why=_NO_SECOND_TRY, facts=bad(ErrorKind.RESET, Phase.WAIT)
+    ),
+    ("stock", "closed-after-the-answer"): Known(why=_NO_SECOND_TRY, at_times=True),
+    ("stock", "flood-of-100s"): _FLOOD,
+    ("stock", "flood-of-103s"): _FLOOD,
+    ("stock", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
+    ("stock", "smtp-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
+    ("stock", "ssh-banner-and-end"): Known(
+        why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    ),
+    ("stock", "http-0.9"): Known(why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)),
+    ("native", "closed-when-reused"): Known(
+        why=_NO_NATIVE_SECOND_TRY, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    ),
+    ("native", "reset-when-reused"): Known(
+        why=_NO_NATIVE_SECOND_TRY, facts=bad(ErrorKind.RESET, Phase.WAIT)
+    ),
+    ("native", "closed-after-the-answer"): Known(why=_NO_NATIVE_SECOND_TRY, at_times=True),
+    ("native", "flood-of-100s"): _NATIVE_FLOOD,
+    ("native", "flood-of-103s"): _NATIVE_FLOOD,
+    ("native", "endless-chunk-size"): Known(
+        why="hyper reads leading zeros without end",
+        facts=bad(ErrorKind.TIMEOUT, ANY, ANY),
+        at_times=True,
+    ),
+    ("native", "tls-alert"): _NATIVE_MUTE,
+    ("native", "tls-alert-held-open"): _NATIVE_MUTE,
+    ("native", "redirect-with-a-control-character"): _NATIVE_STRICT,
+    ("native", "redirect-with-an-escape"): _NATIVE_STRICT,
+    ("native", "redirect-with-del"): _NATIVE_STRICT,
+    ("native", "redirect-in-utf-8"): Known(
+        why="pyreqwest cannot give a header that is not ASCII",
+        facts=bad(ErrorKind.BAD_REDIRECT, None, 302),
+    ),
+    ("native", "reset-in-the-handshake"): Known(
+        why="reqwest does not tell phases", facts=bad(ErrorKind.RESET, ANY)
+    ),
+    ("native", "silence-in-the-handshake"): Known(
+        why="reqwest does not tell phases", facts=bad(ErrorKind.TIMEOUT, ANY)
+    ),
+}
+
+
+def known(road: Road, case: Case | TlsCase) -> Known:
+    return KNOWN.get((road.engine, case.id), Known(why="it does not differ"))
+
+
+def stands_apart(road: Road, case: Case) -> bool:
+    """Whether a case cannot be mixed with others: it needs a watch, or would spoil theirs."""
+    differs = known(road, case)
+    return case.endless or case.method != "GET" or differs.harmed or differs.at_times
+
+
+# These spend their time waiting, so they are run at the same time, each by itself.
+LASTING = [case for case in CASES if case.lasts and not case.endless]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c not in LASTING], ids=lambda case: case.id)
+@EACH_ROAD
+def test_a_bad_answer_is_told_right_and_the_next_url_too(road: Road, case: Case) -> None:
+    with Server(mounted(case)) as server, memory_watched(case):
+        [results] = run(road, sandwiched(server, road, [case], times=1, concurrency=1))
+    assert_right_alone(road, case, results)
+
+
+@EACH_ROAD
+def test_an_answer_that_lasts_until_the_timeout_is_told_right_and_the_next_url_too(
+    road: Road,
+) -> None:
+    with Server(mounted(*LASTING)) as server:
+        # With many at once it takes a while to get as far as the wait that a case is about.
+        within = 2 * TIMEOUT
+        crawls = (
+            sandwiched(server, road, [case], times=1, concurrency=1, within=within)
+            for case in LASTING
+        )
+        runs = run(road, *crawls)
+    for case, results in zip(LASTING, runs, strict=True):
+        assert_right_alone(road, case, results)
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["ending", "lasting"])
+@EACH_ROAD
+def test_bad_answers_of_all_kinds_at_once_are_told_right(road: Road, lasting: bool) -> None:
+    cases = [c for c in CASES if c.lasts == lasting and not stands_apart(road, c)]
+    with Server(mounted(*cases)) as server:
+        within = 4 * TIMEOUT  # as above
+        crawl = sandwiched(server, road, cases, times=2, concurrency=50, within=within)
+        [results] = run(road, crawl)
+
+    told = zip(cases * 2, map(facts_of, results[1::3]), strict=True)
+    assert [(c.id, facts) for c, facts in told if facts not in possible(road, c)] == []
+    assert [r for r in results[0::3] + results[2::3] if not is_right(r)] == []
+
+
+@pytest.mark.parametrize(
+    ("road", "case"),
+    [
+        pytest.param(road, case, id=f"{road}-{case.id}", marks=needs(road))
+        for road in ROADS
+        for case in CASES
+        if stands_apart(road, case)
+    ],
+)
+def test_a_bad_answer_is_told_right_among_many_of_its_kind(road: Road, case: Case) -> None:
+    differs = known(road, case)
+    times = 3 if case.lasts else 6 if case.endless else 20
+    with Server(mounted(case)) as server, memory_watched(case):
+        [results] = run(road, sandwiched(server, road, [case], times=times, concurrency=50))
+
+    if not (differs.harmed or differs.at_times):
+        told = map(facts_of, results[1::3])
+        assert [facts for facts in told if facts not in possible(road, case)] == []
+        neighbours = results[0::3] + results[2::3]
+        assert [r for r in neighbours if not is_right(r, case.method)] == []
+
+
+@pytest.mark.parametrize("case", TLS_CASES, ids=lambda case: case.id)
+@EACH_ROAD
+def test_a_bad_tls_server_is_told_right_and_the_next_url_too(
+    road: Road, case: TlsCase, tls_server: Server, ca: trustme.CA, ca_file: Path
+) -> None:
+    tls_server.on("/ok", answer_ok)
+    with case.serve(Authorities(ca)) as server:
+        urls = sandwiches(tls_server, [server.url("/bad")], 1)
+        limits = bounds(1, timeout=TIMEOUT if case.lasts else PATIENT)
+        [[before, bad, after]] = run(road, crawled(urls, road.open(cacert=ca_file), limits))
+
+    differs = known(road, case)
+    assert facts_of(bad) == (differs.facts or case.facts)
+    assert_sound(bad, "" if differs.facts else case.hint)
+    assert [is_right(before), is_right(after)] == [True, True]
+
+
+@EACH_ROAD
+def test_bad_tls_servers_of_all_kinds_at_once_are_told_right(
+    road: Road, tls_server: Server, ca: trustme.CA, ca_file: Path
+) -> None:
+    tls_server.on("/ok", answer_ok)
+    authorities = Authorities(ca)
+    with ExitStack() as open_servers:
+        servers = [open_servers.enter_context(case.serve(authorities)) for case in TLS_CASES]
+        urls = sandwiches(tls_server, [server.url("/bad") for server in servers], 3)
+        # Many handshakes at once take a while.
+        wire, limits = road.open(cacert=ca_file), bounds(50, timeout=4 * TIMEOUT)
+        [results] = run(road, crawled(urls, wire, limits))
+
+    told = zip(TLS_CASES * 3, map(facts_of, results[1::3]), strict=True)
+    assert [(c.id, facts) for c, facts in told if facts not in possible(road, c)] == []
+    assert [r for r in results[0::3] + results[2::3] if not is_right(r)] == []
+
+
+@EACH_ROAD
+def test_the_wait_for_a_free_place_is_neither_latency_nor_timeout(road: Road) -> None:
+    with Server({"/slow": delayed(0.1, reply(200, b"slow"))}) as server:
+        urls = [server.url(f"/slow?{number}") for number in range(10)]
+        wire = road.open()
+        [results] = run(road, crawled(urls, wire, bounds(1, timeout=0.7)))
+
+    assert [facts_of(result) for result in results] == [good(4)] * 10
+    assert sum(latency(result) for result in results) / 10 < 0.4
+
+
+@EACH_ROAD
+def test_no_more_is_under_way_at_once_than_asked_for(road: Road) -> None:
+    with Server({"/slow": delayed(0.02, reply(200, b"slow"))}) as server:
+        urls = [server.url(f"/slow?{number}") for number in range(40)]
+        wire = road.open()
+        run(road, crawled(urls, wire, bounds(7, timeout=PATIENT)))
+
+        assert server.busiest == 7
+        assert server.counts["/slow"] == 40
+
+
+@EACH_ROAD
+def test_good_connections_are_used_again(road: Road) -> None:
+    with Server({"/ok": answer_ok}) as server:
+        urls = [server.url(f"/ok?{number}") for number in range(20)]
+        wire = road.open()
+        run(road, crawled(urls, wire, bounds(1, timeout=PATIENT)))
+
+        assert server.connections == 1
+
+
+@EACH_ROAD
+def test_a_timeout_strikes_though_bytes_keep_coming(road: Road) -> None:
+    dripping = endless(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n", b"x", gap=0.01)
+    with Server({"/dripping": dripping}) as server:
+        urls = [server.url(f"/dripping?{number}") for number in range(40)]
+        [results] = run(road, crawled(urls, road.open(), bounds(40, timeout=2 * TIMEOUT)))
+
+    expected = bad(ErrorKind.TIMEOUT, Phase.DOWNLOAD, 200)
+    assert [facts_of(result) for result in results] == [expected] * 40
+
+
+@EACH_ROAD
+def test_a_target_that_timed_out_is_asked_no_longer(road: Road) -> None:
+    with Server({"/silent": silent()}) as server:
+        urls = [server.url(f"/silent?{number}") for number in range(3)]
+        wire = road.open()
+        [results] = run(road, crawled(urls, wire, bounds(3, timeout=TIMEOUT)))
+
+        assert [result.error and result.error.kind for result in results] == [ErrorKind.TIMEOUT] * 3
+        assert server.idle_within(5.0)
+
+
+def test_every_known_difference_is_of_a_case_that_there_is() -> None:
+    ids = {case.id for case in CASES} | {case.id for case in TLS_CASES}
+    assert set(KNOWN) <= {(engine, case_id) for engine in ENGINES for case_id in ids}
+
+
+def test_no_two_cases_have_the_same_name() -> None:
+    ids = [case.id for case in CASES] + [case.id for case in TLS_CASES]
+    assert sorted(set(ids)) == sorted(ids)
+
+
+async def answer_ok(
+    request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Answer with as many bytes as the query says: no two neighbours are alike."""
+    await reply(200, b"x" * int(request.query))(request, reader, writer)
+
+
+def possible(road: Road, case: Case | TlsCase) -> list[Facts]:
+    """Return the facts that a bad answer may become among many others.
+
+    Which connections are reused is chance there, and so is a difference that hangs on it.
+    """
+    facts = known(road, case).facts
+    return [case.facts] if facts is None else [case.facts, facts]
+
+
+def mounted(*cases: Case) -> dict[str, Handler]:
+    """Return the handlers of each case below a path of its own, and those of the neighbours."""
+    handlers: dict[str, Handler] = {"/ok": answer_ok}
+    for case in cases:
+        handlers |= {f"/{case.id}{path}": handler for path, handler in case.handlers.items()}
+    return handlers
+
+
+def sandwiches(server: Server, fillings: Sequence[str], times: int) -> list[str]:
+    """Return `ok, BAD, ok` for each bad URL, all of it several times; no URL occurs twice."""
+    urls = []
+    for number, filling in enumerate(list(fillings) * times):
+        size = 100 + 2 * number
+        urls += [server.url(f"/ok?{size}"), f"{filling}?{number}", server.url(f"/ok?{size + 1}")]
+    return urls
+
+
+async def sandwiched(
+    server: Server,
+    road: Road,
+    cases: Sequence[Case],
+    *,
+    times: int,
+    concurrency: int,
+    within: float = TIMEOUT,
+) -> list[FetchResult]:
+    """Return the results of the sandwiches of `cases`, in the order of the list.
+
+    `within` is the timeout of cases that last until it.
+    """
+    urls = sandwiches(server, [server.url(f"/{case.id}/bad") for case in cases], times)
+    limits = bounds(concurrency, timeout=within if cases[0].lasts else PATIENT)
+    results = await crawled(urls, road.open(), limits, cases[0].method)
+    assert [r for r in results if r.truncated and not MAX_BODY < size(r) <= MAX_BODY + BUFFER] == []
+    return results
+
+
+async def crawled(
+    urls: Sequence[str], transport: httpx.AsyncBaseTransport, limits: Limits, method: str = "GET"
+) -> list[FetchResult]:
+    """Return one result for each URL, in their order."""
+    checks = crawl(urls, limits=limits, transport=transport, method=method)
+    async with asyncio.timeout(WITHIN):
+        results = [check.result async for check in checks]
+    results.sort(key=lambda result: result.target.index)
+    assert [result.target.input for result in results] == list(urls)
+    return results
+
+
+def run(road: Road, *crawls: Coroutine[Any, Any, list[FetchResult]]) -> list[list[FetchResult]]:
+    """Run crawls side by side; nothing may be left running afterwards, and nothing complain."""
+
+    async def main() -> list[list[FetchResult]]:
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        results = await asyncio.gather(*crawls)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        gc.collect()  # a task that failed unseen complains when it is collected
+        await asyncio.sleep(0)
+        assert complaints == []
+        return results
+
+    gc.freeze()  # what was there before need not be looked through
+    try:
+        new_loop = import_module("uvloop").new_event_loop if road.uvloop else None
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(main())
+    finally:
+        gc.unfreeze()
+
+
+def bounds(concurrency: int, *, timeout: float) -> Limits:
+    return Limits(max=concurrency, per_host=concurrency, timeout=timeout, max_body=MAX_BODY)
+
+
+@contextmanager
+def memory_watched(case: Case) -> Iterator[None]:
+    """Fail where a case that sends without end makes the memory in use grow."""
+    if not case.endless:
+        yield
+        return
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY
+
+
+def assert_right_alone(road: Road, case: Case, results: list[FetchResult]) -> None:
+    """Check one sandwich at concurrency 1, where a known difference shows each time."""
+    before, bad, after = results
+    differs = known(road, case)
+    assert (case.id, facts_of(bad)) == (case.id, differs.facts or case.facts)
+    assert_sound(bad, "" if differs.facts or differs.mute else case.hint)
+    if not differs.at_times:
+        neighbours = [is_right(before, case.method), is_right(after, case.method)]
+        assert (case.id, neighbours) == (case.id, [True, not differs.harmed])
+
+
+def is_right(result: FetchResult, method: str = "GET") -> bool:
+    """Whether a neighbour's record is the one of its own answer."""
+    length = int(result.target.url.partition("?")[2])
+    expected = good(0 if method == "HEAD" else length)
+    return facts_of(result) == expected and result.content_length == length
+
+
+def assert_sound(result: FetchResult, hint: str) -> None:
+    """Check that an error is told in words, on one line, with the hint that a case calls for."""
+    if result.error is not None:
+        detail = result.error.detail
+        assert " " in detail.strip(), "a detail is more than the name of a class"
+        assert detail.isprintable()
+        assert re.search(hint, detail, re.IGNORECASE)
+
+
+def latency(result: FetchResult) -> float:
+    assert result.latency is not None
+    return result.latency
+
+
+def size(result: FetchResult) -> int:
+    assert result.size is not None
+    return result.size

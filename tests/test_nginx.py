@@ -1,0 +1,117 @@
+"""Long lists against a real nginx: every URL has its record, memory is flat, a signal ends it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from nginx import Nginx, serve
+from shell import COMMAND, started, unmeasured, wait_until
+
+AT_ONCE = 50
+WIDE = ["--max", str(AT_ONCE), "--per-host", str(AT_ONCE)]
+SOON = 2.0
+"""Seconds within which a signal ends a run: one is promised, the rest is for a busy machine."""
+KEYS = [
+    "schema",
+    "index",
+    "source",
+    "line",
+    "input",
+    "url",
+    "final_url",
+    "method",
+    "ok",
+    "outcome",
+    "status",
+    "size",
+    "latency_ms",
+    "ttfb_ms",
+    "timings_ms",
+    "attempts",
+    "redirects",
+    "http_version",
+    "remote_ip",
+    "content_type",
+    "content_length",
+    "truncated",
+    "error",
+    "reasons",
+    "timestamp",
+]
+
+# A process's own record of its memory starts with that of the process which forked it, here
+# the test's, which may be larger. So a small process starts `crawl` and reads the record.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes: what ru_maxrss counts in
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    with serve(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
+
+
+class Run(NamedTuple):
+    """A finished run: its exit code, its lines on standard output, its peak memory in bytes."""
+
+    code: int
+    lines: list[str]
+    peak: int
+
+
+def run(server: Nginx, directory: Path, count: int) -> Run:
+    """Check `count` URLs of the server."""
+    listed = directory / f"{count}.txt"
+    listed.write_text("".join(f"{server.url(f'/{number}')}\n" for number in range(count)))
+    command = [sys.executable, "-c", _MEASURE, *COMMAND, str(listed), "--jsonl", *WIDE]
+    ended = subprocess.run(
+        command, env=unmeasured(), capture_output=True, encoding="utf-8", check=False, timeout=300
+    )
+    return Run(ended.returncode, ended.stdout.splitlines(), int(ended.stderr) * _UNIT)
+
+
+def test_ten_thousand_urls_give_as_many_records_in_the_memory_of_one_thousand(
+    nginx: Nginx, tmp_path: Path
+) -> None:
+    few, many = run(nginx, tmp_path, 1_000), run(nginx, tmp_path, 10_000)
+    found = [json.loads(line) for line in many.lines]
+    assert (few.code, many.code) == (0, 0)
+    assert [list(record) for record in found] == [KEYS] * 10_000
+    assert sorted(record["index"] for record in found) == list(range(10_000))
+    assert {(r["ok"], r["status"], r["size"], r["attempts"]) for r in found} == {(True, 200, 6, 1)}
+    assert many.peak - few.peak < 30_000_000
+
+
+def test_a_signal_ends_a_run_over_a_million_lines_with_every_record(
+    nginx: Nginx, tmp_path: Path
+) -> None:
+    nginx.forget()
+    listed, output = tmp_path / "urls.txt", tmp_path / "out.jsonl"
+    listed.write_text("".join(f"{nginx.url(f'/{number}')}\n" for number in range(1_000_000)))
+    with started(listed, "-q", "-o", output, *WIDE, env=unmeasured()) as process:
+        wait_until(lambda: nginx.completed() >= 1_000)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+        took = time.monotonic() - start
+        assert process.stderr is not None
+        assert (code, process.stderr.read()) == (130, "")
+    answered = nginx.completed()
+    found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    finished = [record for record in found if record["outcome"] == "responded"]
+    assert took < SOON
+    assert sorted(record["index"] for record in found) == list(range(len(found)))
+    assert {record["outcome"] for record in found} == {"responded", "unreached"}
+    assert answered - AT_ONCE <= len(finished) <= answered
+    assert 1_000 <= answered < 1_000_000

@@ -1,0 +1,38 @@
+"""What a start costs: the heavy libraries are imported only where they are used."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from shell import COMMAND, unmeasured
+
+HEAVY = {"httpx", "httpcore", "ssl", "asyncio", "rich", "certifi", "idna", "crawler.job"}
+
+
+def imported(*args: str) -> set[str]:
+    """Return the modules that a run of `crawl` imports."""
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], *args]
+    ended = subprocess.run(
+        command, env=unmeasured(), capture_output=True, encoding="utf-8", check=False, timeout=60
+    )
+    return set(re.findall(r"^import time:.*\| +([\w.]+)$", ended.stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_an_answer_that_needs_no_network_imports_nothing_heavy(option: str) -> None:
+    modules = imported(option)
+    assert "crawler.cli" in modules
+    assert modules & HEAVY == set()
+
+
+def test_a_bad_option_imports_nothing_heavy() -> None:
+    modules = imported("--max", "0", "http://127.0.0.1:1/")
+    assert "crawler.cli" in modules
+    assert modules & HEAVY == set()
+
+
+def test_json_lines_need_no_table() -> None:
+    modules = imported("http://127.0.0.1:1/", "--jsonl")
+    assert "httpx" in modules
+    assert {name for name in modules if name.split(".")[0] == "rich"} == set()

@@ -17,6 +17,7 @@ from crawler.models import (
     Phase,
     Target,
     Timings,
+    Tls,
     Verdict,
 )
 from crawler.version import __version__
@@ -37,6 +38,7 @@ __all__ = [
     "Phase",
     "Target",
     "Timings",
+    "Tls",
     "Verdict",
     "__version__",
     "crawl",

@@ -32,6 +32,7 @@ from crawler.models import (
     Outcome,
     Phase,
     Timings,
+    Tls,
     Verdict,
 )
 from crawler.report import jsondocument, jsonl
@@ -64,6 +65,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "error": (dict, type(None)),
     "reasons": (list,),
     "timestamp": (str, type(None)),
+    "tls": (dict, type(None)),
 }
 TIMINGS = ["queue", "dns", "connect", "tls", "wait", "download"]
 # C0, DEL, C1, zero-width and bidirectional marks, byte order mark, surrogates.
@@ -119,6 +121,13 @@ WHOLE = check(
         content_length=4_000,
         truncated=True,
         timestamp=NOON + 0.5,
+        tls=Tls(
+            version="TLSv1.3",
+            cipher="TLS_AES_256_GCM_SHA384",
+            expires=NOON,
+            issuer="CN=An Authority",
+            subject=None,
+        ),
     )
 )
 WHOLE_LINE = (
@@ -132,7 +141,9 @@ WHOLE_LINE = (
     '{"url": "https://host.example/a", "status": 301}], "http_version": "HTTP/1.1", '
     '"remote_ip": "2001:db8::1", "content_type": "text/html; charset=\\"utf-8\\"", '
     '"content_length": 4000, "truncated": true, "error": null, '
-    '"reasons": ["status 503 is not in 200-399"], "timestamp": "2026-01-01T12:00:00.500Z"}'
+    '"reasons": ["status 503 is not in 200-399"], "timestamp": "2026-01-01T12:00:00.500Z", '
+    '"tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", '
+    '"expires": "2026-01-01T12:00:00.000Z", "issuer": "CN=An Authority", "subject": null}}'
 )
 
 
@@ -325,6 +336,7 @@ def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
             "detail": result.error.detail,
         },
         "reasons": list(one.verdict.reasons),
+        "tls": None,
     }
     assert (time is None) == (result.timestamp is None)
 

@@ -43,6 +43,7 @@ KEYS = [
     "error",
     "reasons",
     "timestamp",
+    "tls",
 ]
 
 # A process's own record of its memory starts with that of the process which forked it, here

@@ -6,7 +6,7 @@ from typing import Any
 
 from crawler.core.display import encodable, mask
 from crawler.core.summary import Summary, exit_code
-from crawler.models import Check, Failure, FetchResult
+from crawler.models import Check, Failure, FetchResult, Tls
 
 SCHEMA = 1
 _to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -51,6 +51,7 @@ def record(check: Check) -> dict[str, Any]:
         "error": _error(result.error),
         "reasons": [_clean(reason) for reason in check.verdict.reasons],
         "timestamp": _timestamp(result.timestamp),
+        "tls": _tls(result.tls),
     }
 
 
@@ -103,6 +104,18 @@ def _error(error: Failure | None) -> dict[str, str | None] | None:
         return None
     phase = error.phase.value if error.phase else None
     return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail)}
+
+
+def _tls(tls: Tls | None) -> dict[str, str | None] | None:
+    if tls is None:
+        return None
+    return {
+        "version": tls.version,
+        "cipher": tls.cipher,
+        "expires": _timestamp(tls.expires),
+        "issuer": _clean(tls.issuer),
+        "subject": _clean(tls.subject),
+    }
 
 
 def _timestamp(seconds: float | None) -> str | None:

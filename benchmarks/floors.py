@@ -26,6 +26,7 @@ _RATES = (
 _STARTUP = 2.5
 _AT_1000 = 0.9
 _PEAK = 80.0  # megabytes
+_HONEST = (("p50", 2.0), ("p99", 10.0))  # milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +61,8 @@ def of_outcome(outcome: Outcome) -> list[Floor]:
 
 def of_latency(found: Iterable[Recorded]) -> list[Floor]:
     """Return the floors of honest latency, which the default engine owes."""
-    floors = []
-    for recorded in found:
-        if recorded.engine != DIRECT:
-            continue
-        for name, within in (("p50", 2.0), ("p99", 10.0)):
-            figure = f"{recorded.engine}: recorded {name}, server's {latency.DELAY:g} ms"
-            bound = f"within {within:g} ms"
-            if recorded.problem is not None:
-                floors.append(_unknown("latency", figure, bound))
-                continue
-            value = measure.spread([getattr(run, name) for run in recorded.crawl]).median
-            floors.append(
-                Floor(
-                    workload="latency",
-                    figure=figure,
-                    bound=bound,
-                    measured=f"{value:.2f} ms",
-                    reached=abs(value - latency.DELAY) <= within,
-                )
-            )
-    return floors
+    direct = [recorded for recorded in found if recorded.engine == DIRECT]
+    return [_honest(one, name, within) for one in direct for name, within in _HONEST]
 
 
 def of_soak(soaked: Soaked) -> list[Floor]:
@@ -194,7 +176,26 @@ def _at_most(outcome: Outcome, figure: str, most: str, measured: str, reached: b
     )
 
 
-def _unknown(workload: str, figure: str, bound: str) -> Floor:
-    return Floor(
-        workload=workload, figure=figure, bound=bound, measured="nothing to compare", reached=None
+def _honest(recorded: Recorded, name: str, within: float) -> Floor:
+    """Judge a percentile, unless the server itself strayed further than crawl may."""
+    figure = f"{recorded.engine}: recorded {name}, server's {latency.DELAY:g} ms"
+    bound = f"within {within:g} ms"
+    if recorded.problem is not None:
+        return _unknown("latency", figure, bound)
+    value, server = (
+        measure.spread([getattr(run, name) for run in runs]).median
+        for runs in (recorded.crawl, recorded.server)
     )
+    if abs(server - latency.DELAY) > within:
+        return _unknown("latency", figure, bound, f"server itself {server:.2f} ms")
+    return Floor(
+        workload="latency",
+        figure=figure,
+        bound=bound,
+        measured=f"{value:.2f} ms",
+        reached=abs(value - latency.DELAY) <= within,
+    )
+
+
+def _unknown(workload: str, figure: str, bound: str, measured: str = "nothing to compare") -> Floor:
+    return Floor(workload=workload, figure=figure, bound=bound, measured=measured, reached=None)

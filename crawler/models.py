@@ -227,6 +227,8 @@ class Progress:
 class Crawl:
     """How a crawl as a whole went.
 
+    `lag` is how late, in seconds, the event loop was at worst: what this machine, not a
+    server, may have added to a latency.
     `interrupted` is the signal number that ended it, or None. `list_read` says
     whether the list was read to its end, `list_failed` that it turned out to be no
     list, `output_failed` that an output could not be written. `duplicates` counts the
@@ -234,6 +236,7 @@ class Crawl:
     """
 
     elapsed: float
+    lag: float = 0.0
     duplicates: int = 0
     interrupted: int | None = None
     list_read: bool = True

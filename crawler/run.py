@@ -163,6 +163,7 @@ class Run:
         self._clock = perf_counter
         self._start = self._clock()
         self._elapsed = 0.0
+        self._lag = 0.0
 
     def interrupt(self, signal: int) -> None:
         """End the crawl early: nothing new starts, what is finished is written."""
@@ -187,6 +188,7 @@ class Run:
         """Give every sink the summary, and return it. Raises OutputStuckError."""
         crawl = Crawl(
             elapsed=self._elapsed,
+            lag=self._lag,
             duplicates=self._duplicates(),
             interrupted=self.signal,
             list_read=self._share_read() == 1.0,
@@ -210,14 +212,18 @@ class Run:
                 self.list_error = exc
 
     async def _look(self) -> None:
-        """Show the progress ten times a second, in a thread: a terminal may block."""
-        if self._watch is None:
-            return
+        """Ten times a second see how late the loop is, and show the progress.
+
+        That is shown from a thread: a terminal may block.
+        """
         thread = DaemonExecutor(1, "progress")
         loop = asyncio.get_running_loop()
         while True:
-            await loop.run_in_executor(thread, self._watch, self._progress())
+            if self._watch is not None:
+                await loop.run_in_executor(thread, self._watch, self._progress())
+            due = self._clock() + _TICK
             await asyncio.sleep(_TICK)
+            self._lag = max(self._lag, self._clock() - due)
 
     def _progress(self) -> Progress:
         tally, crawling, share = self._tally, self._collector.crawling, self._share_read()

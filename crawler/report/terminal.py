@@ -19,6 +19,7 @@ from crawler.report.streams import Stream
 
 _BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
 _NARROWEST = 12  # columns that a URL and a reason need each; with fewer, lines go uncut
+_LAG = 0.1  # seconds the event loop may be late before the reader is told
 _ENDLESS = 1_000_000  # columns: what is not a terminal gets its lines uncut
 
 
@@ -197,6 +198,9 @@ def _closing(summary: Summary) -> list[Text]:
         figures = [(name, getattr(latency, name)) for name in ("p50", "p95", "p99", "max")]
         shown = ", ".join(f"{name} {duration(value)}" for name, value in figures)
         lines.append(Text(f"Latency: {shown}"))
+    if summary.crawl.lag > _LAG:
+        late = duration(summary.crawl.lag)
+        lines.append(Text(f"This machine was busy: up to {late} of a latency may be its own"))
     rate = f", {summary.requests_per_s:,.1f} URLs/s" if summary.requests_per_s else ""
     took = duration(summary.crawl.elapsed)
     lines.append(Text(f"Transfer: {size(summary.bytes)} in {took}{rate}"))

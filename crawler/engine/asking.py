@@ -30,10 +30,10 @@ class Fields:
         self.headers = httpx.Headers(raw)
         self.has_host = "host" in self.headers
         self.lines = b"".join(b"%b: %b\r\n" % pair for pair in raw)
-        self._pairs = pairs
+        self.pairs = list(pairs)
 
     def and_also(self, name: str, value: str) -> "Fields":
-        return Fields([*self._pairs, (name, value)])
+        return Fields([*self.pairs, (name, value)])
 
 
 class Asking(httpx.Request):
@@ -74,6 +74,18 @@ def origin(request: httpx.Request) -> Origin:
         return found[1], found[2].strip("[]"), int(found[3]) if found[3] else None
     url = request.url
     return url.scheme, url.raw_host.decode("ascii"), url.port
+
+
+def target(request: httpx.Request) -> str:
+    """Return the URL of a request, as text."""
+    return request.text if isinstance(request, Asking) else str(request.url)
+
+
+def pairs(request: httpx.Request) -> list[tuple[str, str]]:
+    """Return the header fields of a request, as text; Host may be left to the sender."""
+    if isinstance(request, Asking):
+        return request.fields.pairs
+    return [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
 def _encoded(name: str, value: str) -> bytes:

@@ -18,6 +18,7 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
+from crawler.engine import asking
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.models import ErrorKind, Phase
 
@@ -74,10 +75,8 @@ class NativeTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire.phase = Phase.WAIT
-        fields = [
-            (name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw
-        ]
-        builder = self._client.request(request.method, str(request.url)).headers(fields)
+        builder = self._client.request(request.method, asking.target(request))
+        builder = builder.headers(asking.pairs(request))
         if content := await request.aread():
             builder = builder.body_bytes(content)
         if seconds := request.extensions.get("seconds"):

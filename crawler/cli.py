@@ -145,7 +145,7 @@ def command(
     ] = False,
     cacert: Annotated[
         str | None,
-        _value(CONNECTIONS, "Trust the CAs in this PEM file too.", options.pem, "FILE"),
+        _value(CONNECTIONS, "Trust the CAs in this PEM file too.", options.authorities, "FILE"),
     ] = None,
     proxy: Annotated[
         str | None,

@@ -60,6 +60,17 @@ def pem(path: str) -> str:
     raise ValueError("holds no certificate in PEM form")
 
 
+def authorities(path: str) -> str:
+    """Return the path of a PEM file that OpenSSL takes certificates from."""
+    import ssl  # only where the option is given
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(pem(path))
+    except ssl.SSLError as exc:
+        raise ValueError("holds no certificate that can be used") from exc
+    return path
+
+
 def directory(path: str) -> str:
     """Return a list of directories separated by ":", the form of SSL_CERT_DIR."""
     import os

@@ -388,3 +388,14 @@ def test_hostile_text_costs_little(convert: Callable[[str], object], unit: str) 
     with pytest.raises(ValueError, match="is not"):
         convert(text)
     assert time.process_time() - before < 1
+
+
+def test_a_pem_file_whose_certificate_is_garbage_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n", "utf-8")
+    with pytest.raises(ValueError, match="holds no certificate that can be used"):
+        options.authorities(str(path))
+
+
+def test_a_pem_file_with_an_authority_is_taken(ca_file: Path) -> None:
+    assert options.authorities(str(ca_file)) == str(ca_file)

@@ -30,8 +30,11 @@ class StockTransport(httpx.AsyncBaseTransport):
         wire = request.extensions.get("wire") or Wire()
         trace = _Trace(wire)
         request.extensions["trace"] = trace
+        start = perf_counter()
+        inner = self._pick(request.url)
+        wire.stall += perf_counter() - start  # it may have had to load the roots
         try:
-            response = await self._pick(request.url).handle_async_request(request)
+            response = await inner.handle_async_request(request)
         except httpx.TransportError as exc:
             _raise_told_apart(exc, wire)
         wire.phase = Phase.DOWNLOAD

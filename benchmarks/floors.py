@@ -144,7 +144,7 @@ def _startup(outcome: Outcome, engine: str) -> Floor:
     if mine is None or least is None:
         return _unknown(outcome.workload.name, figure, f"at most {_STARTUP:g}")
     ratio = measure.paired(mine.walls, least.walls)
-    return _at_most(outcome, figure, f"{_STARTUP:g}", f"{ratio:.2f}", ratio <= _STARTUP)
+    return _at_most(outcome, figure, f"{_STARTUP:g}", f"{ratio:.3f}", ratio <= _STARTUP)
 
 
 def _peak(outcome: Outcome, engine: str) -> Floor:
@@ -161,7 +161,7 @@ def _at_least(outcome: Outcome, figure: str, least: float, ratio: float) -> Floo
         workload=outcome.workload.name,
         figure=figure,
         bound=f"at least {least:g}",
-        measured=f"{ratio:.2f}",
+        measured=f"{ratio:.3f}",
         reached=ratio >= least,
     )
 

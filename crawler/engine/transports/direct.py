@@ -119,24 +119,29 @@ class DirectTransport(httpx.AsyncBaseTransport):
         scheme, host, port = origin
         addresses = literal(host) or await self._look_up(host, wire)
         wire.phase = Phase.CONNECT
-        start = perf_counter()
-        sock = await _open_socket(addresses, port or _PORT[scheme])
-        connected = perf_counter()
-        wire.connect = connected - start
         connection = Connection(loop, self._lost)
-        try:
-            connection.remote_ip = sock.getpeername()[0]
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            context = await self._context(wire) if scheme == "https" else None
-        except BaseException:
-            sock.close()
-            raise
-        # From here on the event loop owns the socket, and closes it when this fails.
-        if context is None:
-            await loop.create_connection(lambda: connection, sock=sock)
+        place = port or _PORT[scheme]
+        if scheme == "http" and len(addresses) == 1:
+            # In one call of the event loop's own: uvloop does it in half the time.
+            start = perf_counter()
+            connection.remote_ip = addresses[0].ip
+            await loop.create_connection(lambda: connection, addresses[0].ip, place)
+            wire.connect = perf_counter() - start
         else:
-            await self._secure(connection, sock, context, host, wire)
-        connection.socket = sock
+            start = perf_counter()
+            sock = await _open_socket(addresses, place)
+            wire.connect = perf_counter() - start
+            try:
+                connection.remote_ip = sock.getpeername()[0]
+                context = await self._context(wire) if scheme == "https" else None
+            except BaseException:
+                sock.close()
+                raise
+            # From here on the event loop owns the socket, and closes it when this fails.
+            if context is None:
+                await loop.create_connection(lambda: connection, sock=sock)
+            else:
+                await self._secure(connection, sock, context, host, wire)
         self._open.add(connection)
         return connection
 

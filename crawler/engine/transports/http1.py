@@ -8,7 +8,7 @@ Content-Length set, but one: equal Content-Length fields, which are made one her
 
 import asyncio
 import re
-import socket
+import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from time import perf_counter
@@ -27,7 +27,6 @@ _NO_BODY = frozenset({204, 304})
 _LENGTH = re.compile(
     rb"^content-length:[ \t]*([0-9, \t]+?)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE
 )
-_PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 # One buffer for all connections: what is read is parsed before the next socket is.
 _BUFFER = memoryview(bytearray(65_536))
@@ -47,7 +46,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         self.idle_since = 0.0
         self.remote_ip: str | None = None
-        self.socket: socket.socket | None = None
+        self._waiting: Callable[[], bool] | None = None
         self.tls: Tls | None = None
         self.untouched = True
         self.status = 0
@@ -117,15 +116,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def fresh(self) -> bool:
         """Whether an idle connection is open still and has no unasked byte waiting to be read."""
-        if self._transport is None or self._transport.is_closing() or self.socket is None:
+        if self._transport is None or self._transport.is_closing():
             return False
-        try:
-            self.socket.recv(1, _PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        if self._waiting is None:
+            self._waiting = _readable(self._transport.get_extra_info("socket").fileno())
+        return not self._waiting()
 
     def abort(self) -> None:
         """Close at once. Nothing that is still to come matters any more."""
@@ -176,7 +171,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.socket = None
         if not self._complete:
             self._fail(exc or self._cut_off())
         self._when_lost(self)
@@ -343,6 +337,15 @@ class Body(httpx.AsyncByteStream):
         release, self.release = self.release, None
         if release is not None:
             release(self._connection)
+
+
+def _readable(fd: int) -> Callable[[], bool]:
+    """Return a function that tells whether bytes, or the end, wait to be read from `fd`."""
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: bool(select.select([fd], [], [], 0)[0])
+    watch = select.poll()
+    watch.register(fd, select.POLLIN)
+    return lambda: bool(watch.poll(0))
 
 
 def _parser(connection: Connection) -> httptools.HttpResponseParser:

@@ -24,6 +24,9 @@ from crawler.models import ErrorKind, Phase
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AFTER = 0.25  # seconds
+# Seconds a connection is kept unused: the pool is bounded for each host only, and with
+# thousands of hosts kept connections would use up all the files there may be.
+_IDLE = 0.2
 # What reqwest tells only in words: a part of them, the kind, the phase, what more to say.
 # The first that fits holds.
 _NO_TLS = "the port does not speak TLS; is it plain HTTP?"
@@ -65,6 +68,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
             .zstd(False)
             .deflate(False)
             .pool_max_idle_per_host(connecting.idle)
+            .pool_idle_timeout(timedelta(seconds=_IDLE))
             .http1_allow_obsolete_multiline_headers_in_responses(True)
             .danger_accept_invalid_certs(not connecting.verify)
         )

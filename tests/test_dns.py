@@ -1,0 +1,103 @@
+"""Names that do not resolve, between names that do: `ok, BAD, ok` through the direct transport."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from loopback import Server, delayed, reply
+
+from crawler import ErrorKind, FetchResult, Limits, Outcome, Phase, crawl
+from crawler.engine.resolve import Address, Addresses, Resolver
+from crawler.engine.transports import Connecting
+from crawler.engine.transports.direct import DirectTransport
+
+HERE = (Address(socket.AF_INET, "127.0.0.1"),)
+FAILURES = {
+    "missing.test": socket.EAI_NONAME,
+    "no-data.test": getattr(socket, "EAI_NODATA", socket.EAI_NONAME),
+    "later.test": socket.EAI_AGAIN,
+    "refused.test": socket.EAI_FAIL,
+}
+KINDS = {
+    "missing.test": ErrorKind.DNS_NOT_FOUND,
+    "no-data.test": ErrorKind.DNS_NOT_FOUND,
+    "later.test": ErrorKind.DNS_TEMPORARY,
+    "refused.test": ErrorKind.DNS_TEMPORARY,
+    "silent.test": ErrorKind.TIMEOUT,
+}
+
+
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    """An event that is set when the test is over, so that stuck look-ups end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[FetchResult]:
+    limits = Limits(max=concurrency, per_host=concurrency, timeout=1.0)
+
+    async def main() -> list[FetchResult]:
+        transport = DirectTransport(Connecting(idle=concurrency), resolver)
+        found = [c.result async for c in crawl(urls, limits=limits, transport=transport)]
+        return sorted(found, key=lambda result: result.target.index)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("concurrency", [1, 50])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_name_that_does_not_resolve_harms_no_other(
+    server: Server, over: threading.Event, name: str, concurrency: int
+) -> None:
+    server.on("/ok", reply(200, b"good"))
+
+    def look_up(host: str) -> Addresses:
+        if host == "silent.test":
+            over.wait(60)
+        if host in FAILURES:
+            raise socket.gaierror(FAILURES[host], "told by the test")
+        return HERE
+
+    good = server.url("/ok", host="good.test")
+    rounds = 1 if concurrency == 1 else 15
+    urls = [f"{good}?{n}" if n % 3 != 1 else f"http://{name}/?{n}" for n in range(3 * rounds)]
+    results = crawled(urls, Resolver(concurrency, look_up), concurrency)
+    assert [result.target.index for result in results] == list(range(3 * rounds))
+    for result in results:
+        if result.target.index % 3 != 1:
+            assert (result.status, result.size) == (200, 4)
+        else:
+            assert result.outcome is Outcome.ERROR
+            assert result.error is not None
+            assert (result.error.kind, result.error.phase) == (KINDS[name], Phase.DNS)
+
+
+def test_a_dozen_silent_names_leave_the_good_ones_alone(
+    server: Server, over: threading.Event
+) -> None:
+    server.on("/ok", reply(200, b"good"))
+
+    def look_up(host: str) -> Addresses:
+        if host.startswith("silent"):
+            over.wait(60)
+        return HERE
+
+    bad = [f"http://silent{n}.test/" for n in range(12)]
+    good = [server.url(f"/ok?{n}", host=f"good{n}.test") for n in range(20)]
+    results = crawled(bad + good, Resolver(50, look_up), 50)
+    assert [result.error and result.error.kind for result in results[:12]] == ["timeout"] * 12
+    assert [result.status for result in results[12:]] == [200] * 20
+    assert all(result.latency is not None and result.latency < 0.9 for result in results[12:])
+
+
+def test_latency_under_load_is_the_servers_not_ours(server: Server) -> None:
+    url = server.on("/slow", delayed(0.05, reply(200, b"good")))
+    results = crawled([f"{url}?{n}" for n in range(500)], Resolver(1), 100)
+    latencies = sorted(result.latency or 0.0 for result in results)
+    assert latencies[0] >= 0.05
+    # Bounds for a busy machine, whose server is late too; the benchmark has the narrow ones.
+    assert latencies[250] < 0.2

@@ -56,11 +56,11 @@ async def crawl(
     repeat: bool = False,
     transport: "httpx.AsyncBaseTransport | None" = None,
 ) -> AsyncGenerator[Check, None]:
-    """Yield a check for each of `urls` as it finishes; `check.result.target.index` is its place.
+    """Yield a check for each of `urls` as it finishes; `check.result.target.line` is its place.
 
-    `max` is how many are fetched at once, shorthand for `Limits(max=...)`. An entry is
-    read as a line of a list is: "example.com" means https, and one that is no URL
-    becomes a check of outcome `invalid`. Equal URLs are asked once unless `repeat`.
+    `max` is how many are fetched at once, shorthand for `Limits(max=...)`. The place counts
+    from 1. "example.com" means https, and an entry that is no URL becomes a check of
+    outcome `invalid`. Equal URLs are asked once unless `repeat`.
     `transport` may be any httpx transport; it is closed at the end. Leaving the loop
     early ends all requests under way once the generator is closed (`contextlib.aclosing`).
     """
@@ -78,9 +78,12 @@ async def crawl(
     listed = UrlList(expectation=expectation, method=method, repeat=repeat)
 
     async def entries() -> AsyncGenerator[Target | FetchResult, None]:
-        for text in urls:
-            if entry := listed.entry(text.strip()):
+        for number, text in enumerate(urls, 1):
+            if entry := listed.entry(text.strip(), line=number):
                 yield entry
+
+    if isinstance(urls, str):
+        raise TypeError("urls is a str; it must be an iterable of them")
 
     async with transport or open_transport(Connecting(idle=bounds.max)) as wire:
         fetch = fetcher(wire, bounds, headers)

@@ -231,7 +231,7 @@ def command(
         _checked(_check_certificate_variables, hint="environment")
     try:
         return _run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
-    except job.JobError as exc:
+    except (job.JobError, OSError) as exc:
         say(str(exc))
         return ExitCode.USAGE
 
@@ -244,7 +244,10 @@ def _run_on_a_loop(
     if importlib.util.find_spec("uvloop") is not None:
         import uvloop
 
-        factory = uvloop.new_event_loop
+        # Older ones may close a descriptor twice when a connection attempt is cancelled.
+        version: str = vars(uvloop)["__version__"]
+        if tuple(map(int, version.split(".")[:2])) >= (0, 23):
+            factory = uvloop.new_event_loop
     if tell is not None:
         tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
     import asyncio

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import select
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -15,6 +16,7 @@ from crawler.threads import DaemonExecutor
 
 _CHUNK = 65_536
 _NOT_ALL = 1 - 1e-9
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # none that text may have
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -97,13 +99,14 @@ class Inputs:
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
         """Yield lines in the pieces in which a file or a pipe gives them, without blocking."""
         loop = asyncio.get_running_loop()
-        if source.fd is None:
-            source.fd = await loop.run_in_executor(self._threads, os.open, source.name, os.O_RDONLY)
         splitter = Splitter()
         first = True
         name = "standard input" if source.name == "-" else display(source.name)
         while True:
             try:
+                if source.fd is None:
+                    opening = loop.run_in_executor(self._threads, os.open, source.name, os.O_RDONLY)
+                    source.fd = await opening
                 data = await loop.run_in_executor(self._threads, _read, source.fd)
             except OSError as exc:
                 raise ListError(f"cannot read {name}: {exc.strerror}") from exc
@@ -139,9 +142,10 @@ def _refuse_binary(name: str, head: bytes) -> None:
     if b"\0" in head:
         line = head[: head.index(b"\0")].count(b"\n") + 1
         raise ListError(f"{name}, line {line}: is binary or UTF-16, not UTF-8 text")
-    first = head.splitlines()[0] if head else b""
-    try:
-        first.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        if exc.end < len(first):  # else the piece may have ended inside a character
-            raise ListError(f"{name}, line 1: is not UTF-8 text") from exc
+    if control := _CONTROL.search(head):
+        try:
+            head.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            if exc.end < len(head):  # else the piece may have ended inside a character
+                line = head[: control.start()].count(b"\n") + 1
+                raise ListError(f"{name}, line {line}: is binary, not UTF-8 text") from exc

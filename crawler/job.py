@@ -19,13 +19,13 @@ from crawler.inputs import Inputs, Source, open_source
 from crawler.models import Expectation, Limits
 from crawler.report import DocumentSink, LineSink, Ordered, Sink, jsondocument, jsonl
 from crawler.report.streams import Stream, open_file
-from crawler.run import OutputStuckError, Run
+from crawler.run import Run
+from crawler.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from crawler.report.terminal import ProgressBar
 
 Say = Callable[[str], None]
-FORMATS = ("json", "jsonl")
 _DEMO_TIMEOUT = 1.5
 _CLOSING = 0.5  # seconds that idle connections get to close
 
@@ -73,6 +73,7 @@ async def _crawl(job: Job, say: Say) -> int:
     limits = _affordable(job.limits, say)
     urls = UrlList(expectation=job.expectation, method=job.method, repeat=job.repeat)
     inputs = Inputs(sources, urls)
+    streams = {stream.name: stream for stream, _ in outputs}
     bar = _progress_bar(job)
     transport = open_transport(replace(job.connecting, idle=limits.max))
     running = Run(
@@ -83,31 +84,32 @@ async def _crawl(job: Job, say: Say) -> int:
         share_read=inputs.share_read,
         duplicates=lambda: urls.duplicates,
         watch=bar.show if bar else None,
+        stuck=lambda name, seconds: streams[name].stuck(seconds),
     )
 
     def abandon() -> None:
         for stream, _ in outputs:
             stream.discard()
         if bar:
-            bar.stop()
+            bar.abandon()
 
     try:
         with process.signals(running.interrupt, abandon):
             summary = await _finish(running, bar)
-    except OutputStuckError:
+    except BaseException:
         abandon()
-        say("an output took nothing any more; what it had not taken yet is lost")
-        return 128 + (running.signal or 0)
+        raise
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(transport.aclose(), _CLOSING)
     for name, exc in running.failed_outputs:
+        streams[name].discard()
         say(f"cannot write {display(name)}: {exc.strerror or exc}")
     if running.list_error is not None:
         say(str(running.list_error))
     elif not summary.total and summary.crawl.interrupted is None:
         say("nothing to check: the list holds no URL")
-    elif job.closing_line:
+    elif job.closing_line and not running.reader_gone:
         from crawler.report.terminal import closing_line
 
         say(closing_line(summary))
@@ -117,12 +119,14 @@ async def _crawl(job: Job, say: Say) -> int:
 async def _finish(running: Run, bar: "ProgressBar | None") -> Summary:
     if bar is None:
         await running.collect()
-    else:
-        bar.start()
-        try:
-            await running.collect()
-        finally:
-            bar.stop()
+        return await running.finish()
+    bar.start()
+    try:
+        await running.collect()
+    finally:
+        # In a thread, and not for long: a terminal that takes nothing would hold up the end.
+        stopping = DaemonExecutor(1, "progress").submit(bar.stop)
+        await asyncio.wait((asyncio.wrap_future(stopping),), timeout=_CLOSING)
     return await running.finish()
 
 

@@ -1,11 +1,12 @@
 """Entries, fetch, judge and sinks joined into one crawl: the road that both doors use."""
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 from crawler.core.expect import judge
 from crawler.core.summary import Summary, Tally
@@ -71,71 +72,82 @@ class Collector:
         return batch
 
 
-class OutputStuckError(Exception):
-    """An output took nothing for a while after the run was told to end."""
-
-
 class Broadcast:
-    """Writes each check to all sinks, in one thread; a broken one costs the others nothing."""
+    """Writes each check to all sinks, each in a thread of its own.
 
-    def __init__(self, sinks: Sequence[Sink], stop: asyncio.Event) -> None:
+    A sink that breaks costs the others nothing. `stuck` tells whether the output of a
+    name has been waiting for so many seconds for somebody to take what is written.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        stop: asyncio.Event,
+        stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
+    ) -> None:
         self.broken: dict[str, OSError] = {}
-        self._sinks = list(sinks)
+        self._threads = {sink: DaemonExecutor(1, f"writer-{sink.name}") for sink in sinks}
+        self._written = dict.fromkeys(sinks, 0)
         self._stop = stop
-        self._thread = DaemonExecutor(1, "writer")
-        self._written = 0
+        self._stuck = stuck
 
     async def write(self, checks: list[Check]) -> None:
-        await self._done(self._thread.submit(self._write, checks))
-        if self._reader_gone() or (self.broken and not self._sinks):
+        await self._each(lambda sink: self._write(sink, checks))
+        if self.reader_gone or (self.broken and not self._threads):
             self._stop.set()
 
     async def finish(self, summary: Summary) -> None:
-        await self._done(self._thread.submit(self._finish, summary))
+        await self._each(lambda sink: sink.finish(summary))
 
     @property
     def failed(self) -> list[tuple[str, OSError]]:
         """The outputs that could not be written; a reader that went away is no failure."""
         return [item for item in self.broken.items() if not isinstance(item[1], BrokenPipeError)]
 
-    def _reader_gone(self) -> bool:
+    @property
+    def reader_gone(self) -> bool:
         return any(isinstance(exc, BrokenPipeError) for exc in self.broken.values())
 
-    def _write(self, checks: list[Check]) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                for check in checks:
-                    sink.write(check)
-                    self._written += 1
-            except OSError as exc:
-                self._drop(sink, exc)
+    def _write(self, sink: Sink, checks: list[Check]) -> None:
+        for check in checks:
+            sink.write(check)
+            self._written[sink] += 1
 
-    def _finish(self, summary: Summary) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.finish(summary)
-                self._written += 1
-            except OSError as exc:
-                self._drop(sink, exc)
+    async def _each(self, work: Callable[[Sink], None]) -> None:
+        """Do the same to every sink; once `stop` is set, wait only for those that get on."""
+        writing = {
+            asyncio.wrap_future(thread.submit(work, sink)): sink
+            for sink, thread in self._threads.items()
+        }
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            while writing and not self._stop.is_set():
+                any_of: set[asyncio.Future[Any]] = {*writing, stopped}
+                await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
+                self._take_done(writing)
+        finally:
+            stopped.cancel()
+        while writing:
+            before = dict(self._written)
+            await asyncio.wait(writing, timeout=_GRACE)
+            self._take_done(writing)
+            for future, sink in tuple(writing.items()):
+                if self._written[sink] == before[sink] and self._stuck(sink.name, _GRACE / 2):
+                    del writing[future]
+                    self._drop(sink, OSError(errno.EAGAIN, "nobody takes it"))
+
+    def _take_done(self, writing: dict[asyncio.Future[None], Sink]) -> None:
+        for future, sink in tuple(writing.items()):
+            if future.done():
+                del writing[future]
+                try:
+                    future.result()
+                except OSError as exc:
+                    self._drop(sink, exc)
 
     def _drop(self, sink: Sink, exc: OSError) -> None:
         self.broken[sink.name] = exc
-        self._sinks.remove(sink)
-
-    async def _done(self, writing: Future[None]) -> None:
-        """Wait for the thread; once `stop` is set, only as long as it makes headway."""
-        waiting = asyncio.wrap_future(writing)
-        stopped = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
-            while not waiting.done():
-                before = self._written
-                await asyncio.wait((waiting,), timeout=_GRACE)
-                if not waiting.done() and self._written == before:
-                    raise OutputStuckError
-        finally:
-            stopped.cancel()
-        waiting.result()
+        del self._threads[sink]
 
 
 class Run:
@@ -151,11 +163,12 @@ class Run:
         share_read: Callable[[], float | None],
         duplicates: Callable[[], int],
         watch: Callable[[Progress], None] | None = None,
+        stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
     ) -> None:
         self.list_error: Exception | None = None
         self.signal: int | None = None
         self._collector = Collector(entries, fetch, limits)
-        self._outputs = Broadcast(sinks, self._collector.stop)
+        self._outputs = Broadcast(sinks, self._collector.stop, stuck)
         self._share_read = share_read
         self._duplicates = duplicates
         self._watch = watch
@@ -171,11 +184,16 @@ class Run:
         self._collector.stop.set()
 
     @property
+    def reader_gone(self) -> bool:
+        """Whether an output's reader went away before all was written."""
+        return self._outputs.reader_gone
+
+    @property
     def failed_outputs(self) -> list[tuple[str, OSError]]:
         return self._outputs.failed
 
     async def collect(self) -> None:
-        """Crawl, writing each check to every sink as it comes. Raises OutputStuckError."""
+        """Crawl, writing each check to every sink as it comes."""
         watching = asyncio.create_task(self._look())
         try:
             await self._collect()
@@ -185,7 +203,7 @@ class Run:
         self._elapsed = self._clock() - self._start
 
     async def finish(self) -> Summary:
-        """Give every sink the summary, and return it. Raises OutputStuckError."""
+        """Give every sink the summary, and return it."""
         crawl = Crawl(
             elapsed=self._elapsed,
             lag=self._lag,

@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -360,3 +362,83 @@ def test_closing_leaves_no_descriptor_and_no_task(server: Server) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_blanks_without_end_in_a_content_length_hold_up_nobody(server: Server) -> None:
+    blanks = b"HTTP/1.1 200 OK\r\nContent-Length: " + b" " * 60_000 + b"x\r\n\r\n"
+    url = server.on("/blanks", raw(blanks, close=True))
+    start = time.process_time()
+
+    async def body(transport: DirectTransport) -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await get(transport, url)
+
+    run(body)
+    assert time.process_time() - start < 3
+
+
+def test_a_fresh_connection_after_a_dead_one_starts_its_own_readings(server: Server) -> None:
+    served: list[int] = []
+    url = server.on("/once", _closes_on_the_second(served))
+    wire = Wire()
+
+    async def body(transport: DirectTransport) -> None:
+        await get(transport, server.on("/ok", reply(200, b"good")))
+        server.on("/once", _silent_when_fresh(served))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(get(transport, url, wire=wire), 0.5)
+
+    run(body)
+    assert wire.sent is not None
+    assert wire.first_byte is None
+    assert wire.last_byte is None or wire.last_byte - wire.sent > 0.4
+
+
+def _silent_when_fresh(served: list[int]) -> Callable[[Request, Reader, Writer], Any]:
+    """Cut the line of a connection that is used again; say nothing on a fresh one."""
+
+    async def handler(request: Request, reader: Reader, writer: Writer) -> None:
+        served.append(request.turn)
+        if request.turn:
+            writer.close()
+        else:
+            await reader.read()
+            writer.close()
+
+    return handler
+
+
+def test_a_server_that_speaks_first_is_no_http_server() -> None:
+    async def banner(reader: Reader, writer: Writer) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await reader.read()
+        writer.close()
+
+    async def body(transport: DirectTransport) -> None:
+        for _ in range(20):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await get(transport, talker.url("/"))
+
+    with Server(accept=banner) as talker:
+        run(body)
+
+
+def test_two_crawls_in_two_threads_get_their_own_answers(server: Server) -> None:
+    urls = [server.on(f"/{n}", reply(200, bytes(1_000 + n))) for n in range(2)]
+    wrong: list[tuple[int, int]] = []
+
+    def crawling(n: int) -> None:
+        async def body(transport: DirectTransport) -> None:
+            for _ in range(300):
+                found = await get(transport, urls[n])
+                if found != (200, 1_000 + n):
+                    wrong.append(found)
+
+        run(body)
+
+    threads = [threading.Thread(target=crawling, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

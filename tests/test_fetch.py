@@ -1213,11 +1213,11 @@ async def tunnel(
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        far_writer.close()
+        writer.close()
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        far_writer.close()
-        writer.close()
 
 
 def answering(*responses: httpx.Response) -> httpx.MockTransport:

@@ -270,7 +270,7 @@ NO_LISTS = {
         "line 1: is UTF-16, not UTF-8 text",
     ),
     "binary": (b"http://a/\nhttp://b/\n\0", "line 3: is binary or UTF-16, not UTF-8 text"),
-    "gzip": (b"\x1f\x8b\x08\x08 no zero byte", "line 1: is not UTF-8 text"),
+    "gzip": (b"\x1f\x8b\x08\x08 no zero byte", "line 1: is binary, not UTF-8 text"),
 }
 
 

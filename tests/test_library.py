@@ -107,9 +107,15 @@ def test_the_index_is_the_place_in_the_list(router: respx.Router) -> None:
     assert [check.result.target.input for check in checks] == listed
 
 
-def test_there_is_no_file_and_no_line(router: respx.Router) -> None:
-    (check,) = crawled(ok(1), router)
-    assert (check.result.target.source, check.result.target.line) == (None, None)
+def test_the_line_is_the_place_of_an_entry(router: respx.Router) -> None:
+    checks = crawled(ok(1, 2, 1, 3), router)
+    assert [check.result.target.line for check in checks] == [1, 2, 4]
+    assert {check.result.target.source for check in checks} == {None}
+
+
+def test_a_string_is_no_list_of_urls(router: respx.Router) -> None:
+    with pytest.raises(TypeError, match="urls is a str"):
+        crawled(ok(1)[0], router)
 
 
 def test_equal_urls_are_asked_once(router: respx.Router) -> None:

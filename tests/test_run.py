@@ -45,7 +45,7 @@ from crawler.models import (
 )
 from crawler.report import DocumentSink, Sink, jsondocument
 from crawler.report.streams import open_file
-from crawler.run import Broadcast, Collector, OutputStuckError, Run
+from crawler.run import Broadcast, Collector, Run
 
 
 def many(count: int, hosts: int = 10) -> list[Target]:
@@ -379,13 +379,13 @@ def test_a_crawl_without_outputs_goes_on() -> None:
     run(body())
 
 
-def test_sinks_write_in_one_thread_that_is_not_the_loop_s() -> None:
+def test_each_sink_writes_in_one_thread_that_is_not_the_loop_s() -> None:
     class Threaded(Kept):
         def write(self, check: Check) -> None:
-            threads.add(threading.get_ident())
+            threads.add((self.name, threading.get_ident()))
 
         def finish(self, summary: Summary) -> None:
-            threads.add(threading.get_ident())
+            threads.add((self.name, threading.get_ident()))
 
     async def body() -> None:
         outputs, _ = broadcast(Threaded("one"), Threaded("two"))
@@ -393,9 +393,10 @@ def test_sinks_write_in_one_thread_that_is_not_the_loop_s() -> None:
         await outputs.write(CHECKS[2:])
         await outputs.finish(summary())
 
-    threads: set[int] = set()
+    threads: set[tuple[str, int]] = set()
     run(body())
-    assert len(threads - {threading.get_ident()}) == len(threads) == 1
+    assert sorted(name for name, _ in threads) == ["one", "two"]
+    assert threading.get_ident() not in {ident for _, ident in threads}
 
 
 def test_a_write_returns_when_the_slowest_sink_has_it() -> None:
@@ -420,9 +421,43 @@ def test_a_sink_that_takes_nothing_after_a_stop_is_given_up() -> None:
         writing = asyncio.create_task(outputs.write(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         stop.set()
-        with pytest.raises(OutputStuckError):
-            await writing
+        await writing
+        assert [name for name, _ in outputs.failed] == [valve.name]
         valve.opened.set()
+
+    run(body())
+
+
+def test_a_sink_that_takes_nothing_costs_the_others_nothing() -> None:
+    async def body() -> None:
+        valve, good = Valve(), Kept("good")
+        outputs, stop = broadcast(valve, good)
+        writing = asyncio.create_task(outputs.write(CHECKS))
+        await asyncio.to_thread(valve.reached.wait, 30)
+        stop.set()
+        await writing
+        await outputs.write(CHECKS)
+        await outputs.finish(summary())
+        assert good.checks == CHECKS + CHECKS
+        assert len(good.summaries) == 1
+        valve.opened.set()
+
+    run(body())
+
+
+def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
+    async def body() -> None:
+        valve = Valve()
+        stop = asyncio.Event()
+        stop.set()
+        outputs = Broadcast([valve], stop, lambda _name, _seconds: False)
+        writing = asyncio.create_task(outputs.write(CHECKS))
+        await asyncio.to_thread(valve.reached.wait, 30)
+        await asyncio.sleep(1.0)  # more than a sink is given that is stuck
+        assert not writing.done()
+        valve.opened.set()
+        await writing
+        assert (valve.checks, outputs.failed) == (CHECKS, [])
 
     run(body())
 
@@ -592,8 +627,8 @@ def test_a_run_whose_output_is_stuck_can_be_interrupted() -> None:
         collecting = asyncio.create_task(bench.run.collect())
         await asyncio.to_thread(valve.reached.wait, 30)
         bench.run.interrupt(signal.SIGINT)
-        with pytest.raises(OutputStuckError):
-            await collecting
+        await collecting
+        assert [name for name, _ in bench.run.failed_outputs] == [valve.name]
         valve.opened.set()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

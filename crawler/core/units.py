@@ -1,4 +1,4 @@
-"""Text of a size to bytes, and bytes, seconds and rates to text for people."""
+"""Text of a size to bytes, and bytes and seconds to text for people."""
 
 import re
 from decimal import Decimal

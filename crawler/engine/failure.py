@@ -99,11 +99,16 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
     match exc:
         case socket.gaierror():
             return _dns(exc)
+        case ssl.SSLWantReadError() | ssl.SSLWantWriteError():
+            return None  # no failure, but where asyncio was when the real one came
         case ssl.SSLCertVerificationError():
             kind = _BY_VERIFY_CODE.get(exc.verify_code, ErrorKind.TLS_UNTRUSTED)
             return Failure(kind=kind, phase=Phase.TLS, detail=f"certificate: {exc.verify_message}")
         case ssl.SSLError():
             return _tls(exc, phase)
+        case OSError() if exc.errno == errno.EINVAL and phase is Phase.CONNECT:
+            detail = "an address that cannot be connected to from here"
+            return Failure(kind=ErrorKind.UNREACHABLE, phase=phase, detail=detail)
         case OSError() if exc.errno in _BY_ERRNO:
             return _system(exc.errno, phase)
     return None

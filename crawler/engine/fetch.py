@@ -39,7 +39,7 @@ DEFAULT_HEADERS: tuple[Header, ...] = (
     ("Accept-Encoding", "gzip, deflate, br"),
 )
 # What of the user's own headers may be shown to another origin after a redirect.
-_HARMLESS = frozenset({"accept", "accept-language", "user-agent", "accept-encoding"})
+_HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 
 
 def fetcher(
@@ -58,7 +58,8 @@ def fetcher(
     given = {name.lower() for name, _ in headers}
     pairs = [*(pair for pair in DEFAULT_HEADERS if pair[0].lower() not in given), *headers]
     own = Fields(pairs)
-    harmless = Fields([pair for pair in pairs if pair[0].lower() in _HARMLESS])
+    shown = [pair for pair in pairs if pair[0].lower() in _HARMLESS]
+    harmless = Fields([*shown, *(p for p in DEFAULT_HEADERS if p[0].lower() not in _HARMLESS)])
 
     async def fetch(target: Target) -> FetchResult:
         attempt = _Attempt(transport, limits, target, clock, now(), own, harmless)
@@ -98,10 +99,10 @@ class _Attempt:
         self._timestamp = timestamp
         self._fields = fields
         self._harmless = harmless
-        self._url = target.url
         self._wires = [self.wire]
         self._hops: list[Hop] = []
         self._response: httpx.Response | None = None
+        self._answered: str | None = None  # the URL that this response came from
         self._size: int | None = None
         self._truncated = False
         self._start = clock()
@@ -109,7 +110,7 @@ class _Attempt:
 
     async def run(self) -> Failure | None:
         """Ask, follow redirects, read the body; return why there is no good response, or None."""
-        url, userinfo = without_userinfo(self._url)
+        url, userinfo = without_userinfo(self._target.url)
         method = self._target.method
         fields = self._fields
         if userinfo is not None and "authorization" not in fields.headers:
@@ -117,7 +118,6 @@ class _Attempt:
             fields = fields.and_also("Authorization", f"Basic {token}")
         asked = {(method, url.partition("#")[0])}
         while True:
-            self._url = url
             response = await self._ask(method, url, fields)
             locations = self._locations(response)
             if not locations:
@@ -148,6 +148,7 @@ class _Attempt:
         request = Asking(method, url, fields, self.wire, self._limits.timeout)
         response = await self._transport.handle_async_request(request)
         self._response = response
+        self._answered = url
         self._began = self.wire.first_byte or self._clock()
         self.wire.phase = Phase.DOWNLOAD
         return response
@@ -194,7 +195,7 @@ class _Attempt:
             timings=self._timings(end),
             attempts=1,
             redirects=tuple(self._hops),
-            final_url=self._url if last is not None else None,
+            final_url=self._answered,
             http_version=self.wire.http_version,
             remote_ip=self.wire.remote_ip,
             tls=self.wire.tls_peer,
@@ -232,7 +233,8 @@ def _text(value: bytes) -> str:
 
 def _count(text: str | None) -> int | None:
     """Return a Content-Length as a number, None where it is none (RFC 9110, section 8.6)."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+    text = (text or "").strip(" \t")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _total(seconds: Iterable[float | None]) -> float | None:

@@ -53,8 +53,8 @@ class Resolver:
             looking = loop.run_in_executor(self._threads, self._look_up, host)
             self._under_way[host] = looking
             looking.add_done_callback(lambda done: self._remember(host, done, loop.time()))
-        # Shielded: a target that gives up must not take the answer from the others.
-        return await asyncio.shield(looking)
+        await asyncio.wait((looking,))  # not cancelled with us: others wait for it too
+        return looking.result()
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -88,4 +88,6 @@ def _look_up(host: str) -> Addresses:
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     wanted = (socket.AF_INET, socket.AF_INET6)
     pairs = [(family, str(address[0])) for family, _, _, _, address in found if family in wanted]
+    if not pairs:
+        raise socket.gaierror(socket.EAI_NONAME, "no address of a usable family")
     return tuple(Address(family, ip) for family, ip in dict.fromkeys(pairs))

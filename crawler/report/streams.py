@@ -6,6 +6,7 @@ import secrets
 import select
 import stat
 from contextlib import suppress
+from time import perf_counter
 
 
 class Stream:
@@ -16,15 +17,24 @@ class Stream:
         self._fd = fd
         self._encoding = encoding
         self._owned = owned
+        self._since: float | None = None
+
+    def stuck(self, seconds: float) -> bool:
+        """Whether a write has been waiting, for so long, for somebody to take it."""
+        since = self._since
+        return since is not None and perf_counter() - since > seconds
 
     def write(self, text: str) -> None:
         """Write all of `text`; what the encoding lacks is escaped. Raises OSError."""
         data = text.encode(self._encoding, "backslashreplace")
         while data:
+            self._since = perf_counter()
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # another process made the descriptor non-blocking
                 select.select([], [self._fd], [])
+            finally:
+                self._since = None
 
     def close(self) -> None:
         """Make what was written last. Raises OSError where that fails."""

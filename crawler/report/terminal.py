@@ -1,6 +1,8 @@
 """Checks and a summary -> a table and closing lines; progress -> a live bar. The only rich."""
 
 import io
+import os
+import select
 from typing import TextIO
 
 from rich import box
@@ -26,8 +28,8 @@ _ENDLESS = 1_000_000  # columns: what is not a terminal gets its lines uncut
 class TableSink:
     """Shows the table and the summary when all is over.
 
-    `width` and `colour` are None where the output is no terminal: then the same
-    table comes as plain text, one line for each URL, never cut.
+    `terminal` is None where the output is none: then the same table comes as plain
+    text, one line for each URL, never cut. `everything` shows all rows.
     """
 
     def __init__(self, stream: Stream, *, terminal: TextIO | None, everything: bool) -> None:
@@ -91,6 +93,7 @@ class ProgressBar:
     """A bar on standard error while a crawl runs; it leaves nothing behind."""
 
     def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
         console = Console(file=terminal, highlight=False)
         self._bar = Progress(
             BarColumn(bar_width=24), _Status(), console=console, auto_refresh=False, transient=True
@@ -107,6 +110,12 @@ class ProgressBar:
 
     def stop(self) -> None:
         self._bar.stop()
+
+    def abandon(self) -> None:
+        """Show the cursor again, if the terminal takes it at once: nothing may wait now."""
+        fd = self._terminal.fileno()
+        if select.select([], [fd], [], 0)[1]:
+            os.write(fd, b"\x1b[?25h")
 
 
 class _Status(ProgressColumn):

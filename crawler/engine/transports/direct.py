@@ -21,7 +21,9 @@ from crawler.engine.transports.http1 import Body, Connection
 from crawler.models import ErrorKind, Phase
 from crawler.threads import DaemonExecutor
 
+_NEVER = 1e8  # seconds: the budget of the attempt is the only clock
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
+_BUFFER = 65_536  # bytes read at once
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _PORT = {"http": 80, "https": 443}
@@ -41,6 +43,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._idle: dict[Origin, list[Connection]] = {}
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
         self._open: set[Connection] = set()
+        self._buffer = memoryview(bytearray(_BUFFER))
         self._shared: asyncio.Future[ssl.SSLContext] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -58,6 +61,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 # It died as we came: that says nothing about the URL (RFC 9112, section 9.3.1).
                 if not connection.untouched or request.method not in _IDEMPOTENT:
                     raise
+                wire.sent = wire.first_byte = wire.last_byte = None
         if connection is None or body is None:
             connection = await self._connect(origin, wire)
             body = await connection.exchange(head, wire, is_head=is_head)
@@ -119,7 +123,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         scheme, host, port = origin
         addresses = literal(host) or await self._look_up(host, wire)
         wire.phase = Phase.CONNECT
-        connection = Connection(loop, self._lost)
+        connection = Connection(loop, self._buffer, self._lost)
         place = port or _PORT[scheme]
         if scheme == "http" and len(addresses) == 1:
             # In one call of the event loop's own: uvloop does it in half the time.
@@ -160,11 +164,16 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 tls.context, verify=self._connecting.verify, cacert=self._connecting.cacert
             )
             loop = asyncio.get_running_loop()
-            self._shared = loop.run_in_executor(DaemonExecutor(1, "tls"), make)
+            thread = DaemonExecutor(1, "tls")
+            self._shared = loop.run_in_executor(thread, make)
+            thread.shutdown()
+        making = self._shared
         start = perf_counter()
-        context = await asyncio.shield(self._shared)
+        await asyncio.wait((making,))  # not cancelled with us: others wait for it too
         wire.stall += perf_counter() - start
-        return context
+        if making.exception() is not None and self._shared is making:
+            self._shared = None  # a bad moment of this machine: the next one tries again
+        return making.result()
 
     async def _secure(
         self,
@@ -178,7 +187,11 @@ class DirectTransport(httpx.AsyncBaseTransport):
         begun = perf_counter()
         try:
             transport, _ = await asyncio.get_running_loop().create_connection(
-                lambda: connection, sock=sock, ssl=context, server_hostname=host.rstrip(".")
+                lambda: connection,
+                sock=sock,
+                ssl=context,
+                server_hostname=host.rstrip("."),
+                ssl_handshake_timeout=_NEVER,
             )
         except ConnectionError as exc:
             if exc.errno is None:

@@ -7,7 +7,6 @@ Content-Length set, but one: equal Content-Length fields, which are made one her
 """
 
 import asyncio
-import re
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -18,31 +17,29 @@ import httptools
 import httpx
 
 from crawler.engine.transports import Wire, WireError
+from crawler.engine.transports.head import with_one_length
 from crawler.models import ErrorKind, Phase, Tls
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one
 _MAX_OVERHEAD = 1_048_576  # bytes of chunk framing and trailers that a small body may have
 _HIGH_WATER = 262_144  # bytes of body held before reading pauses
 _NO_BODY = frozenset({204, 304})
-_LENGTH = re.compile(
-    rb"^content-length:[ \t]*([0-9, \t]+?)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE
-)
-
-# One buffer for all connections: what is read is parsed before the next socket is.
-_BUFFER = memoryview(bytearray(65_536))
-
 Header = tuple[bytes, bytes]
 
 
 class Connection(asyncio.BufferedProtocol):
     """A connection to one origin, and the exchange that is under way on it.
 
-    `untouched` says that no byte of the present answer has come. `lost` is called once,
-    when the connection is gone.
+    `untouched` says that no byte of the present answer has come. `buffer` may be shared
+    by all connections of one event loop: what is read is parsed before another socket
+    is. `lost` is called once, when the connection is gone.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, lost: Callable[["Connection"], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        buffer: memoryview,
+        lost: Callable[["Connection"], None],
     ) -> None:
         self.idle_since = 0.0
         self.remote_ip: str | None = None
@@ -53,7 +50,9 @@ class Connection(asyncio.BufferedProtocol):
         self.headers: list[Header] = []
         self.version = "1.1"
         self._loop = loop
+        self._buffer = buffer
         self._when_lost = lost
+        self._spoke_first = False
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body: Body | None = None
@@ -140,13 +139,14 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _BUFFER
+        return self._buffer
 
     def buffer_updated(self, count: int) -> None:
         if self.complete:  # nothing was asked: what comes now must not answer what will be
+            self._spoke_first = self._parser is None
             self.abort()
             return
-        data = _BUFFER[:count]
+        data = self._buffer[:count]
         if self.untouched or self._interim:
             self._wire.first_byte = perf_counter()
             self.untouched = self._interim = False
@@ -192,6 +192,8 @@ class Connection(asyncio.BufferedProtocol):
         self.status = status = self._parser.get_status_code()
         if status == 101:
             self._problem = "switched to another protocol unasked"
+        elif status < 100:
+            self._problem = f"{status} is no status code"
         elif status < 200:
             self.headers = []
         else:
@@ -229,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
         except httptools.HttpParserUpgrade:
             self._problem = self._problem or "switched to another protocol unasked"
         except httptools.HttpParserError as exc:
-            if self._in_head and (repaired := _with_one_length(self._head)):
+            if self._in_head and (repaired := with_one_length(self._head)):
                 self.headers = []
                 self._head = b""
                 self._parser = _parser(self)
@@ -262,6 +264,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _cut_off(self) -> Exception | None:
         """Return what an end of the connection inside the exchange means; None: its end."""
+        if self._spoke_first:
+            return httpx.RemoteProtocolError("the server spoke before it was asked")
         if self.untouched:
             return _disconnected("without an answer")
         if self._in_head:
@@ -361,18 +365,3 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
 
 def _disconnected(where: str) -> WireError:
     return WireError(ErrorKind.DISCONNECTED, f"the server closed the connection {where}")
-
-
-def _with_one_length(head: bytes) -> bytes | None:
-    """Return the bytes with equal Content-Length values made one (RFC 9112, section 6.3).
-
-    None where there are not several equal ones before the end of the head.
-    """
-    found = _LENGTH.findall(head)
-    values = {value.strip() for field in found for value in field.split(b",")}
-    if len(values) != 1 or (len(found) == 1 and b"," not in found[0]):
-        return None
-    single = b"Content-Length: " + values.pop() + b"\r\n"
-    first = _LENGTH.sub(single, head, count=1)
-    start = first.index(single) + len(single)
-    return first[:start] + _LENGTH.sub(b"", first[start:])

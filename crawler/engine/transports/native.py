@@ -7,6 +7,7 @@ the interpreter at its exit.
 
 import re
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,9 +25,8 @@ from crawler.models import ErrorKind, Phase
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AFTER = 0.25  # seconds
-# Seconds a connection is kept unused: the pool is bounded for each host only, and with
-# thousands of hosts kept connections would use up all the files there may be.
-_IDLE = 0.2
+_IDLE = 0.2  # seconds a connection is kept unused
+_REMEMBERED = 10_000  # origins
 # What reqwest tells only in words: a part of them, the kind, the phase, what more to say.
 # The first that fits holds.
 _NO_TLS = "the port does not speak TLS; is it plain HTTP?"
@@ -54,32 +54,21 @@ _TEMPORARY = ("Temporary failure", "try again")
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
-    """One reqwest client for all requests; it keeps connections as reqwest does."""
+    """Two reqwest clients: one keeps connections, one does not.
+
+    reqwest bounds its pool for each host only, and with thousands of hosts would use up
+    all the files there may be: so an origin gets the first when it is asked again.
+    """
 
     def __init__(self, connecting: Connecting) -> None:
-        builder = (
-            ClientBuilder()
-            .runtime_multithreaded(False)
-            .follow_redirects(False)
-            .referer(False)
-            .no_proxy()
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .pool_max_idle_per_host(connecting.idle)
-            .pool_idle_timeout(timedelta(seconds=_IDLE))
-            .http1_allow_obsolete_multiline_headers_in_responses(True)
-            .danger_accept_invalid_certs(not connecting.verify)
-        )
-        if connecting.cacert is not None:
-            builder = builder.add_root_certificate_pem(Path(connecting.cacert).read_bytes())
-        self._client: Client = builder.build()
+        self._keeping = _client(connecting, connecting.idle)
+        self._closing = _client(connecting, 0)
+        self._asked: OrderedDict[asking.Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire.phase = Phase.WAIT
-        builder = self._client.request(request.method, asking.target(request))
+        builder = self._pick(request).request(request.method, asking.target(request))
         builder = builder.headers(asking.pairs(request))
         if content := await request.aread():
             builder = builder.body_bytes(content)
@@ -104,7 +93,38 @@ class NativeTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        await self._client.close()
+        await self._keeping.close()
+        await self._closing.close()
+
+    def _pick(self, request: httpx.Request) -> Client:
+        origin = asking.origin(request)
+        if origin in self._asked:
+            return self._keeping
+        self._asked[origin] = None
+        if len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+        return self._closing
+
+
+def _client(connecting: Connecting, idle: int) -> Client:
+    builder = (
+        ClientBuilder()
+        .runtime_multithreaded(False)
+        .follow_redirects(False)
+        .referer(False)
+        .no_proxy()
+        .gzip(False)
+        .brotli(False)
+        .zstd(False)
+        .deflate(False)
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(timedelta(seconds=_IDLE))
+        .http1_allow_obsolete_multiline_headers_in_responses(True)
+        .danger_accept_invalid_certs(not connecting.verify)
+    )
+    if connecting.cacert is not None:
+        builder = builder.add_root_certificate_pem(Path(connecting.cacert).read_bytes())
+    return builder.build()
 
 
 class _Body(httpx.AsyncByteStream):

@@ -1,5 +1,6 @@
 """httpx's own transport, with its limits lifted, noting what it can on a `Wire`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Any, NoReturn
@@ -37,6 +38,11 @@ class StockTransport(httpx.AsyncBaseTransport):
             response = await inner.handle_async_request(request)
         except httpx.TransportError as exc:
             _raise_told_apart(exc, wire)
+        except asyncio.CancelledError:
+            # httpcore forgets a connection whose TLS handshake is cancelled.
+            if wire.phase is Phase.TLS and trace.connected is not None:
+                await trace.connected.aclose()
+            raise
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
         stream = response.extensions.get("network_stream")
@@ -92,16 +98,18 @@ class _Trace:
     """Turns the events of httpcore's "trace" extension into readings on a wire."""
 
     def __init__(self, wire: Wire) -> None:
+        self.connected: Any = None
         self._wire = wire
         self._since = 0.0
 
-    async def __call__(self, event: str, _info: dict[str, Any]) -> None:
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
         wire = self._wire
         match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
             case ("connect_tcp", "started"):
                 wire.phase, self._since = Phase.CONNECT, perf_counter()
             case ("connect_tcp", _):
                 wire.connect = perf_counter() - self._since
+                self.connected = info.get("return_value")
             case ("start_tls", "started"):
                 wire.phase, self._since = Phase.TLS, perf_counter()
             case ("start_tls", _):
@@ -142,6 +150,9 @@ def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
         if wire.phase is Phase.DOWNLOAD and "closed connection" in text:
             detail = "the connection was closed inside the body"
             raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
+        if "illegal request line" in text:  # h11's words for a first byte that is no text
+            detail = "not valid HTTP but binary data; does the port speak TLS?"
+            raise WireError(ErrorKind.PROTOCOL, detail) from exc
     if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not _has_code(exc):
         detail = "the server closed the connection in the TLS handshake"
         raise WireError(ErrorKind.DISCONNECTED, detail) from exc

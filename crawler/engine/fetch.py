@@ -185,6 +185,8 @@ class _Attempt:
             whole = "" if length is None else f" of {length:,}"
             detail = f"{error.detail}: {self._size or 0:,}{whole} bytes came"
             error = replace(error, detail=detail)
+        if error is not None and self.wire.proxied and error.phase in (Phase.DNS, Phase.CONNECT):
+            error = replace(error, detail=f"the proxy: {error.detail}")
         return FetchResult(
             target=self._target,
             outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,

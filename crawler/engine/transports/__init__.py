@@ -23,7 +23,8 @@ class Wire:
 
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
-    latency. `phase` is where the exchange is, or where it ended.
+    latency. `phase` is where the exchange is, or where it ended; `proxied` says that what
+    was connected to is a proxy, not the target.
     """
 
     phase: Phase = Phase.CONNECT
@@ -37,6 +38,7 @@ class Wire:
     http_version: str | None = None
     tls_peer: Tls | None = None
     stall: float = 0.0
+    proxied: bool = False
 
 
 class WireError(httpx.TransportError):

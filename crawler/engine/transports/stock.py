@@ -32,7 +32,9 @@ class StockTransport(httpx.AsyncBaseTransport):
         trace = _Trace(wire)
         request.extensions["trace"] = trace
         start = perf_counter()
-        inner = self._pick(request.url)
+        proxy = self._proxy_for(request.url)
+        wire.proxied = proxy is not None
+        inner = self._pick(request.url, proxy)
         wire.stall += perf_counter() - start  # it may have had to load the roots
         try:
             response = await inner.handle_async_request(request)
@@ -48,7 +50,8 @@ class StockTransport(httpx.AsyncBaseTransport):
         stream = response.extensions.get("network_stream")
         if stream is not None:
             address = stream.get_extra_info("server_addr")
-            wire.remote_ip = address[0] if isinstance(address, tuple) else None
+            if isinstance(address, tuple) and not wire.proxied:
+                wire.remote_ip = address[0]
             secured = stream.get_extra_info("ssl_object")
             wire.tls_peer = tls.peer(secured) if secured is not None else None
         response.extensions["wire"] = wire
@@ -60,12 +63,13 @@ class StockTransport(httpx.AsyncBaseTransport):
         for transport in self._inner.values():
             await transport.aclose()
 
-    def _pick(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        secure = url.scheme == "https"
+    def _proxy_for(self, url: httpx.URL) -> str | None:
         proxies = self._connecting.proxies
-        proxy = proxies.https if secure else proxies.http
-        if proxy and _bypass(url.netloc.decode("ascii"), self._exempt):
-            proxy = None
+        proxy = proxies.https if url.scheme == "https" else proxies.http
+        return None if proxy and _bypass(url.netloc.decode("ascii"), self._exempt) else proxy
+
+    def _pick(self, url: httpx.URL, proxy: str | None) -> httpx.AsyncHTTPTransport:
+        secure = url.scheme == "https"
         key = (proxy, secure or (proxy or "").lower().startswith("https:"))
         if key not in self._inner:
             self._inner[key] = self._make(proxy, key[1])

@@ -115,6 +115,8 @@ class Broadcast:
 
     async def _each(self, work: Callable[[Sink], None]) -> None:
         """Do the same to every sink; once `stop` is set, wait only for those that get on."""
+        if not self._threads:
+            return
         writing = {
             asyncio.wrap_future(thread.submit(work, sink)): sink
             for sink, thread in self._threads.items()

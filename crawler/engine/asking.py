@@ -62,7 +62,7 @@ class Asking(httpx.Request):
         return self._whole.url
 
     @cached_property
-    def headers(self) -> httpx.Headers:  # type: ignore[override]  # likewise
+    def headers(self) -> httpx.Headers:  # type: ignore[override]  # an attribute there, made late here
         return self._whole.headers
 
 

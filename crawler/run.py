@@ -19,7 +19,8 @@ from crawler.threads import DaemonExecutor
 
 Entries = AsyncGenerator[Target | FetchResult, None]
 
-_BATCH = 500  # checks that go to the sinks in one step
+_BATCH = 500  # checks at most that go to the sinks in one step
+_GATHER = 0.01  # seconds: one hand-over to a thread costs as much as writing ten lines
 _GRACE = 0.7  # seconds without headway that a writer is given after a signal
 _TICK = 0.1  # seconds between two looks at the progress
 
@@ -27,15 +28,24 @@ _TICK = 0.1  # seconds between two looks at the progress
 class Collector:
     """Fan-in: runs a crawl and yields what it finished, judged, in batches.
 
-    A batch holds what has come since the last one was asked for. Nothing runs any more
-    once `batches` has ended or was closed.
+    A batch holds what has come since the last one was asked for; once its first result is
+    there, more are waited for during `gather` seconds, which makes each of them cheaper.
+    Nothing runs any more once `batches` has ended or was closed.
     """
 
-    def __init__(self, entries: Entries, fetch: Fetch, limits: Limits) -> None:
+    def __init__(
+        self, entries: Entries, fetch: Fetch, limits: Limits, *, gather: float = 0.0
+    ) -> None:
         self.stop = asyncio.Event()
+        self.crawling = Crawling(fetch, limits, self._take, self.stop)
         self._entries = entries
-        self._results: asyncio.Queue[FetchResult | None] = asyncio.Queue(2 * limits.max)
-        self.crawling = Crawling(fetch, limits, self._results.put, self.stop)
+        self._gather = gather
+        self._most = min(_BATCH, 2 * limits.max)
+        self._finished: list[FetchResult] = []
+        self._over = False
+        self._some = asyncio.Event()  # a result is there, or no more will come
+        self._full = asyncio.Event()  # waiting for more would be no use
+        self._room = asyncio.Event()
 
     async def batches(self) -> AsyncGenerator[list[Check], None]:
         """Yield all checks; raises what the entries raised, after the last one."""
@@ -50,30 +60,42 @@ class Collector:
             await asyncio.wait((work,))
 
     async def _work(self) -> Exception | None:
-        broken = None
         try:
             await self.crawling.run(self._entries)
         except Exception as exc:
-            broken = exc
-        await self._results.put(None)
-        return broken
+            return exc
+        finally:
+            self._over = True
+            self._some.set()
+            self._full.set()
+        return None
+
+    async def _take(self, result: FetchResult) -> None:
+        while len(self._finished) >= self._most:
+            self._room.clear()
+            await self._room.wait()
+        self._finished.append(result)
+        self._some.set()
+        if 2 * len(self._finished) >= self._most:
+            self._full.set()
 
     async def _next(self) -> list[FetchResult]:
         """Return what is there, waiting for the first; nothing means the end."""
-        batch = []
-        result = await self._results.get()
-        while result is not None:
-            batch.append(result)
-            if self._results.empty() or len(batch) == _BATCH:
-                return batch
-            result = self._results.get_nowait()
-        if batch:
-            self._results.put_nowait(None)
+        await self._some.wait()
+        if self._gather and not self._full.is_set():
+            timer = asyncio.get_running_loop().call_later(self._gather, self._full.set)
+            await self._full.wait()
+            timer.cancel()
+        batch, self._finished = self._finished, []
+        if not self._over:
+            self._some.clear()
+            self._full.clear()
+        self._room.set()
         return batch
 
 
 class Broadcast:
-    """Writes each check to all sinks, each in a thread of its own.
+    """Gives each check to all sinks and flushes each in a thread of its own.
 
     A sink that breaks costs the others nothing. `stuck` tells whether the output of a
     name has been waiting for so many seconds for somebody to take what is written.
@@ -87,12 +109,14 @@ class Broadcast:
     ) -> None:
         self.broken: dict[str, OSError] = {}
         self._threads = {sink: DaemonExecutor(1, f"writer-{sink.name}") for sink in sinks}
-        self._written = dict.fromkeys(sinks, 0)
         self._stop = stop
         self._stuck = stuck
 
     async def write(self, checks: list[Check]) -> None:
-        await self._each(lambda sink: self._write(sink, checks))
+        for sink in self._threads:
+            for check in checks:
+                sink.write(check)
+        await self._each(lambda sink: sink.flush())
         if self.reader_gone or (self.broken and not self._threads):
             self._stop.set()
 
@@ -107,11 +131,6 @@ class Broadcast:
     @property
     def reader_gone(self) -> bool:
         return any(isinstance(exc, BrokenPipeError) for exc in self.broken.values())
-
-    def _write(self, sink: Sink, checks: list[Check]) -> None:
-        for check in checks:
-            sink.write(check)
-            self._written[sink] += 1
 
     async def _each(self, work: Callable[[Sink], None]) -> None:
         """Do the same to every sink; once `stop` is set, wait only for those that get on."""
@@ -130,11 +149,10 @@ class Broadcast:
         finally:
             stopped.cancel()
         while writing:
-            before = dict(self._written)
             await asyncio.wait(writing, timeout=_GRACE)
             self._take_done(writing)
             for future, sink in tuple(writing.items()):
-                if self._written[sink] == before[sink] and self._stuck(sink.name, _GRACE / 2):
+                if self._stuck(sink.name, _GRACE / 2):
                     del writing[future]
                     self._drop(sink, OSError(errno.EAGAIN, "nobody takes it"))
 
@@ -169,7 +187,7 @@ class Run:
     ) -> None:
         self.list_error: Exception | None = None
         self.signal: int | None = None
-        self._collector = Collector(entries, fetch, limits)
+        self._collector = Collector(entries, fetch, limits, gather=_GATHER)
         self._outputs = Broadcast(sinks, self._collector.stop, stuck)
         self._share_read = share_read
         self._duplicates = duplicates

@@ -737,6 +737,15 @@ def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_fi
     assert replace(result.timings, download=None) == Timings()
 
 
+@NATIVE_IS_EXTRA
+def test_plain_http_goes_the_direct_way_with_the_native_engine_too(server: Server) -> None:
+    result = fetched(server.on("/page", reply()), connecting=Connecting(engine=NATIVE))
+
+    assert result.remote_ip == "127.0.0.1"
+    assert result.timings.connect is not None
+    assert result.timings.wait is not None
+
+
 # --- Errors ---
 
 

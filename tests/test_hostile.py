@@ -52,7 +52,13 @@ class Road:
 
     def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
         named = None if cacert is None else str(cacert)
-        return open_transport(Connecting(engine=self.engine, idle=50, cacert=named))
+        connecting = Connecting(engine=self.engine, idle=50, cacert=named)
+        if self.engine == NATIVE:
+            # All of it, though a run gives it https only: plain is how most cases are told.
+            from crawler.engine.transports.native import ReqwestTransport
+
+            return ReqwestTransport(connecting)
+        return open_transport(connecting)
 
 
 def needs(road: Road) -> list[pytest.MarkDecorator]:

@@ -63,8 +63,17 @@ class Kept:
         self.name = name
         self.checks: list[Check] = []
         self.summaries: list[Summary] = []
+        self._waiting: list[Check] = []
 
     def write(self, check: Check) -> None:
+        self._waiting.append(check)
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self.put(one)
+
+    def put(self, check: Check) -> None:
         self.checks.append(check)
 
     def finish(self, summary: Summary) -> None:
@@ -79,10 +88,10 @@ class Broken(Kept):
         self.error = error
         self.after = after
 
-    def write(self, check: Check) -> None:
+    def put(self, check: Check) -> None:
         if len(self.checks) == self.after:
             raise self.error
-        super().write(check)
+        super().put(check)
 
     def finish(self, summary: Summary) -> None:
         raise self.error
@@ -96,10 +105,10 @@ class Valve(Kept):
         self.opened = threading.Event()
         self.reached = threading.Event()
 
-    def write(self, check: Check) -> None:
+    def put(self, check: Check) -> None:
         self.reached.set()
         assert self.opened.wait(30)
-        super().write(check)
+        super().put(check)
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -381,7 +390,7 @@ def test_a_crawl_without_outputs_goes_on() -> None:
 
 def test_each_sink_writes_in_one_thread_that_is_not_the_loop_s() -> None:
     class Threaded(Kept):
-        def write(self, check: Check) -> None:
+        def put(self, check: Check) -> None:
             threads.add((self.name, threading.get_ident()))
 
         def finish(self, summary: Summary) -> None:
@@ -676,8 +685,8 @@ class Interrupting(Kept):
         self.loop = asyncio.get_running_loop()
         self.interrupt: Callable[[], None] = self.loop.stop
 
-    def write(self, check: Check) -> None:
-        super().write(check)
+    def put(self, check: Check) -> None:
+        super().put(check)
         self.loop.call_soon_threadsafe(self.interrupt)
 
 

@@ -305,6 +305,7 @@ def test_every_line_is_one_write() -> None:
     sink = LineSink(stream, jsonl.line)
     for one in CHECKS:
         sink.write(one)
+    sink.flush()
     assert stream.writes == [jsonl.line(one) for one in CHECKS]
 
 
@@ -312,16 +313,17 @@ def test_lines_are_closed_at_the_end() -> None:
     stream = Recorder("out.jsonl")
     sink = LineSink(stream, jsonl.line)
     sink.write(CHECKS[0])
-    assert not stream.closed
+    assert (stream.closed, stream.writes) == (False, [])
     sink.finish(summary())
     assert (stream.closed, len(stream.writes), sink.name) == (True, 1, "out.jsonl")
 
 
-def test_a_line_is_in_the_file_before_the_next_check(tmp_path: Path) -> None:
+def test_a_line_is_in_the_file_once_it_is_flushed(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sink = LineSink(open_file(str(path), whole=False), jsonl.line)
     for count, one in enumerate(CHECKS, 1):
         sink.write(one)
+        sink.flush()
         assert len(path.read_text().splitlines()) == count
     sink.finish(summary())
 
@@ -347,7 +349,9 @@ def test_a_document_streams() -> None:
     stream = Recorder("out.json")
     sink = DocumentSink(stream, jsondocument)
     sink.write(CHECKS[0])
+    sink.flush()
     sink.write(CHECKS[1])
+    sink.flush()
     head, *elements = [jsondocument.head(), *map(jsonl.line, CHECKS[:2])]
     assert "".join(stream.writes) + "\n" == head + ",\n".join(e.rstrip() for e in elements) + "\n"
     sink.finish(summary())
@@ -368,6 +372,9 @@ class Kept:
 
     def write(self, check: Check) -> None:
         self.places.append(check.result.target.index)
+
+    def flush(self) -> None:
+        pass
 
     def finish(self, summary: Summary) -> None:
         self.summaries.append(summary)

@@ -40,6 +40,7 @@ DEFAULT_HEADERS: tuple[Header, ...] = (
 )
 # What of the user's own headers may be shown to another origin after a redirect.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
+_TOLD = frozenset({b"content-length", b"content-type"})
 
 
 def fetcher(
@@ -170,7 +171,7 @@ class _Attempt:
                     self._truncated = True
                     break
         finally:
-            await response.aclose()
+            await response.stream.aclose()
 
     def result(self, error: Failure | None) -> FetchResult:
         """Return what is known now; `error` says why that is not a complete response."""
@@ -179,8 +180,8 @@ class _Attempt:
         stall = sum(wire.stall for wire in self._wires)
         last = self._response
         final = last if self._size is not None else None
-        fields = final.headers.raw if final is not None else []
-        length = _count(_field(fields, b"content-length"))
+        fields = _last_values(final.headers.raw) if final is not None else {}
+        length = _count(fields.get(b"content-length"))
         if error is not None and error.kind is ErrorKind.BODY_INCOMPLETE:
             whole = "" if length is None else f" of {length:,}"
             detail = f"{error.detail}: {self._size or 0:,}{whole} bytes came"
@@ -201,7 +202,7 @@ class _Attempt:
             http_version=self.wire.http_version,
             remote_ip=self.wire.remote_ip,
             tls=self.wire.tls_peer,
-            content_type=_field(fields, b"content-type"),
+            content_type=fields.get(b"content-type"),
             content_length=length,
             truncated=self._truncated,
             error=error,
@@ -209,20 +210,18 @@ class _Attempt:
         )
 
     def _timings(self, end: float) -> Timings:
-        waits = [w.first_byte - w.sent for w in self._wires if w.first_byte and w.sent]
         return Timings(
-            dns=_total(w.dns for w in self._wires),
-            connect=_total(w.connect for w in self._wires),
-            tls=_total(w.tls for w in self._wires),
-            wait=_total(waits),
+            dns=_total([wire.dns for wire in self._wires]),
+            connect=_total([wire.connect for wire in self._wires]),
+            tls=_total([wire.tls for wire in self._wires]),
+            wait=_total([wire.wait for wire in self._wires]),
             download=end - self._began if self._size is not None else None,
         )
 
 
-def _field(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return the last value of a field, None where there is none."""
-    values = [value for key, value in fields if key.lower() == name]
-    return _text(values[-1]) if values else None
+def _last_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """Return, of the fields that a record tells, the last value of each."""
+    return {name.lower(): _text(value) for name, value in fields if name.lower() in _TOLD}
 
 
 def _text(value: bytes) -> str:
@@ -239,6 +238,8 @@ def _count(text: str | None) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def _total(seconds: Iterable[float | None]) -> float | None:
+def _total(seconds: list[float | None]) -> float | None:
+    if len(seconds) == 1:
+        return seconds[0]
     known = [value for value in seconds if value is not None]
     return sum(known) if known else None

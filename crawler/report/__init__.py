@@ -9,15 +9,18 @@ from crawler.report.streams import Stream
 
 
 class Sink(Protocol):
-    """Takes every check once, then the summary. Called in one thread, never at once.
+    """Takes every check once, then the summary.
 
-    Each method may block, and raises OSError where its output cannot be written.
-    `name` is what a complaint calls the output.
+    `write` never waits: it keeps what `flush` is to write. `flush` and `finish` may block,
+    and raise OSError where the output cannot be written. They are called in a thread, but
+    no two calls happen at once. `name` is what a complaint calls the output.
     """
 
     name: str
 
     def write(self, check: Check) -> None: ...
+
+    def flush(self) -> None: ...
 
     def finish(self, summary: Summary) -> None: ...
 
@@ -39,11 +42,18 @@ class LineSink:
         self.name = stream.name
         self._stream = stream
         self._line = line
+        self._lines: list[str] = []
 
     def write(self, check: Check) -> None:
-        self._stream.write(self._line(check))
+        self._lines.append(self._line(check))
+
+    def flush(self) -> None:
+        lines, self._lines = self._lines, []
+        for line in lines:
+            self._stream.write(line)
 
     def finish(self, summary: Summary) -> None:
+        self.flush()
         self._stream.close()
 
 
@@ -55,23 +65,33 @@ class DocumentSink:
         self._stream = stream
         self._document = document
         self._started = False
+        self._parts: list[str] = []
 
     def write(self, check: Check) -> None:
-        first = not self._started
-        self._put(self._document.element(check, first))
+        self._parts.append(self._document.element(check, first=not self._begin()))
 
-    def finish(self, summary: Summary) -> None:
-        self._put(self._document.tail(summary))
-        self._stream.close()
-
-    def _put(self, text: str) -> None:
-        head = "" if self._started else self._document.head()
-        self._started = True
+    def flush(self) -> None:
+        parts, self._parts = self._parts, []
         try:
-            self._stream.write(head + text)
+            for part in parts:
+                self._stream.write(part)
         except OSError:
             self._stream.discard()
             raise
+
+    def finish(self, summary: Summary) -> None:
+        self._begin()
+        self._parts.append(self._document.tail(summary))
+        self.flush()
+        self._stream.close()
+
+    def _begin(self) -> bool:
+        """Put the head before what comes first; return whether that was done before."""
+        before = self._started
+        if not before:
+            self._parts.append(self._document.head())
+            self._started = True
+        return before
 
 
 class Ordered:
@@ -92,6 +112,9 @@ class Ordered:
         while (turn := self._early.pop(self._next, None)) is not None:
             self._next += 1
             self._sink.write(turn)
+
+    def flush(self) -> None:
+        self._sink.flush()
 
     def finish(self, summary: Summary) -> None:
         for _, check in sorted(self._early.items()):

@@ -41,6 +41,9 @@ class TableSink:
     def write(self, check: Check) -> None:
         self._rows.add(check)
 
+    def flush(self) -> None:
+        """Nothing yet: what the table looks like is known at the end."""
+
     def finish(self, summary: Summary) -> None:
         if not summary.total:
             return  # standard error says that there was nothing to check

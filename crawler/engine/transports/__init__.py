@@ -40,6 +40,11 @@ class Wire:
     stall: float = 0.0
     proxied: bool = False
 
+    @property
+    def wait(self) -> float | None:
+        """How long after the request the first byte of the answer came."""
+        return self.first_byte - self.sent if self.first_byte and self.sent else None
+
 
 class WireError(httpx.TransportError):
     """A failure whose kind the transport knows; its phase is the one the wire is in."""

@@ -1,9 +1,8 @@
 """The command line: options to a `Job`, and its exit code to exit. The only typer."""
 
-import importlib.util
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -190,7 +189,7 @@ def command(
     A TARGET is a file with a URL on each line, a URL (anything with ://), or - for
     standard input, which is also read when it is a pipe and no TARGET is given.
     """
-    from crawler import job  # only now: httpx costs 80 ms
+    from crawler import job, process  # only now: httpx costs 80 ms
     from crawler.engine.transports import Connecting, engine_for
 
     if as_json and as_jsonl:
@@ -230,30 +229,10 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        return _run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
+        return process.run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
     except (job.JobError, OSError) as exc:
         say(str(exc))
         return ExitCode.USAGE
-
-
-def _run_on_a_loop(
-    work: Coroutine[Any, Any, int], tell: Callable[[str], None] | None, engine: str
-) -> int:
-    """Run on uvloop where it is installed, else on asyncio's own loop."""
-    factory: Any = None
-    if importlib.util.find_spec("uvloop") is not None:
-        import uvloop
-
-        # Older ones may close a descriptor twice when a connection attempt is cancelled.
-        version: str = vars(uvloop)["__version__"]
-        if tuple(map(int, version.split(".")[:2])) >= (0, 23):
-            factory = uvloop.new_event_loop
-    if tell is not None:
-        tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
-    import asyncio
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
 
 
 def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:

@@ -1,12 +1,35 @@
-"""What the process owes its system: signals turned into calls, and enough file descriptors."""
+"""The process: its event loop and memory, signals turned into calls, enough file descriptors."""
 
 import asyncio
+import gc
+import importlib.util
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
+_COLLECT_AFTER = 10_000  # new objects, against 700 by default: costs 2 MB and saves 5 to 10 %
 _RESERVE = 32  # descriptors for standard streams, lists, outputs, the event loop, look-ups
+
+
+def run_on_a_loop(
+    work: Coroutine[Any, Any, int], tell: Callable[[str], None] | None, engine: str
+) -> int:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
+    factory: Any = None
+    if importlib.util.find_spec("uvloop") is not None:
+        import uvloop
+
+        # Older ones may close a descriptor twice when a connection attempt is cancelled.
+        version: str = vars(uvloop)["__version__"]
+        if tuple(map(int, version.split(".")[:2])) >= (0, 23):
+            factory = uvloop.new_event_loop
+    if tell is not None:
+        tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
 
 
 @contextmanager

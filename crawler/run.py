@@ -40,7 +40,8 @@ class Collector:
         self.crawling = Crawling(fetch, limits, self._take, self.stop)
         self._entries = entries
         self._gather = gather
-        self._most = min(_BATCH, 2 * limits.max)
+        self._enough = min(_BATCH, limits.max)
+        self._most = 2 * limits.max
         self._finished: list[FetchResult] = []
         self._over = False
         self._some = asyncio.Event()  # a result is there, or no more will come
@@ -76,7 +77,7 @@ class Collector:
             await self._room.wait()
         self._finished.append(result)
         self._some.set()
-        if 2 * len(self._finished) >= self._most:
+        if len(self._finished) >= self._enough:
             self._full.set()
 
     async def _next(self) -> list[FetchResult]:
@@ -86,10 +87,12 @@ class Collector:
             timer = asyncio.get_running_loop().call_later(self._gather, self._full.set)
             await self._full.wait()
             timer.cancel()
-        batch, self._finished = self._finished, []
+        batch, self._finished = self._finished[:_BATCH], self._finished[_BATCH:]
         if not self._over:
-            self._some.clear()
-            self._full.clear()
+            if not self._finished:
+                self._some.clear()
+            if len(self._finished) < self._enough:
+                self._full.clear()
         self._room.set()
         return batch
 

@@ -152,7 +152,7 @@ async def _soak(requests: int, seed: int, ports: tuple[int, ...]) -> Soaked:
     begun = time.perf_counter()
     checks = crawl(
         urls(requests, seed, ports),
-        limits=Limits(max=CONCURRENCY, per_host=CONCURRENCY, timeout=TIMEOUT),
+        limits=Limits(max=CONCURRENCY, per_host=CONCURRENCY, timeout=TIMEOUT, retries=0),
         repeat=True,  # no URL comes twice; remembering them all is not what is watched here
         transport=DirectTransport(Connecting(idle=CONCURRENCY)),
     )

@@ -87,7 +87,9 @@ async def crawl(
 
     async with transport or open_transport(Connecting(idle=bounds.max)) as wire:
         fetch = fetcher(wire, bounds, headers)
-        async with aclosing(Collector(entries(), fetch, bounds).batches()) as batches:
+        fresh = fetcher(wire, bounds, headers, fresh=True)
+        collector = Collector(entries(), fetch, bounds, fetch_fresh=fresh)
+        async with aclosing(collector.batches()) as batches:
             async for checks in batches:
                 for check in checks:
                     yield check

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -13,13 +14,15 @@ from crawler import options
 from crawler.core import expect, units
 from crawler.core.display import display, mask, mask_loosely
 from crawler.core.summary import ExitCode
-from crawler.models import Limits
+from crawler.models import NO_CLASSES, Expectation, Limits
 from crawler.version import __version__
 
 if TYPE_CHECKING:
     from crawler.engine.transports import Proxies
 
 T = TypeVar("T")
+_CONFIRM_AFTER = 5.0
+_HEDGE_BUDGET = "2%"
 
 
 class GroupedHelp(TyperCommand):
@@ -60,7 +63,8 @@ def say(text: str) -> None:
             print(f"crawl: {display(text)}", file=sys.stderr, flush=True)
 
 
-LISTS, REQUESTS, CONNECTIONS, OUTPUT, OTHER = "List", "Requests", "Connections", "Output", "Other"
+LISTS, VERDICT, REQUESTS, PACE = "List", "Verdict", "Requests", "Pace"
+AGAIN, CONNECTIONS, OUTPUT, OTHER = "Asking again", "Connections", "Output", "Other"
 
 
 def _option(group: str, help: str, *names: str, **more: Any) -> Any:
@@ -86,8 +90,23 @@ def _accept(text: str) -> str:
     return text
 
 
+def _classes(text: str) -> str:
+    expect.classes(text)
+    return text
+
+
 def _size(text: str) -> str:
     units.parse_size(text)
+    return text
+
+
+def _share(text: str) -> str:
+    options.share(text)
+    return text
+
+
+def _tolerance(text: str) -> str:
+    options.tolerance(text)
     return text
 
 
@@ -104,20 +123,27 @@ def command(
         bool, _option(LISTS, "Ask a URL as often as it is listed, not once.", "--repeat")
     ] = False,
     accept: Annotated[
-        str, _value(REQUESTS, "Statuses that pass.", _accept, "RANGES", "--accept")
+        str, _value(VERDICT, "Statuses that pass.", _accept, "RANGES", "--accept")
     ] = "200-399",
-    max: Annotated[
-        int, _value(REQUESTS, "URLs fetched at once.", options.count(1), "N", "--max")
-    ] = 10,
-    per_host: Annotated[
-        int, _value(REQUESTS, "URLs fetched at once from one host.", options.count(1), "N")
-    ] = 10,
+    fail_on: Annotated[
+        str | None, _value(VERDICT, "Fail for these even if they pass.", _classes, "CLASSES")
+    ] = None,
+    warn_on: Annotated[
+        str | None, _value(VERDICT, "Only warn of these.", _classes, "CLASSES", "--warn-on")
+    ] = None,
+    max_failures: Annotated[
+        str, _value(VERDICT, "So many may fail for exit code 0.", _tolerance, "N|N%")
+    ] = "0",
     timeout: Annotated[
         float, _value(REQUESTS, "For a whole attempt.", options.seconds, "SECONDS", "--timeout")
     ] = 10,
     method: Annotated[
-        str, _value(REQUESTS, "Request method.", options.method, "METHOD", "--method")
-    ] = "GET",
+        str | None,
+        _value(REQUESTS, "Request method (GET).", options.method, "METHOD", "--method"),
+    ] = None,
+    head: Annotated[
+        bool, _option(REQUESTS, "Ask with HEAD, and with GET where that is refused.", "--head")
+    ] = False,
     header: Annotated[
         list[str] | None,
         _option(
@@ -133,6 +159,40 @@ def command(
     max_body: Annotated[
         str, _value(REQUESTS, "Read no more of a body than this.", _size, "SIZE")
     ] = "10MB",
+    max: Annotated[int, _value(PACE, "Requests at once.", options.count(1), "N", "--max")] = 10,
+    per_host: Annotated[int, _value(PACE, "The same for each host.", options.count(1), "N")] = 10,
+    rate: Annotated[
+        float | None, _value(PACE, "Requests per second.", options.rate, "R", "--rate")
+    ] = None,
+    host_rate: Annotated[
+        float | None, _value(PACE, "The same for each host.", options.rate, "R")
+    ] = None,
+    max_wait: Annotated[
+        float, _value(PACE, "Longest Retry-After to wait for.", options.pause, "SECONDS")
+    ] = 60,
+    deadline: Annotated[
+        float | None, _value(PACE, "For the whole run.", options.seconds, "SECONDS", "--deadline")
+    ] = None,
+    retries: Annotated[
+        int, _value(AGAIN, "After failures that may pass.", options.count(0), "N", "--retries")
+    ] = 1,
+    backoff: Annotated[
+        float, _value(AGAIN, "Longest first pause; doubles.", options.pause, "SECONDS", "--backoff")
+    ] = 0.5,
+    confirm: Annotated[
+        bool, _option(AGAIN, "Ask such failures once more when all is done.", "--confirm")
+    ] = False,
+    confirm_after: Annotated[
+        float | None, _value(AGAIN, "So much later (5).", options.pause, "SECONDS")
+    ] = None,
+    hedge: Annotated[bool, _option(AGAIN, "Send slow requests a second time.", "--hedge")] = False,
+    hedge_budget: Annotated[
+        str | None, _value(AGAIN, "At most so many of all (2%).", _share, "N%")
+    ] = None,
+    wait: Annotated[
+        float | None,
+        _value(AGAIN, "Ask all again until all pass.", options.seconds, "SECONDS", "--wait"),
+    ] = None,
     engine: Annotated[
         str, _value(CONNECTIONS, "direct, native or stock.", options.engine, "NAME", "--engine")
     ] = "direct",
@@ -162,6 +222,10 @@ def command(
     output: Annotated[
         list[str] | None,
         _option(OUTPUT, "Write .json or .jsonl as well.", "-o", "--output", metavar="FILE"),
+    ] = None,
+    failed_to: Annotated[
+        str | None,
+        _option(OUTPUT, "Write the lines that did not pass, as a list.", metavar="FILE"),
     ] = None,
     ordered: Annotated[
         bool, _option(OUTPUT, "JSON results in the order of the list.", "--ordered")
@@ -194,6 +258,8 @@ def command(
 
     if as_json and as_jsonl:
         raise typer.BadParameter("--json and --jsonl exclude each other")
+    if head and method is not None:
+        raise typer.BadParameter("--head and --method exclude each other")
     stdout = "json" if as_json else "jsonl" if as_jsonl else None if quiet else "table"
     connecting = Connecting(
         engine=engine,
@@ -208,17 +274,31 @@ def command(
         limits=Limits(
             max=max,
             per_host=per_host,
+            rate=rate,
+            host_rate=host_rate,
             timeout=timeout,
+            deadline=deadline,
+            retries=retries,
+            backoff=backoff,
+            max_wait=max_wait,
+            confirm_after=_CONFIRM_AFTER if confirm and confirm_after is None else confirm_after,
+            hedge_budget=options.share(hedge_budget or _HEDGE_BUDGET)
+            if hedge or hedge_budget
+            else 0.0,
+            head_first=head,
             follow=not no_follow,
             max_redirects=max_redirects,
             max_body=units.parse_size(max_body),
         ),
         connecting=connecting,
-        expectation=expect.parse(accept),
-        method=method,
+        expectation=_expectation(accept, fail_on, warn_on),
+        method="HEAD" if head else method or "GET",
         headers=_checked(options.headers, header or (), hint="'-H'"),
         repeat=repeat,
         stdout=stdout,
+        wait=wait,
+        tolerated=options.tolerance(max_failures),
+        failed_to=failed_to,
         files=tuple(_checked(options.output, path, hint="'-o'") for path in output or ()),
         ordered=ordered,
         everything=everything,
@@ -242,6 +322,14 @@ def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:
     except ValueError as exc:
         shown = "".join(f"'{display(value)}' " for value in values if isinstance(value, str))
         raise typer.BadParameter(f"{shown}{exc}", param_hint=hint) from exc
+
+
+def _expectation(accept: str, fail_on: str | None, warn_on: str | None) -> Expectation:
+    return replace(
+        expect.parse(accept),
+        fail_on=expect.classes(fail_on) if fail_on else NO_CLASSES,
+        warn_on=expect.classes(warn_on) if warn_on else NO_CLASSES,
+    )
 
 
 def _targets(given: list[str], demo: bool) -> tuple[str, ...]:

@@ -1,25 +1,25 @@
 """The objects of one command line -> inputs, transport and sinks opened, crawled, closed."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from crawler import process
 from crawler.core.display import display
-from crawler.core.summary import Summary, exit_code
+from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Header, fetcher
 from crawler.engine.transports import Connecting, open_transport
 from crawler.inputs import Inputs, Source, open_source
 from crawler.models import Expectation, Limits
-from crawler.report import DocumentSink, LineSink, Ordered, Sink, jsondocument, jsonl
-from crawler.report.streams import Stream, open_file
-from crawler.run import Run
+from crawler.outputs import Output, OutputError, open_outputs
+from crawler.report import ReplacingSink, Sink
+from crawler.rounds import Rounds
+from crawler.run import Ended, Entries, Run, ShareRead
 from crawler.threads import DaemonExecutor
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 _DEMO_TIMEOUT = 1.5
 _CLOSING = 0.5  # seconds that idle connections get to close
+_SOON = 0.001  # seconds: a deadline that has passed
 
 
 class JobError(Exception):
@@ -36,7 +37,11 @@ class JobError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one command line asks for. `stdout` is "table", "json", "jsonl" or None."""
+    """What one command line asks for. `stdout` is "table", "json", "jsonl" or None.
+
+    `tolerated` is how many URLs may fail, or which share of them. `wait` is for how many
+    seconds the list is asked again until everything passes.
+    """
 
     targets: tuple[str, ...]
     limits: Limits
@@ -45,6 +50,9 @@ class Job:
     method: str = "GET"
     headers: tuple[Header, ...] = ()
     repeat: bool = False
+    wait: float | None = None
+    tolerated: int | float = 0
+    failed_to: str | None = None
     stdout: str | None = "table"
     files: tuple[str, ...] = ()
     ordered: bool = False
@@ -59,7 +67,8 @@ async def run(job: Job, say: Say) -> int:
     if job.demo:
         from crawler.demo import serve
 
-        limits = replace(job.limits, timeout=min(job.limits.timeout, _DEMO_TIMEOUT))
+        timeout = min(job.limits.timeout, _DEMO_TIMEOUT)
+        limits = replace(job.limits, timeout=timeout, retries=0)  # it is to be short
         async with serve() as targets:
             code = await _crawl(replace(job, targets=targets, limits=limits), say)
         say(f"that was the demo; exit code {code}, as for any list in which a URL fails")
@@ -73,50 +82,77 @@ async def _crawl(job: Job, say: Say) -> int:
     limits = _affordable(job.limits, say)
     urls = UrlList(expectation=job.expectation, method=job.method, repeat=job.repeat)
     inputs = Inputs(sources, urls)
-    streams = {stream.name: stream for stream, _ in outputs}
-    bar = _progress_bar(job)
     transport = open_transport(replace(job.connecting, idle=limits.max))
-    running = Run(
-        inputs.entries(),
-        fetcher(transport, limits, job.headers),
-        limits,
-        [_sink(job, stream, form) for stream, form in outputs],
-        share_read=inputs.share_read,
-        duplicates=lambda: urls.duplicates,
-        watch=bar.show if bar else None,
-        stuck=lambda name, seconds: streams[name].stuck(seconds),
-    )
+    bar = _progress_bar(job)
+    start = perf_counter()
+
+    def stuck(name: str, seconds: float) -> bool:
+        return any(one.stream.name == name and one.stream.stuck(seconds) for one in outputs)
+
+    def begin(entries: Entries, sinks: Sequence[Sink], share_read: ShareRead) -> Run:
+        bounds = _left(limits, perf_counter() - start)
+        return Run(
+            entries,
+            fetcher(transport, bounds, job.headers),
+            bounds,
+            sinks,
+            share_read=share_read,
+            duplicates=lambda: urls.duplicates,
+            fetch_fresh=fetcher(transport, bounds, job.headers, fresh=True),
+            tolerated=job.tolerated,
+            watch=bar.show if bar else None,
+            warn=bar.say if bar else say,
+            stuck=stuck,
+        )
 
     def abandon() -> None:
-        for stream, _ in outputs:
-            stream.discard()
+        for output in outputs:
+            output.stream.discard()
         if bar:
             bar.abandon()
 
+    sinks = [output.sink for output in outputs]
     try:
-        with process.signals(running.interrupt, abandon):
-            summary = await _finish(running, bar)
+        if job.wait is None:
+            running = begin(inputs.entries(), sinks, inputs.share_read)
+            with process.signals(running.interrupt, abandon):
+                ended = await _finish(running, bar)
+        else:
+            rounds = Rounds(
+                inputs.entries(), job.wait, begin, say, start=start, deadline=limits.deadline
+            )
+            with process.signals(rounds.interrupt, abandon):
+                ended = await rounds.run(sinks, stuck)
     except BaseException:
         abandon()
         raise
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(transport.aclose(), _CLOSING)
-    for name, exc in running.failed_outputs:
-        streams[name].discard()
-        say(f"cannot write {display(name)}: {exc.strerror or exc}")
-    if running.list_error is not None:
-        say(str(running.list_error))
+    _conclude(job, ended, outputs, say)
+    return exit_code(ended.summary)
+
+
+def _conclude(job: Job, ended: Ended, outputs: Sequence[Output], say: Say) -> None:
+    """Say what went wrong with lists and outputs, or the counts."""
+    for output in outputs:
+        if (exc := ended.failed_outputs.get(output.stream.name)) is not None:
+            output.stream.discard()
+            say(f"cannot write {display(output.stream.name)}: {exc.strerror or exc}")
+        elif isinstance(output.sink, ReplacingSink) and output.sink.left:
+            say(f"{display(output.stream.name)} is left as it was: part of it was not read")
+    summary = ended.summary
+    if ended.list_error is not None:
+        say(str(ended.list_error))
     elif not summary.total and summary.crawl.interrupted is None:
         say("nothing to check: the list holds no URL")
-    elif job.closing_line and not running.reader_gone:
+    elif job.closing_line and not ended.reader_gone:
         from crawler.report.terminal import closing_line
 
         say(closing_line(summary))
-    return exit_code(summary)
 
 
-async def _finish(running: Run, bar: "ProgressBar | None") -> Summary:
+async def _finish(running: Run, bar: "ProgressBar | None") -> Ended:
     if bar is None:
         await running.collect()
         return await running.finish()
@@ -140,57 +176,18 @@ def _open_sources(targets: Sequence[str]) -> list[Source]:
         raise JobError(str(exc)) from exc
 
 
-def _open_outputs(job: Job, sources: Sequence[Source]) -> list[tuple[Stream, str]]:
-    """Open every output and return it with its format; nothing is left behind on failure."""
-    opened: list[tuple[Stream, str]] = []
+def _open_outputs(job: Job, sources: Sequence[Source]) -> list[Output]:
     try:
-        if job.stdout is not None:
-            alone = not job.files
-            opened.append((_standard_output(job.stdout, alone=alone), job.stdout))
-        for path in job.files:
-            form = PurePath(path).suffix.lower().removeprefix(".")
-            if any(_same_file(path, other) for other, _ in opened):
-                raise JobError(f"{display(path)} is named as an output twice")
-            if any(_same_file(path, source) for source in sources):
-                raise JobError(f"{display(path)} is both a list and an output")
-            try:
-                opened.append((open_file(path, whole=form == "json"), form))
-            except (OSError, ValueError) as exc:
-                reason = getattr(exc, "strerror", None) or exc
-                raise JobError(f"cannot write {display(path)}: {reason}") from exc
-    except JobError:
-        for stream, _ in opened:
-            stream.discard()
-        raise
-    return opened
-
-
-def _standard_output(form: str, *, alone: bool) -> Stream:
-    if sys.stdout is None:
-        if alone:
-            raise JobError("cannot write standard output: it is closed")
-        return Stream("standard output", 1)  # fails at the first write, as a full one does
-    encoding = sys.stdout.encoding if form == "table" else "utf-8"
-    return Stream("standard output", sys.stdout.fileno(), encoding)
-
-
-def _same_file(path: str, other: Stream | Source) -> bool:
-    """Whether `path` names the regular file that is already open as a list or an output."""
-    if isinstance(other, Source) and other.fd is not None and os.path.isfile(path):
-        return os.path.samestat(os.fstat(other.fd), os.stat(path))
-    name = os.path.realpath(other.name)
-    return os.path.realpath(path) == name and (os.path.isfile(name) or isinstance(other, Stream))
-
-
-def _sink(job: Job, stream: Stream, form: str) -> Sink:
-    if form == "table":
-        from crawler.report.terminal import TableSink
-
-        terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
-        return TableSink(stream, terminal=terminal, everything=job.everything)
-    by_line = form == "jsonl"
-    sink = LineSink(stream, jsonl.line) if by_line else DocumentSink(stream, jsondocument)
-    return Ordered(sink) if job.ordered else sink
+        return open_outputs(
+            stdout=job.stdout,
+            files=job.files,
+            failed_to=job.failed_to,
+            ordered=job.ordered,
+            everything=job.everything,
+            sources=sources,
+        )
+    except OutputError as exc:
+        raise JobError(str(exc)) from exc
 
 
 def _affordable(limits: Limits, say: Say) -> Limits:
@@ -201,8 +198,15 @@ def _affordable(limits: Limits, say: Say) -> Limits:
     return replace(limits, max=most)
 
 
+def _left(limits: Limits, elapsed: float) -> Limits:
+    """Return the limits of a round that begins so many seconds after the start."""
+    if limits.deadline is None:
+        return limits
+    return replace(limits, deadline=max(_SOON, limits.deadline - elapsed))
+
+
 def _progress_bar(job: Job) -> "ProgressBar | None":
-    if not job.progress:
+    if not job.progress or job.wait is not None:
         return None
     from crawler.report.terminal import ProgressBar
 

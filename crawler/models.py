@@ -54,13 +54,27 @@ class ErrorKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """What makes a response a pass: its status lies in one of `accept`.
+class Classes:
+    """Kinds of results: names of classes and error kinds, and inclusive ranges of statuses."""
 
-    `accept` holds inclusive (low, high) pairs of status codes.
+    names: frozenset[str] = frozenset()
+    statuses: tuple[tuple[int, int], ...] = ()
+
+
+NO_CLASSES = Classes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What makes a result a pass: it responded, and its status lies in one of `accept`.
+
+    `accept` holds inclusive (low, high) pairs of status codes. What is in `fail_on` fails
+    even so; what fails but is only in `warn_on` passes with a warning.
     """
 
     accept: tuple[tuple[int, int], ...] = ((200, 399),)
+    fail_on: Classes = NO_CLASSES
+    warn_on: Classes = NO_CLASSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +82,8 @@ class Target:
     """One URL to ask, and where in the list it stood.
 
     `url` is normalised and may hold credentials; `host` is its lower-case host
-    without port, the key under which it queues. `line` is 1-based.
+    without port, the key under which it queues. `line` is 1-based. `written` is what
+    stood in the list, where `input` hides or shortens that.
     """
 
     index: int
@@ -79,6 +94,7 @@ class Target:
     host: str
     expectation: Expectation
     method: str
+    written: str | None = field(default=None, repr=False)  # it may hold a password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +141,27 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """An earlier attempt on a target: its method, and the error kind or the status it ended in."""
+
+    method: str
+    kind: ErrorKind | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchResult:
     """The facts of one target: what was asked, what came, how long it took.
 
-    `queue` is the wait between reading the line and the start of the attempt;
-    `latency` runs from there to the last body byte or the error, `ttfb` to the
-    first byte of the final response's head. `size` counts body bytes as sent
-    on the wire. `timestamp` is the start as seconds since the epoch.
+    All is told of the attempt that counted, the last one. `queue` is the wait between
+    reading the line and the start of the first attempt; `latency` runs from the start of
+    the one that counted to the last body byte or the error, `ttfb` to the first byte of
+    the final response's head. `size` counts body bytes as sent on the wire. `timestamp` is
+    the start of the first attempt as seconds since the epoch.
+    `retried` are the attempts before; `flaky` says that only a second opinion was good,
+    `hedged` that a second request was sent beside a slow one. `retry_after` is how many
+    seconds the server asked to be left alone (RFC 9110, section 10.2.3), `blocked_by` whose
+    bot protection answered in its place.
     """
 
     target: Target
@@ -153,13 +183,22 @@ class FetchResult:
     truncated: bool = False
     error: Failure | None = None
     timestamp: float | None = None
+    retried: tuple[Try, ...] = ()
+    flaky: bool = False
+    hedged: bool = False
+    retry_after: float | None = None
+    blocked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Policy's word on a result: the reasons why it is not a pass, for people."""
+    """Policy's word on a result: the reasons why it is not a pass, for people.
+
+    `warnings` are reasons that were to be no more than that.
+    """
 
     reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -183,14 +222,30 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of a crawl: concurrency in all and per host, seconds, bytes.
+    """The bounds of a crawl: concurrency in all and per host, pace, seconds, bytes, attempts.
 
+    `rate` and `host_rate` are requests per second, None for as fast as may be.
+    `timeout` is for one attempt, `deadline` for the whole crawl. A failure that may pass
+    is asked again up to `retries` times, after a random part of `backoff`, doubled each
+    time; `max_wait` is the longest that a server may ask us to wait. With `confirm_after`
+    such failures are asked once more, so many seconds after the list is through.
+    `hedge_budget` is the share of requests that may be sent a second time because the
+    first one is slow. With `head_first`, what does not answer HEAD is asked with GET.
     `window` is how many targets may be read ahead of the ones being fetched.
     """
 
     max: int = 10
     per_host: int = 10
+    rate: float | None = None
+    host_rate: float | None = None
     timeout: float = 10.0
+    deadline: float | None = None
+    retries: int = 1
+    backoff: float = 0.5
+    max_wait: float = 60.0
+    confirm_after: float | None = None
+    hedge_budget: float = 0.0
+    head_first: bool = False
     follow: bool = True
     max_redirects: int = 10
     max_body: int = 10_000_000
@@ -201,10 +256,17 @@ class Limits:
         for name in ("max", "per_host", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is less than 1")
-        if not self.timeout > 0:
-            raise ValueError("timeout is not above 0")
-        if self.max_redirects < 0 or self.max_body < 0:
-            raise ValueError("max_redirects or max_body is less than 0")
+        for name in ("timeout", "rate", "host_rate", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is not above 0")
+        for name in ("max_redirects", "max_body", "retries", "backoff", "max_wait"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is less than 0")
+        if not 0 <= self.hedge_budget <= 1:
+            raise ValueError("hedge_budget is not from 0 to 1")
+        if self.confirm_after is not None and not self.confirm_after >= 0:
+            raise ValueError("confirm_after is less than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +295,8 @@ class Crawl:
     whether the list was read to its end, `list_failed` that it turned out to be no
     list, `output_failed` that an output could not be written. `duplicates` counts the
     entries that were not asked again because an equal URL stood before them.
+    `tolerated` is how many URLs may fail before the exit code says so, `tolerated_share`
+    which part of them.
     """
 
     elapsed: float
@@ -242,3 +306,5 @@ class Crawl:
     list_read: bool = True
     list_failed: bool = False
     output_failed: bool = False
+    tolerated: int = 0
+    tolerated_share: float = 0.0

@@ -10,6 +10,7 @@ from crawler.core.display import display, mask_loosely
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", re.ASCII)
 _MOST = 10_000_000
 
 
@@ -29,6 +30,41 @@ def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12}", text) and 0 < float(text) <= 1e8:
         return float(text)
     raise ValueError("is not a number of seconds above 0")
+
+
+def pause(text: str) -> float:
+    """Return seconds that may be none at all."""
+    if re.fullmatch(r"0+\.?0*|\.0+", text):
+        return 0.0
+    try:
+        return seconds(text)
+    except ValueError as exc:
+        raise ValueError("is not a number of seconds from 0") from exc
+
+
+def rate(text: str) -> float:
+    """Return requests per second."""
+    if re.fullmatch(r"[0-9]{1,7}\.?[0-9]{0,6}|\.[0-9]{1,6}", text) and float(text) >= 0.0001:
+        return float(text)
+    raise ValueError("is not a number of requests per second, such as 5 or 0.5")
+
+
+def share(text: str) -> float:
+    """Return what part of the whole a percentage such as 2% is."""
+    match = _PERCENT.fullmatch(text)
+    if match is None or float(match[1]) > 100:
+        raise ValueError("is not a percentage such as 2%")
+    return float(match[1]) / 100
+
+
+def tolerance(text: str) -> int | float:
+    """Return a number of URLs, or as a float the part of all that a percentage is."""
+    if text.endswith("%"):
+        return share(text)
+    try:
+        return count(0)(text)
+    except ValueError as exc:
+        raise ValueError("is neither a whole number nor a percentage such as 5%") from exc
 
 
 def method(text: str) -> str:

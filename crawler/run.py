@@ -2,12 +2,13 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
+from crawler.core import pacing
 from crawler.core.expect import judge
 from crawler.core.summary import Summary, Tally
 from crawler.core.urllist import ListError
@@ -18,11 +19,22 @@ from crawler.report import Sink
 from crawler.threads import DaemonExecutor
 
 Entries = AsyncGenerator[Target | FetchResult, None]
+ShareRead = Callable[[], float | None]
 
 _BATCH = 500  # checks at most that go to the sinks in one step
 _GATHER = 0.01  # seconds: one hand-over to a thread costs as much as writing ten lines
 _GRACE = 0.7  # seconds without headway that a writer is given after a signal
 _TICK = 0.1  # seconds between two looks at the progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended. `failed_outputs` are by name; `reader_gone` is no failure."""
+
+    summary: Summary
+    list_error: ListError | None
+    failed_outputs: Mapping[str, OSError]
+    reader_gone: bool
 
 
 class Collector:
@@ -34,10 +46,16 @@ class Collector:
     """
 
     def __init__(
-        self, entries: Entries, fetch: Fetch, limits: Limits, *, gather: float = 0.0
+        self,
+        entries: Entries,
+        fetch: Fetch,
+        limits: Limits,
+        *,
+        fetch_fresh: Fetch | None = None,
+        gather: float = 0.0,
     ) -> None:
         self.stop = asyncio.Event()
-        self.crawling = Crawling(fetch, limits, self._take, self.stop)
+        self.crawling = Crawling(fetch, limits, self._take, self.stop, fetch_fresh=fetch_fresh)
         self._entries = entries
         self._gather = gather
         self._enough = min(_BATCH, limits.max)
@@ -127,9 +145,10 @@ class Broadcast:
         await self._each(lambda sink: sink.finish(summary))
 
     @property
-    def failed(self) -> list[tuple[str, OSError]]:
+    def failed(self) -> dict[str, OSError]:
         """The outputs that could not be written; a reader that went away is no failure."""
-        return [item for item in self.broken.items() if not isinstance(item[1], BrokenPipeError)]
+        broken = self.broken.items()
+        return {name: exc for name, exc in broken if not isinstance(exc, BrokenPipeError)}
 
     @property
     def reader_gone(self) -> bool:
@@ -173,6 +192,19 @@ class Broadcast:
         del self._threads[sink]
 
 
+async def close(outputs: Broadcast, summary: Summary, list_error: ListError | None = None) -> Ended:
+    """Give every sink the summary; return how the run ended."""
+    await outputs.finish(summary)
+    if outputs.failed:
+        summary = replace(summary, crawl=replace(summary.crawl, output_failed=True))
+    return Ended(
+        summary=summary,
+        list_error=list_error,
+        failed_outputs=outputs.failed,
+        reader_gone=outputs.reader_gone,
+    )
+
+
 class Run:
     """One crawl of a list into sinks, from the first line to the summary."""
 
@@ -183,18 +215,24 @@ class Run:
         limits: Limits,
         sinks: Sequence[Sink],
         *,
-        share_read: Callable[[], float | None],
+        share_read: ShareRead,
         duplicates: Callable[[], int],
+        fetch_fresh: Fetch | None = None,
+        tolerated: float = 0,
         watch: Callable[[Progress], None] | None = None,
+        warn: Callable[[str], None] | None = None,
         stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
     ) -> None:
-        self.list_error: Exception | None = None
+        self.list_error: ListError | None = None
         self.signal: int | None = None
-        self._collector = Collector(entries, fetch, limits, gather=_GATHER)
+        self._limits = limits
+        self._collector = Collector(entries, fetch, limits, fetch_fresh=fetch_fresh, gather=_GATHER)
         self._outputs = Broadcast(sinks, self._collector.stop, stuck)
         self._share_read = share_read
         self._duplicates = duplicates
+        self._tolerated = tolerated
         self._watch = watch
+        self._warn = warn
         self._tally = Tally()
         self._clock = perf_counter
         self._start = self._clock()
@@ -206,15 +244,6 @@ class Run:
         self.signal = signal
         self._collector.stop.set()
 
-    @property
-    def reader_gone(self) -> bool:
-        """Whether an output's reader went away before all was written."""
-        return self._outputs.reader_gone
-
-    @property
-    def failed_outputs(self) -> list[tuple[str, OSError]]:
-        return self._outputs.failed
-
     async def collect(self) -> None:
         """Crawl, writing each check to every sink as it comes."""
         watching = asyncio.create_task(self._look())
@@ -225,7 +254,7 @@ class Run:
             await asyncio.wait((watching,))
         self._elapsed = self._clock() - self._start
 
-    async def finish(self) -> Summary:
+    async def finish(self) -> Ended:
         """Give every sink the summary, and return it."""
         crawl = Crawl(
             elapsed=self._elapsed,
@@ -235,12 +264,10 @@ class Run:
             list_read=self._share_read() == 1.0,
             list_failed=self.list_error is not None,
             output_failed=bool(self._outputs.failed),
+            tolerated=self._tolerated if isinstance(self._tolerated, int) else 0,
+            tolerated_share=self._tolerated if isinstance(self._tolerated, float) else 0.0,
         )
-        summary = self._tally.summary(crawl)
-        await self._outputs.finish(summary)
-        if self._outputs.failed:
-            summary = replace(summary, crawl=replace(crawl, output_failed=True))
-        return summary
+        return await close(self._outputs, self._tally.summary(crawl), self.list_error)
 
     async def _collect(self) -> None:
         async with aclosing(self._collector.batches()) as batches:
@@ -255,16 +282,32 @@ class Run:
     async def _look(self) -> None:
         """Ten times a second see how late the loop is, and show the progress.
 
-        That is shown from a thread: a terminal may block.
+        That is shown from a thread: a terminal may block. Once it shows that the crawl will
+        not make its deadline, say so.
         """
         thread = DaemonExecutor(1, "progress")
         loop = asyncio.get_running_loop()
         while True:
             if self._watch is not None:
                 await loop.run_in_executor(thread, self._watch, self._progress())
+            if self._warn is not None and (told := self._too_slow()):
+                await loop.run_in_executor(thread, self._warn, told)
+                self._warn = None
             due = self._clock() + _TICK
             await asyncio.sleep(_TICK)
             self._lag = max(self._lag, self._clock() - due)
+
+    def _too_slow(self) -> str | None:
+        if self._limits.deadline is None:
+            return None
+        progress = self._progress()
+        return pacing.too_slow(
+            deadline=self._limits.deadline,
+            elapsed=progress.elapsed,
+            done=progress.done,
+            total=progress.total,
+            least=self._collector.crawling.least(progress.total or 0),
+        )
 
     def _progress(self) -> Progress:
         tally, crawling, share = self._tally, self._collector.crawling, self._share_read()

@@ -38,7 +38,7 @@ def over() -> Iterator[threading.Event]:
 
 
 def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[FetchResult]:
-    limits = Limits(max=concurrency, per_host=concurrency, timeout=1.0)
+    limits = Limits(max=concurrency, per_host=concurrency, timeout=1.0, retries=0)
 
     async def main() -> list[FetchResult]:
         transport = DirectTransport(Connecting(idle=concurrency), resolver)

@@ -33,6 +33,7 @@ from crawler.models import (
     Phase,
     Timings,
     Tls,
+    Try,
     Verdict,
 )
 from crawler.report import jsondocument, jsonl
@@ -66,6 +67,11 @@ KEYS: dict[str, tuple[type, ...]] = {
     "reasons": (list,),
     "timestamp": (str, type(None)),
     "tls": (dict, type(None)),
+    "retried": (list,),
+    "flaky": (bool,),
+    "hedged": (bool,),
+    "blocked_by": (str, type(None)),
+    "warned": (bool,),
 }
 TIMINGS = ["queue", "dns", "connect", "tls", "wait", "download"]
 # C0, DEL, C1, zero-width and bidirectional marks, byte order mark, surrogates.
@@ -128,6 +134,15 @@ WHOLE = check(
             issuer="CN=An Authority",
             subject=None,
         ),
+        attempts=3,
+        retried=(
+            Try(method="HEAD", status=405),
+            Try(method="GET", kind=ErrorKind.TIMEOUT),
+        ),
+        flaky=True,
+        hedged=True,
+        retry_after=7.0,
+        blocked_by="cloudflare",
     )
 )
 WHOLE_LINE = (
@@ -136,14 +151,18 @@ WHOLE_LINE = (
     '"final_url": "https://host.example/b", "method": "GET", "ok": false, '
     '"outcome": "responded", "status": 503, "size": 1000, "latency_ms": 751.9, '
     '"ttfb_ms": 250.0, "timings_ms": {"queue": 1.5, "dns": 10.0, "connect": 20.0, '
-    '"tls": null, "wait": 123.457, "download": 500.0}, "attempts": 1, '
+    '"tls": null, "wait": 123.457, "download": 500.0}, "attempts": 3, '
     '"redirects": [{"url": "https://host.example/%C3%BC", "status": 301}, '
     '{"url": "https://host.example/a", "status": 301}], "http_version": "HTTP/1.1", '
     '"remote_ip": "2001:db8::1", "content_type": "text/html; charset=\\"utf-8\\"", '
     '"content_length": 4000, "truncated": true, "error": null, '
-    '"reasons": ["status 503 is not in 200-399"], "timestamp": "2026-01-01T12:00:00.500Z", '
+    '"reasons": ["blocked by bot protection (cloudflare, status 503)"], '
+    '"timestamp": "2026-01-01T12:00:00.500Z", '
     '"tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", '
-    '"expires": "2026-01-01T12:00:00.000Z", "issuer": "CN=An Authority", "subject": null}}'
+    '"expires": "2026-01-01T12:00:00.000Z", "issuer": "CN=An Authority", "subject": null}, '
+    '"retried": [{"method": "HEAD", "kind": null, "status": 405}, '
+    '{"method": "GET", "kind": "timeout", "status": null}], '
+    '"flaky": true, "hedged": true, "blocked_by": "cloudflare", "warned": false}'
 )
 
 
@@ -161,7 +180,7 @@ def test_a_document_is_the_same_records_and_the_summary() -> None:
         '"complete": false, "bytes": 1000, "elapsed_s": 2.0, "requests_per_s": 0.5, '
         '"latency_ms": {"min": 751.9, "mean": 751.9, "p50": 751.9, "p90": 751.9, "p95": 751.9, '
         '"p99": 751.9, "max": 751.9}, "by_status": {"503": 1}, "by_error": {}, "exit_code": 1, '
-        '"duplicates": 3}}\n'
+        '"duplicates": 3, "flaky": 1, "warned": 0, "blocked": 1}}\n'
     )
 
 
@@ -239,6 +258,10 @@ def test_what_was_never_sent_has_no_figures() -> None:
         "redirects": [],
         "truncated": False,
         "reasons": ["not reached: the crawl ended first"],
+        "retried": [],
+        "flaky": False,
+        "hedged": False,
+        "warned": False,
     }
 
 
@@ -252,6 +275,14 @@ def test_zero_is_not_null() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="@"))
 seconds = st.none() | st.floats(0, 1e6)
 counts = st.none() | st.integers(0, 10**18)
+
+
+tries = st.builds(
+    Try,
+    method=st.sampled_from(["GET", "HEAD"]),
+    kind=st.none() | st.sampled_from(ErrorKind),
+    status=st.none() | st.integers(100, 999),
+)
 
 
 @st.composite
@@ -285,8 +316,13 @@ def checks(draw: st.DrawFn, texts: st.SearchStrategy[str] = texts) -> Check:
         truncated=draw(st.booleans()),
         error=draw(st.none() | errors),
         timestamp=draw(st.none() | st.integers(0, 4 * 10**9).map(float)),
+        retried=tuple(draw(st.lists(tries, max_size=3))),
+        flaky=draw(st.booleans()),
+        hedged=draw(st.booleans()),
+        blocked_by=draw(st.none() | st.just("aws-waf")),
     )
-    return Check(result=result, verdict=Verdict(reasons=tuple(draw(st.lists(texts, max_size=3)))))
+    several = st.lists(texts, max_size=3).map(tuple)
+    return Check(result=result, verdict=Verdict(reasons=draw(several), warnings=draw(several)))
 
 
 def milliseconds(value: float | None) -> float | None:
@@ -337,6 +373,18 @@ def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
         },
         "reasons": list(one.verdict.reasons),
         "tls": None,
+        "retried": [
+            {
+                "method": before.method,
+                "kind": before.kind and str(before.kind),
+                "status": before.status,
+            }
+            for before in result.retried
+        ],
+        "flaky": result.flaky,
+        "hedged": result.hedged,
+        "blocked_by": result.blocked_by,
+        "warned": bool(one.verdict.warnings),
     }
     assert (time is None) == (result.timestamp is None)
 
@@ -463,6 +511,9 @@ def test_a_summary_of_nothing_has_null_where_nothing_was_measured() -> None:
         "by_error": {},
         "exit_code": 2,
         "duplicates": 0,
+        "flaky": 0,
+        "warned": 0,
+        "blocked": 0,
     }
 
 

@@ -426,7 +426,9 @@ def run(road: Road, *crawls: Coroutine[Any, Any, list[FetchResult]]) -> list[lis
 
 
 def bounds(concurrency: int, *, timeout: float) -> Limits:
-    return Limits(max=concurrency, per_host=concurrency, timeout=timeout, max_body=MAX_BODY)
+    return Limits(
+        max=concurrency, per_host=concurrency, timeout=timeout, retries=0, max_body=MAX_BODY
+    )
 
 
 @contextmanager

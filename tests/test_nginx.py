@@ -44,6 +44,11 @@ KEYS = [
     "reasons",
     "timestamp",
     "tls",
+    "retried",
+    "flaky",
+    "hedged",
+    "blocked_by",
+    "warned",
 ]
 
 # A process's own record of its memory starts with that of the process which forked it, here

@@ -61,6 +61,133 @@ def test_what_is_no_time_above_zero_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0), ("0.0", 0.0), ("00", 0.0), ("0.", 0.0), (".0", 0.0), ("0.5", 0.5), ("60", 60.0),
+        (".5", 0.5), ("100000000", 1e8),
+    ],
+)  # fmt: skip
+def test_a_pause_may_be_none_at_all(text: str, seconds: float) -> None:
+    assert options.pause(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "-1", "-0", "+0", "1e3", "nan", "inf", "0 ", "0s", "0\n", "\u0660", "100000001"],
+)
+def test_what_is_no_pause_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a number of seconds from 0$"):
+        options.pause(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1", 1.0),
+        ("0.5", 0.5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("0.0001", 0.0001),
+        ("9999999", 9_999_999.0),
+    ],
+)
+def test_a_rate_is_a_number_of_requests_per_second(text: str, rate: float) -> None:
+    assert options.rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ".", "0", "0.0", "0.00001", "-1", "+1", "1e3", "nan", "inf", "5/s", "1/2", " 5", "5\n",
+        "\u0665", "1,5", "9" * 10_000,
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a number of requests per second, such as"):
+        options.rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("2%", 0.02),
+        ("0%", 0.0),
+        ("100%", 1.0),
+        ("100.0%", 1.0),
+        ("0.5%", 0.005),
+        ("12.25%", 0.1225),
+    ],
+)
+def test_a_share_is_a_percentage(text: str, share: float) -> None:
+    assert options.share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "%",
+        "2",
+        "0.02",
+        "-2%",
+        "+2%",
+        "101%",
+        "100.1%",
+        "1e1%",
+        "nan%",
+        "2%%",
+        "2%\n",
+        "\u0662%",
+    ],
+)
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a percentage such as 2%$"):
+        options.share(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("7", 7), ("10000000", 10_000_000), ("0%", 0.0), ("5%", 0.05)]
+)
+def test_a_tolerance_is_a_number_or_a_percentage(text: str, value: float) -> None:
+    found = options.tolerance(text)
+    assert found == value
+    assert isinstance(found, float) is text.endswith("%")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.5", "1e3", "some", "10000001", "5 %%", "5pc", "\u0665"]
+)
+def test_what_is_neither_a_number_nor_a_percentage_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is (neither a whole number nor|not) a percentage such"):
+        options.tolerance(text)
+
+
+@pytest.mark.parametrize("text", ["101%", "x%", "%"])
+def test_a_tolerance_that_is_no_possible_percentage_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a percentage such as"):
+        options.tolerance(text)
+
+
+@PROPERTY
+@given(
+    st.text(st.sampled_from("0123456789.%-+ \n") | st.characters(), max_size=10),
+    st.sampled_from([options.pause, options.rate, options.share, options.tolerance]),
+)
+def test_any_text_is_a_number_that_is_not_negative_or_is_refused(
+    text: str, convert: Callable[[str], float]
+) -> None:
+    try:
+        value = convert(text)
+    except ValueError as exc:
+        complaint = str(exc)
+    else:
+        assert 0 <= value <= 1e8
+        return
+    assert complaint.startswith(("is not ", "is neither "))
+
+
+@pytest.mark.parametrize(
     ("text", "method"),
     [("GET", "GET"), ("head", "HEAD"), ("Post", "POST"), ("M-SEARCH", "M-SEARCH")],
 )
@@ -379,13 +506,17 @@ def test_any_header_that_is_taken_can_be_sent_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["1", "1.", ".", "a", "a:", ":", "/", "@", " ", "-"])
 @pytest.mark.parametrize(
-    "convert", [options.count(1), options.seconds, options.method, options.proxy],
-    ids=["count", "seconds", "method", "proxy"],
+    "convert",
+    [
+        options.count(1), options.seconds, options.method, options.proxy, options.pause,
+        options.rate, options.share, options.tolerance,
+    ],
+    ids=["count", "seconds", "method", "proxy", "pause", "rate", "share", "tolerance"],
 )  # fmt: skip
 def test_hostile_text_costs_little(convert: Callable[[str], object], unit: str) -> None:
     text = unit * (40_000 // len(unit)) + "\0"
     before = time.process_time()
-    with pytest.raises(ValueError, match="is not"):
+    with pytest.raises(ValueError, match=r"is n(ot|either) a"):
         convert(text)
     assert time.process_time() - before < 1
 

@@ -308,7 +308,7 @@ def test_every_sink_gets_every_check_and_the_summary() -> None:
         end = summary(*CHECKS)
         await outputs.finish(end)
         assert [(sink.checks, sink.summaries) for sink in sinks] == [(CHECKS, [end])] * 2
-        assert (outputs.failed, stop.is_set()) == ([], False)
+        assert (outputs.failed, stop.is_set()) == ({}, False)
 
     run(body())
 
@@ -323,7 +323,7 @@ def test_a_broken_sink_costs_the_others_no_check(after: int, place: int) -> None
         await outputs.finish(summary())
         assert (good.checks, good.summaries) == (CHECKS, [summary()])
         assert broken.checks == CHECKS[:after]
-        assert outputs.failed == [("broken", FULL)]
+        assert outputs.failed == {"broken": FULL}
         assert not stop.is_set()
 
     run(body())
@@ -337,7 +337,7 @@ def test_a_broken_sink_is_asked_nothing_more() -> None:
         broken.error = OSError(errno.EIO, "Input/output error")
         await outputs.write(CHECKS)
         await outputs.finish(summary())
-        assert (broken.checks, outputs.failed) == (CHECKS[:1], [("broken", FULL)])
+        assert (broken.checks, outputs.failed) == (CHECKS[:1], {"broken": FULL})
 
     run(body())
 
@@ -348,7 +348,7 @@ def test_a_sink_that_breaks_at_the_end_has_failed() -> None:
         outputs, _ = broadcast(Broken(FULL, after=-1), good)
         await outputs.write(CHECKS)
         await outputs.finish(summary())
-        assert outputs.failed == [("broken", FULL)]
+        assert outputs.failed == {"broken": FULL}
         assert good.summaries == [summary()]
 
     run(body())
@@ -359,7 +359,7 @@ def test_a_reader_that_goes_away_stops_the_crawl_and_is_no_failure() -> None:
         good = Kept()
         outputs, stop = broadcast(Broken(GONE), good)
         await outputs.write(CHECKS)
-        assert (stop.is_set(), outputs.failed) == (True, [])
+        assert (stop.is_set(), outputs.failed) == (True, {})
         await outputs.write(CHECKS)
         await outputs.finish(summary())
         assert (len(good.checks), len(good.summaries)) == (10, 1)
@@ -374,7 +374,7 @@ def test_a_crawl_whose_outputs_are_all_broken_is_stopped() -> None:
         assert not stop.is_set()
         await outputs.write(CHECKS[1:])
         assert stop.is_set()
-        assert outputs.failed == [("one", FULL), ("two", FULL)]
+        assert outputs.failed == {"one": FULL, "two": FULL}
 
     run(body())
 
@@ -431,7 +431,7 @@ def test_a_sink_that_takes_nothing_after_a_stop_is_given_up() -> None:
         await asyncio.to_thread(valve.reached.wait, 30)
         stop.set()
         await writing
-        assert [name for name, _ in outputs.failed] == [valve.name]
+        assert list(outputs.failed) == [valve.name]
         valve.opened.set()
 
     run(body())
@@ -466,7 +466,7 @@ def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
         assert not writing.done()
         valve.opened.set()
         await writing
-        assert (valve.checks, outputs.failed) == (CHECKS, [])
+        assert (valve.checks, outputs.failed) == (CHECKS, {})
 
     run(body())
 
@@ -502,6 +502,7 @@ class Bench:
     ) -> None:
         self.kept = Kept()
         self.share = share_read
+        limits.setdefault("retries", 0)
         self.run = Run(
             listed(entries) if isinstance(entries, Iterable) else entries,
             fetch,
@@ -514,7 +515,11 @@ class Bench:
 
     async def whole(self) -> Summary:
         await self.run.collect()
-        return await self.run.finish()
+        return await self.finish()
+
+    async def finish(self) -> Summary:
+        self.ended = await self.run.finish()
+        return self.ended.summary
 
 
 def test_a_run_gives_the_sinks_what_it_returns() -> None:
@@ -552,7 +557,7 @@ def test_an_interrupted_run_writes_what_is_finished_and_counts_the_rest() -> Non
         await settle()
         bench.run.interrupt(signal.SIGINT)
         await collecting
-        told = await bench.run.finish()
+        told = await bench.finish()
         assert (told.passed, told.unreached, told.total) == (3, 17, 20)
         expected = Crawl(
             elapsed=told.crawl.elapsed, duplicates=7, interrupted=signal.SIGINT, list_read=False
@@ -602,7 +607,7 @@ def test_an_output_that_breaks_is_in_the_summary_of_the_others() -> None:
         told = await bench.whole()
         assert told.crawl.output_failed
         assert bench.kept.summaries == [told]
-        assert bench.run.failed_outputs == [("broken", FULL)]
+        assert bench.ended.failed_outputs == {"broken": FULL}
         assert indices(bench.kept.checks) == list(range(5))
 
     run(body())
@@ -637,7 +642,8 @@ def test_a_run_whose_output_is_stuck_can_be_interrupted() -> None:
         await asyncio.to_thread(valve.reached.wait, 30)
         bench.run.interrupt(signal.SIGINT)
         await collecting
-        assert [name for name, _ in bench.run.failed_outputs] == [valve.name]
+        await bench.finish()
+        assert list(bench.ended.failed_outputs) == [valve.name]
         valve.opened.set()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -707,7 +713,7 @@ def test_a_list_that_was_left_in_the_middle_of_a_piece_is_not_complete(tmp_path:
         )
         sink.interrupt = lambda: running.interrupt(signal.SIGINT)
         await running.collect()
-        told = await running.finish()
+        told = (await running.finish()).summary
         assert indices(sink.checks) == list(range(told.total))
         assert told.total < 3000
         assert (told.crawl.list_read, told.complete) == (False, False)
@@ -722,7 +728,7 @@ def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
             bench = Bench(Gate(shut=False), many(50), document)
             told = await bench.whole()
         assert told.passed == 50
-        ((name, error),) = bench.run.failed_outputs
+        ((name, error),) = bench.ended.failed_outputs.items()
         assert (name, error.errno) == (str(tmp_path / "report.json"), errno.EFBIG)
 
     run(body())
@@ -814,7 +820,7 @@ def test_a_terminal_that_breaks_costs_nothing_but_the_progress() -> None:
         await settle()
         gate.open()
         await collecting
-        assert (await bench.run.finish()).passed == 3
+        assert (await bench.finish()).passed == 3
         del bench, collecting
         gc.collect()
         assert complaints == []

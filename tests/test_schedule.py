@@ -1,226 +1,51 @@
-"""Which target may start, how many at once, and what becomes of each at the end."""
+"""Targets in, results out: each once, so many at once, and what becomes of them at the end."""
 
 import asyncio
-import gc
 import itertools
-import weakref
-from collections import Counter, defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
-from random import Random
-from time import perf_counter
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from samples import Gate, failed, invalid, listed, on, responded, run, settle, steady, target
+from clocks import FakeClock
+from samples import (
+    Gate,
+    failed,
+    hops,
+    invalid,
+    listed,
+    on,
+    responded,
+    run,
+    settle,
+    target,
+)
 
 from crawler.engine.fetch import Fetch
-from crawler.engine.schedule import Crawling, Lanes
+from crawler.engine.schedule import Crawling
 from crawler.models import ErrorKind, FetchResult, Limits, Outcome, Target
-
-
-def take_all(lanes: Lanes) -> list[Target]:
-    return list(iter(lanes.take, None))
-
-
-# Lanes
-
-
-def test_a_busy_host_does_not_hold_up_the_others() -> None:
-    a1, a2, b1 = on("a"), on("a"), on("b")
-    lanes = Lanes([a1, a2, b1], per_host=1)
-    assert [lanes.take() for _ in range(3)] == [a1, b1, None]
-
-
-def test_hosts_take_turns() -> None:
-    a1, a2, a3, b1, b2 = on("a", 1), on("a", 2), on("a", 3), on("b", 4), on("b", 5)
-    assert take_all(Lanes([a1, a2, a3, b1, b2])) == [a1, b1, a2, b2, a3]
-
-
-def test_a_host_that_comes_late_waits_for_one_turn_only() -> None:
-    lanes = Lanes([on("a", index) for index in range(5)])
-    lanes.take()
-    lanes.add(on("b", 5))
-    assert [lanes.take(), lanes.take()] == [on("a", 1), on("b", 5)]
-
-
-def test_a_target_that_leaves_frees_its_place() -> None:
-    a1, a2 = on("a", 1), on("a", 2)
-    lanes = Lanes([a1, a2], per_host=1)
-    assert [lanes.take(), lanes.take()] == [a1, None]
-    lanes.leave(a1)
-    assert [lanes.take(), lanes.take()] == [a2, None]
-
-
-def test_a_target_that_leaves_frees_no_place_of_another_host() -> None:
-    a1, a2, b1 = on("a", 1), on("a", 2), on("b", 3)
-    lanes = Lanes([a1, b1, a2], per_host=1)
-    assert take_all(lanes) == [a1, b1]
-    lanes.leave(b1)
-    assert lanes.take() is None
-
-
-def test_a_full_host_gets_no_place_by_being_added_to() -> None:
-    lanes = Lanes([on("a", 1)], per_host=1)
-    lanes.take()
-    lanes.add(on("a", 2))
-    assert lanes.take() is None
-
-
-def test_the_length_is_what_waits() -> None:
-    lanes = Lanes([on("a", 1), on("b", 2), on("a", 3)])
-    lanes.take()
-    assert len(lanes) == 2
-
-
-@pytest.mark.parametrize(
-    ("waiting", "closed", "drained"),
-    [(0, False, False), (1, False, False), (1, True, False), (0, True, True)],
-    ids=["empty", "waiting", "closed, but waiting", "closed and empty"],
-)
-def test_drained_means_that_nothing_waits_or_will_come(
-    waiting: int, closed: bool, drained: bool
-) -> None:
-    lanes = Lanes([on("a")] * waiting)
-    if closed:
-        lanes.close()
-    assert lanes.drained is drained
-
-
-def test_clear_takes_out_all_that_waits_in_input_order() -> None:
-    lanes = Lanes([on("a", 0), on("a", 1), on("b", 2), on("a", 3), on("c", 4)])
-    lanes.take()
-    assert lanes.clear() == [on("a", 1), on("b", 2), on("a", 3), on("c", 4)]
-    assert (len(lanes), lanes.take(), lanes.clear()) == (0, None, [])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda lanes: lanes.add(on("a", 2)), lambda lanes: lanes.leave(on("a", 1)), Lanes.close],
-    ids=["added", "left", "closed"],
-)
-def test_changed_waits_until_something_does(change: Callable[[Lanes], None]) -> None:
-    async def body() -> None:
-        lanes = Lanes([on("a", 1)])
-        lanes.take()
-        await lanes.changed()  # the first target
-        waiting = asyncio.create_task(lanes.changed())
-        await settle()
-        assert not waiting.done()
-        change(lanes)
-        await waiting
-
-    run(body())
-
-
-class Host(str):
-    """A host name that counts how often a table looks it up."""
-
-    __slots__ = ("__weakref__",)
-    looked_up = 0
-
-    def __hash__(self) -> int:
-        Host.looked_up += 1
-        return super().__hash__()
-
-    def __eq__(self, other: object) -> bool:
-        Host.looked_up += 1
-        return super().__eq__(other)
-
-
-def look_ups(hosts: int) -> int:
-    """Return how often hosts are looked up in a hundred steps among so many."""
-    names = [Host(f"host{number}.example") for number in range(hosts)]
-    lanes = Lanes([target(index, host=name) for index, name in enumerate(names * 2)], per_host=1)
-    before = Host.looked_up
-    for index in range(100):
-        taken = lanes.take()
-        assert taken is not None
-        lanes.leave(taken)
-        lanes.add(target(2 * hosts + index, host=names[index]))
-    return Host.looked_up - before
-
-
-def test_a_step_costs_the_same_for_a_hundred_hosts_and_for_ten_thousand() -> None:
-    assert look_ups(100) == pytest.approx(look_ups(10_000), rel=0.1)
-
-
-def test_a_host_that_is_done_is_forgotten() -> None:
-    hosts = [Host("a.example"), Host("b.example")]
-    alive = [weakref.ref(host) for host in hosts]
-    lanes = Lanes([target(index, host=host) for index, host in enumerate(hosts * 2)])
-    for taken in take_all(lanes):
-        lanes.leave(taken)
-    del hosts, taken
-    gc.collect()
-    assert [ref() for ref in alive] == [None, None]
-
-
-@steady
-@given(st.lists(st.sampled_from("abc")))
-def test_without_a_bound_hosts_are_served_round_robin(hosts: str) -> None:
-    targets = [on(host, index) for index, host in enumerate(hosts)]
-    lanes = defaultdict(list)
-    for one in targets:
-        lanes[one.host].append(one)
-    rounds = itertools.zip_longest(*lanes.values())
-    expected = [one for turn in rounds for one in turn if one is not None]
-    assert take_all(Lanes(targets, per_host=1000)) == expected
-
-
-@steady
-@given(
-    st.lists(st.sampled_from(["add a", "add b", "add c", "take", "take", "leave"]), max_size=100),
-    st.integers(1, 3),
-    st.randoms(use_true_random=False),
-)
-def test_each_target_is_handed_out_once_in_order_and_within_the_bound(
-    steps: list[str], per_host: int, random: Random
-) -> None:
-    lanes = Lanes(per_host=per_host)
-    waiting: dict[str, deque[Target]] = {host: deque() for host in "abc"}
-    live: list[Target] = []
-    numbers = itertools.count()
-
-    def take() -> Target | None:
-        held = Counter(one.host for one in live)
-        free = [lane[0] for host, lane in waiting.items() if lane and held[host] < per_host]
-        taken = lanes.take()
-        if taken is None:
-            assert free == []
-        else:
-            assert taken in free
-            live.append(waiting[taken.host].popleft())
-        assert len(lanes) == sum(map(len, waiting.values()))
-        return taken
-
-    for step in steps:
-        if step == "take":
-            take()
-        elif step == "leave":
-            if live:
-                lanes.leave(live.pop(random.randrange(len(live))))
-        else:
-            added = on(step[-1], next(numbers))
-            waiting[added.host].append(added)
-            lanes.add(added)
-    while live or any(waiting.values()):
-        if take() is None:
-            lanes.leave(live.pop(0))
-    lanes.close()
-    assert lanes.drained
-
-
-# Crawling
 
 
 class Bench:
     """A crawl whose results end in a list."""
 
-    def __init__(self, fetch: Fetch, **limits: int) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        clock: FakeClock | None = None,
+        fetch_fresh: Fetch | None = None,
+        **limits: Any,
+    ) -> None:
         self.results: list[FetchResult] = []
         self.stop = asyncio.Event()
-        self.crawling = Crawling(fetch, Limits(**limits), self.emit, self.stop)  # type: ignore[arg-type]  # all ints
+        self.crawling = Crawling(
+            fetch,
+            Limits(**limits),
+            self.emit,
+            self.stop,
+            clock=clock,
+            fetch_fresh=fetch_fresh,
+        )
 
     async def emit(self, result: FetchResult) -> None:
         self.results.append(result)
@@ -331,6 +156,40 @@ def test_one_slow_host_fills_the_window_and_the_list_goes_on_when_it_answers() -
     run(body())
 
 
+def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate()
+
+        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+            for one in many(21):
+                yield one
+            await slow.wait()
+            for index in range(21, 30):
+                yield on("other.example", index)
+
+        async def never(of: Target) -> FetchResult:
+            raise AssertionError("there is no place for it")
+
+        slow = asyncio.Event()
+        bench = Bench(gate, clock=clock, fetch_fresh=never, per_host=1, window=1, hedge_budget=1.0)
+        crawl = asyncio.create_task(bench.crawling.run(entries()))
+        gate.answer(*many(20))
+        await clock.advance(60)  # the last one is slow, but its host has no place for a second
+        slow.set()
+        await clock.advance(60)
+        gate.open()
+        await clock.advance(60)
+        try:
+            assert crawl.done()
+        finally:
+            bench.stop.set()
+            await crawl
+        assert bench.outcomes == dict.fromkeys(range(30), Outcome.RESPONDED)
+
+    run(body())
+
+
 def test_a_list_without_end_starts_at_once() -> None:
     async def body() -> None:
         read_before: list[int] = []
@@ -397,18 +256,27 @@ def test_the_result_of_a_fetch_is_handed_on_with_the_time_it_queued() -> None:
 
 def test_a_wait_for_a_slot_is_queue_time() -> None:
     async def body() -> None:
+        clock = FakeClock(0.0)
         gate = Gate()
-        bench = Bench(gate, max=1)
+        bench = Bench(gate, clock=clock, max=1)
         crawl = asyncio.create_task(bench.crawling.run(listed([on("a", 0), on("b", 1)])))
-        await settle()
-        start = perf_counter()
-        await asyncio.sleep(0.02)
-        held = perf_counter() - start
+        await clock.advance(3.5)
         gate.open()
         await crawl
-        queued = bench.results[1].queue
-        assert queued is not None
-        assert queued >= held
+        assert [result.queue for result in bench.results] == [0.0, 3.5]
+
+    run(body())
+
+
+@pytest.mark.parametrize("limits", [{"rate": 0.25}, {"host_rate": 0.25}], ids=["rate", "host rate"])
+def test_a_wait_for_the_rate_is_queue_time(limits: dict[str, Any]) -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        bench = Bench(Gate(shut=False), clock=clock, **limits)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
+        await clock.advance(10)
+        await crawl
+        assert [result.queue for result in bench.results] == [0.0, 4.0, 8.0]
 
     run(body())
 
@@ -425,7 +293,7 @@ def test_a_fetch_that_raises_gives_an_internal_error_and_harms_no_neighbour(
         return responded(of)
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer), max=1)
+        bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
         await bench.crawling.run(listed(many(3)))
         assert [result.outcome for result in bench.results] == [
             Outcome.RESPONDED,
@@ -445,7 +313,7 @@ def test_the_detail_of_a_fault_without_a_message_says_more_than_its_name() -> No
         raise RuntimeError
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer))
+        bench = Bench(Gate(shut=False, answer=answer), retries=0)
         await bench.crawling.run(listed([on("a")]))
         error = bench.results[0].error
         assert error is not None
@@ -461,7 +329,7 @@ def test_a_fetch_that_was_cancelled_from_within_holds_up_nobody() -> None:
         return responded(of)
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer), max=1)
+        bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
         crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
         await settle()
         try:
@@ -649,8 +517,187 @@ def test_a_cancelled_crawl_leaves_no_task() -> None:
 
 def test_an_error_is_a_result_like_any_other() -> None:
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=lambda of: failed(ErrorKind.RESET, of)))
+        bench = Bench(Gate(shut=False, answer=lambda of: failed(ErrorKind.RESET, of)), retries=0)
         await bench.crawling.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.ERROR)
+
+    run(body())
+
+
+# Pace
+
+
+def asks_for(seconds: float, of: Target) -> FetchResult:
+    """Return the answer of a host of which the first URL asks to be left alone."""
+    if of.index == 0:
+        return responded(of, status=429, retry_after=seconds)
+    return responded(of)
+
+
+def test_the_rate_spaces_the_starts_on_all_hosts() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False)
+        bench = Bench(gate, clock=clock, rate=4.0)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(9, hosts=9))))
+        counts = []
+        for _ in range(9):
+            await clock.advance(0.0)
+            counts.append(len(gate.started))
+            await clock.advance(0.25)
+        await crawl
+        assert counts == list(range(1, 10))
+
+    run(body())
+
+
+def test_the_host_rate_spaces_the_starts_on_each_host() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False)
+        bench = Bench(gate, clock=clock, host_rate=4.0)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(9, hosts=3))))
+        counts = []
+        for _ in range(3):
+            await clock.advance(0.0)
+            counts.append(len(gate.started))
+            await clock.advance(0.25)
+        await crawl
+        assert counts == [3, 6, 9]
+
+    run(body())
+
+
+@pytest.mark.parametrize("limits", [{"rate": 1.0}, {"host_rate": 1.0}], ids=["rate", "host rate"])
+def test_redirects_count_against_the_rates(limits: dict[str, Any]) -> None:
+    def answer(of: Target) -> FetchResult:
+        return responded(of, redirects=hops("https://a/x", "https://a/y"))
+
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False, answer=answer)
+        bench = Bench(gate, clock=clock, per_host=1, **limits)
+        crawl = asyncio.create_task(bench.crawling.run(listed([on("a", 0), on("a", 1)])))
+        await clock.advance(2.9)
+        assert len(gate.started) == 1
+        await clock.advance(0.2)
+        assert len(gate.started) == 2
+        await crawl
+
+    run(body())
+
+
+def test_all_urls_of_a_host_wait_as_long_as_it_asks_and_others_do_not() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False, answer=lambda of: asks_for(2.0, of))
+        bench = Bench(gate, clock=clock, per_host=1, retries=0)
+        entries = [*(on("a", index) for index in range(5)), *many(60, hosts=5)[5:]]
+        crawl = asyncio.create_task(bench.crawling.run(listed(entries)))
+        await clock.advance(1.9)
+        assert set(bench.outcomes) == {0, *range(5, 60)}
+        await clock.advance(0.2)
+        await crawl
+        assert bench.outcomes == dict.fromkeys(range(60), Outcome.RESPONDED)
+
+    run(body())
+
+
+def test_a_host_that_asks_for_more_than_max_wait_is_not_waited_for() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False, answer=lambda of: asks_for(61.0, of))
+        bench = Bench(gate, clock=clock, per_host=1, max_wait=60.0)
+        await bench.crawling.run(listed(many(3)))
+        assert bench.outcomes == dict.fromkeys(range(3), Outcome.RESPONDED)
+        assert clock.now == 0.0
+
+    run(body())
+
+
+def test_a_host_that_pushes_back_gets_half_as_many_at_once_and_others_all() -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate()
+        bench = Bench(gate, clock=clock, max=100, per_host=8, retries=0)
+        slow = [on("slow.example", index) for index in range(30)]
+        good = [on("good.example", index) for index in range(30, 60)]
+        gate._answer = lambda of: responded(of, status=503 if of in slow[:8] else 200)
+        crawl = asyncio.create_task(bench.crawling.run(listed(slow + good)))
+        await settle()
+        assert gate.live == {"slow.example": 8, "good.example": 8}
+        clock.now += 1
+        gate.answer(*slow[:8])
+        await settle()
+        assert gate.live == {"slow.example": 4, "good.example": 8}
+        gate.open()
+        await crawl
+        assert bench.outcomes == dict.fromkeys(range(60), Outcome.RESPONDED)
+
+    run(body())
+
+
+WAITS: dict[str, dict[str, Any]] = {
+    "the rate": {"rate": 0.001},
+    "the host's rate": {"host_rate": 0.001},
+    "what the host asked": {"per_host": 1, "retries": 0},
+}
+
+
+@pytest.mark.parametrize("limits", WAITS.values(), ids=WAITS)
+def test_a_stop_does_not_wait_for_a_pace(limits: dict[str, Any]) -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
+        bench = Bench(gate, clock=clock, **limits)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(5))))
+        await clock.advance(1)
+        bench.stop.set()
+        await crawl
+        expected = {0: Outcome.RESPONDED} | dict.fromkeys(range(1, 5), Outcome.UNREACHED)
+        assert bench.outcomes == expected
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert clock.next is None
+
+    run(body())
+
+
+@pytest.mark.parametrize("limits", WAITS.values(), ids=WAITS)
+def test_who_waits_for_a_pace_does_not_look_again_and_again(limits: dict[str, Any]) -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
+        bench = Bench(gate, clock=clock, **limits)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(5))))
+        await clock.advance(1)
+        assert clock.next is not None
+        assert clock.next >= 50
+        bench.stop.set()
+        await crawl
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        ({}, 0.0),
+        ({"rate": 4.0}, 25.0),
+        ({"host_rate": 4.0}, 2.5),
+        ({"rate": 40.0, "host_rate": 4.0}, 2.5),
+        ({"rate": 4.0, "host_rate": 4.0}, 25.0),
+    ],
+)
+def test_the_rates_tell_how_long_a_list_takes_at_least(
+    limits: dict[str, Any], seconds: float
+) -> None:
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        bench = Bench(Gate(), clock=clock, max=1, **limits)
+        crawl = asyncio.create_task(bench.crawling.run(listed(many(21, hosts=2))))
+        await settle()
+        assert bench.crawling.least(101) == pytest.approx(seconds)
+        bench.stop.set()
+        await crawl
 
     run(body())

@@ -15,6 +15,7 @@ from samples import (
     EVERY,
     check,
     failed,
+    hops,
     invalid,
     responded,
     summary,
@@ -22,8 +23,9 @@ from samples import (
     unreached,
 )
 
+from crawler import options
 from crawler.core.summary import ExitCode, Latency, Quantiles, Tally, exit_code
-from crawler.models import Check, Crawl, ErrorKind, Outcome
+from crawler.models import Check, Classes, Crawl, ErrorKind, Expectation, Outcome, Target
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 
@@ -205,6 +207,104 @@ def test_the_exit_code_tells_how_it_went(
     checks: list[Check], how: dict[str, int], code: int
 ) -> None:
     assert exit_code(summary(*checks, crawl=Crawl(elapsed=1.0, **how))) == code  # type: ignore[arg-type] # bool and int
+
+
+def strict(*names: str) -> Target:
+    return target(expectation=Expectation(fail_on=Classes(names=frozenset(names))))
+
+
+def lenient(*names: str) -> Target:
+    return target(expectation=Expectation(warn_on=Classes(names=frozenset(names))))
+
+
+def test_a_flaky_pass_is_a_pass_and_counted_as_flaky() -> None:
+    made = summary(check(responded(flaky=True)), PASSED, FAILED)
+    assert (made.passed, made.failed, made.flaky) == (2, 1, 1)
+    assert exit_code(summary(check(responded(flaky=True)))) == 0
+
+
+def test_where_flaky_is_to_fail_it_is_a_failure_of_that_name() -> None:
+    made = summary(check(responded(strict("flaky"), flaky=True)))
+    assert (made.passed, made.failed, made.flaky) == (0, 1, 1)
+    assert made.by_failure == {"flaky": 1}
+    assert exit_code(made) == ExitCode.FAILED
+
+
+def test_a_warning_is_a_pass_and_counted_as_a_warning() -> None:
+    made = summary(check(failed(ErrorKind.TIMEOUT, lenient("timeout"))), PASSED)
+    assert (made.passed, made.failed, made.warned) == (2, 0, 1)
+    assert made.by_error == {"timeout": 1}
+    assert made.by_failure == {}
+    assert exit_code(made) == 0
+
+
+def test_what_a_bot_protection_answered_is_a_class_of_its_own() -> None:
+    wall = check(responded(status=403, blocked_by="cloudflare"))
+    excused = check(responded(lenient("blocked"), status=403, blocked_by="aws-waf"))
+    made = summary(wall, excused, check(responded(status=403)))
+    assert (made.passed, made.failed, made.warned, made.blocked) == (1, 2, 1, 2)
+    assert made.by_failure == {"blocked by bot protection": 1, "status 403": 1}
+    assert made.by_status == {403: 3}
+
+
+def test_an_address_that_may_not_be_asked_is_no_bot_protection() -> None:
+    made = summary(check(failed(ErrorKind.BLOCKED)))
+    assert (made.blocked, made.by_failure) == (0, {"blocked": 1})
+
+
+def test_a_good_answer_that_fails_for_its_redirect_is_not_told_of_as_its_good_status() -> None:
+    hop = hops("https://a.example/")
+    made = summary(check(responded(strict("redirect"), redirects=hop)))
+    assert made.failed == 1
+    assert list(made.by_failure) == ["redirect"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "how", "code"),
+    [
+        pytest.param([FAILED], {"tolerated": 1}, 0, id="as many as may fail"),
+        pytest.param([FAILED, FAILED], {"tolerated": 1}, 1, id="one more"),
+        pytest.param([FAILED, INVALID], {"tolerated": 1}, 1, id="an invalid one counts"),
+        pytest.param([FAILED, INVALID], {"tolerated": 2}, 0, id="an invalid one may fail"),
+        pytest.param([PASSED, FAILED], {"tolerated_share": 0.5}, 0, id="half"),
+        pytest.param([PASSED, FAILED], {"tolerated_share": 0.49}, 1, id="less than half"),
+        pytest.param([FAILED], {"tolerated_share": 1.0}, 0, id="all"),
+        pytest.param([FAILED], {"tolerated_share": 0.0}, 1, id="none"),
+        pytest.param([PASSED] * 99 + [FAILED], {"tolerated_share": 0.01}, 0, id="one in a hundred"),
+        pytest.param([FAILED, UNREACHED], {"tolerated": 1}, 3, id="tolerated, but unreached"),
+        pytest.param([FAILED, UNREACHED], {"tolerated": 0}, 1, id="failed and unreached"),
+        pytest.param([FAILED], {"tolerated": 9, "list_read": False}, 3, id="list not read"),
+        pytest.param([FAILED], {"tolerated": 9, "output_failed": True}, 2, id="output"),
+        pytest.param([FAILED], {"tolerated": 9, "interrupted": 2}, 130, id="SIGINT"),
+        pytest.param([], {"tolerated": 9}, 2, id="nothing to check"),
+    ],
+)
+def test_some_failures_may_be_tolerated(
+    checks: list[Check], how: dict[str, float], code: int
+) -> None:
+    made = summary(*checks, crawl=Crawl(elapsed=1.0, **how))  # type: ignore[arg-type] # numbers
+    assert exit_code(made) == code
+    assert made.failed + made.invalid == len([one for one in checks if one.ok is False])
+
+
+def test_a_percentage_of_a_hundred_is_that_many() -> None:
+    """0.29 * 100 is less than 29 in binary."""
+    for percent in range(100):
+        crawl = Crawl(elapsed=1.0, tolerated_share=options.share(f"{percent}%"))
+        just = [FAILED] * percent + [PASSED] * (100 - percent)
+        over = [FAILED] * (percent + 1) + [PASSED] * (99 - percent)
+        codes = exit_code(summary(*just, crawl=crawl)), exit_code(summary(*over, crawl=crawl))
+        assert codes == (0, 1), f"{percent}%"
+
+
+@PROPERTY
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_a_failure_budget_is_kept_to_the_last_failure(
+    failures: int, passes: int, tolerated: int
+) -> None:
+    crawl = Crawl(elapsed=1.0, tolerated=tolerated)
+    made = summary(*[FAILED] * failures, *[PASSED] * (passes + 1), crawl=crawl)
+    assert exit_code(made) == (ExitCode.PASSED if failures <= tolerated else ExitCode.FAILED)
 
 
 @pytest.mark.parametrize("name", sorted(EVERY))

@@ -3,7 +3,7 @@
 import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from samples import (
@@ -21,7 +21,17 @@ from samples import (
     unreached,
 )
 
-from crawler.models import Check, Crawl, ErrorKind, Failure, Outcome, Progress
+from crawler.models import (
+    Check,
+    Classes,
+    Crawl,
+    ErrorKind,
+    Expectation,
+    Failure,
+    Outcome,
+    Progress,
+    Try,
+)
 from crawler.report.terminal import ProgressBar, TableSink, closing_line, status_line
 
 UNSAFE = re.compile(
@@ -194,6 +204,77 @@ def test_a_password_is_masked() -> None:
     assert text.count("https://user:***@a.example/") == 2
 
 
+# Warnings, and passes at the second opinion
+
+
+LENIENT = Expectation(warn_on=Classes(names=frozenset({"timeout", "redirect"})))
+STRICT = Expectation(fail_on=Classes(names=frozenset({"flaky"})))
+REFUSED = Try(method="GET", kind=ErrorKind.CONNECT_REFUSED)
+
+
+def warned(index: int) -> Check:
+    of = target(index, url=f"https://warned.example/{index}", expectation=LENIENT)
+    return check(failed(ErrorKind.TIMEOUT, of))
+
+
+def flaky(
+    index: int, *tries: Try, expectation: Expectation | None = None, latency: float = 0.25
+) -> Check:
+    url = f"https://flaky.example/{index}"
+    of = target(index, url=url, expectation=expectation or Expectation())
+    retried = tries or (REFUSED,)
+    return check(responded(of, flaky=True, retried=retried, latency=latency))
+
+
+def row(of: Check) -> str:
+    return table([of]).splitlines()[1]
+
+
+def test_a_warning_is_shown_with_what_it_warns_of() -> None:
+    assert row(warned(0)).endswith("  warning: it ended in timeout")
+    assert "  timeout  " in row(warned(0))
+
+
+def test_a_pass_at_the_second_opinion_tells_what_came_first() -> None:
+    second = Try(method="GET", kind=ErrorKind.TIMEOUT)
+    assert row(flaky(0, REFUSED, second)).endswith("  flaky: connect refused at first")
+    assert row(flaky(0, Try(method="GET", status=503))).endswith("  flaky: status 503 at first")
+
+
+def test_one_that_is_to_fail_tells_both() -> None:
+    shown = row(flaky(0, expectation=STRICT))
+    assert shown.endswith("  flaky fails here; flaky: connect refused at first")
+
+
+def test_what_was_only_asked_again_needs_no_remark() -> None:
+    again = check(responded(target(url="https://a.example/"), retried=(REFUSED,), attempts=2))
+    assert row(again).endswith("  250 ms")
+
+
+def test_a_table_of_good_rows_and_a_warning_has_a_column_for_it() -> None:
+    assert table([good(0), warned(1)]).splitlines()[0].endswith("Latency  Reason")
+
+
+def test_a_bot_protection_is_named_in_its_row_and_in_the_breakdown() -> None:
+    text = table([check(responded(status=403, blocked_by="cloudflare"))] * 2)
+    assert "  blocked by bot protection (cloudflare, status 403)\n" in text
+    assert "Failures: 2 blocked by bot protection" in text.splitlines()
+
+
+def test_a_warning_is_not_counted_among_the_failures() -> None:
+    assert "Failures:" not in table([warned(0), flaky(1)])
+
+
+def test_untrusted_text_in_a_warning_is_shown_safely_and_without_its_password() -> None:
+    detail = "leads to 'https://user:hunter2@a.example/'\x1b[31m\r\n::error::"
+    why = Failure(kind=ErrorKind.TIMEOUT, phase=None, detail=detail)
+    of = target(expectation=LENIENT)
+    text = table([check(failed(ErrorKind.TIMEOUT, of, error=why))])
+    assert "warning: leads to 'https://user:***@a.example/'" in text
+    assert UNSAFE.findall(text) == []
+    assert len(text.partition("\n\n")[0].splitlines()) == 2
+
+
 # Untrusted text
 
 NASTY = {
@@ -320,6 +401,40 @@ def test_unreached_urls_are_not_told_of_as_the_slowest() -> None:
     assert "slowest" not in text
 
 
+@pytest.mark.parametrize("noted", [warned, flaky], ids=["warnings", "flaky"])
+def test_of_many_the_first_twenty_to_be_looked_at_are_shown(
+    noted: Callable[[int], Check],
+) -> None:
+    checks = [noted(n) if n < 90 else good(n, latency=n / 1000) for n in range(200)]
+    text = table(checks)
+    places = [int(url.rpartition("/")[2]) for url in urls(text)]
+    assert places == [*range(20), *range(190, 200)]
+    line = "Shown: the first 20 to be looked at and the slowest 10; 170 more left out, "
+    assert f"{line}--all shows everything." in text.splitlines()
+
+
+def test_failures_do_not_crowd_out_what_is_to_be_looked_at() -> None:
+    checks = [
+        *map(bad, range(150)),
+        warned(150),
+        flaky(151, latency=0.01),
+        *map(good, range(152, 300)),
+    ]
+    shown = urls(table(checks))
+    assert len(shown) == 50 + 2 + 10
+    assert {"https://warned.example/150", "https://flaky.example/151"} <= set(shown)
+    text = table(checks)
+    assert "the first 50 failures" in text
+    assert " 2 to be looked at" in text
+    assert "the slowest 10; 238 more left out" in text
+
+
+def test_a_slow_row_to_be_looked_at_is_not_shown_twice() -> None:
+    checks = [flaky(n, latency=9.0) if n < 5 else good(n) for n in range(150)]
+    shown = urls(table(checks))
+    assert len(shown) == len(set(shown)) == 15
+
+
 def test_all_shows_everything() -> None:
     text = table([bad(n) if n % 2 else good(n) for n in range(300)], everything=True)
     assert len(urls(text)) == 300
@@ -337,9 +452,23 @@ def test_all_shows_everything() -> None:
         ([good(0), check(invalid())], "Total: 2 URLs, 1 success, 0 failed, 1 invalid"),
         ([good(0), check(unreached())], "Total: 2 URLs, 1 success, 0 failed, 1 unreached"),
         ([good(0)] * 1234, "Total: 1,234 URLs, 1,234 success, 0 failed"),
+        ([good(0), flaky(1)], "Total: 2 URLs, 2 success, 0 failed, 1 flaky"),
+        ([good(0), warned(1)], "Total: 2 URLs, 2 success, 0 failed, 1 warning"),
+        ([warned(0), warned(1)], "Total: 2 URLs, 2 success, 0 failed, 2 warnings"),
+        (
+            [flaky(0, expectation=STRICT), warned(1), check(invalid()), check(unreached())],
+            "Total: 4 URLs, 1 success, 1 failed, 1 flaky, 1 warning, 1 invalid, 1 unreached",
+        ),
+        (
+            [check(responded(status=403, blocked_by="cloudflare"))],
+            "Total: 1 URL, 0 success, 1 failed",
+        ),
     ],
-    ids=["success", "failed", "invalid", "unreached", "many"],
-)
+    ids=[
+        "success", "failed", "invalid", "unreached", "many", "flaky", "warning", "warnings", "all",
+        "blocked",
+    ],
+)  # fmt: skip
 def test_the_counts_stand_in_one_line(checks: list[Check], line: str) -> None:
     assert closing_line(summary(*checks)) == line
     assert table(checks).endswith(f"\n{line}\n")

@@ -413,6 +413,55 @@ def test_a_secret_is_masked_in_what_was_written_and_in_every_complaint(
         assert SECRET not in repr(entry)
 
 
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("https://user:s3cr3t@h.example/", "https://user:s3cr3t@h.example/"),
+        (" HTTPS://s3cr3t@H.example # note", "HTTPS://s3cr3t@H.example"),
+        ("//user:s3cr3t@h.example/", "//user:s3cr3t@h.example/"),
+        ("ftp://user:s3cr3t@h.example/", "ftp://user:s3cr3t@h.example/"),
+        ("user:s3cr3t@h.example", "user:s3cr3t@h.example"),
+        ("https://h.example/caf\udce9", "https://h.example/caf\udce9"),
+        ("ftp://" + "x" * 3_000, "ftp://" + "x" * 3_000),
+    ],
+    ids=["password", "token", "no scheme", "bad", "bad name", "a byte", "long"],
+)
+def test_what_is_hidden_or_shortened_is_kept_as_it_was_written(line: str, written: str) -> None:
+    (of,) = targets(entries(line))
+    assert of.written == written
+    assert of.input != written
+    assert SECRET not in of.input
+
+
+@pytest.mark.parametrize(
+    "line", [A, " A.example\t# note", "ftp://h.example/", "b\u00fccher.example"]
+)
+def test_what_is_shown_as_it_was_written_is_kept_once(line: str) -> None:
+    (of,) = targets(entries(line))
+    assert of.written is None
+    assert of.input == line.partition("#")[0].strip()
+
+
+@PROPERTY
+@given(LINES)
+def test_what_was_written_gives_the_same_entry_again(lines: list[str]) -> None:
+    found = entries(*(line.replace("\0", "") for line in lines), repeat=True)
+    written = [of.input if of.written is None else of.written for of in targets(found)]
+    again = entries(*written, repeat=True)
+    assert urls(again) == urls(found)
+    assert [of.input for of in targets(again)] == [of.input for of in targets(found)]
+
+
+@pytest.mark.parametrize(
+    "line", ["https://user:s3cr3t #x@h.example/", "https://user:s3cr3t\t # x@h.example/"]
+)
+def test_a_password_that_looks_like_a_comment_is_written_whole(line: str) -> None:
+    """Its first half alone would not be known for one, and shown."""
+    (of,) = targets(entries(line))
+    assert of.written == line
+    assert SECRET not in repr(entries(of.written))
+
+
 def test_a_number_that_may_be_half_of_a_password_is_not_in_the_complaint() -> None:
     (found,) = complaints(entries("https://user:271828/18@h.example/"))
     assert found

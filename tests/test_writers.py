@@ -21,7 +21,7 @@ from samples import EVERY, Recorder, check, largest_file, responded, steady, sum
 from crawler.core.summary import Summary
 from crawler.models import Check
 from crawler.report import DocumentSink, LineSink, Ordered, jsondocument, jsonl
-from crawler.report.streams import AtomicFile, Stream, open_file
+from crawler.report.streams import AtomicFile, Stream, open_file, open_list
 
 CHECKS = list(EVERY.values())
 
@@ -295,6 +295,99 @@ def test_the_null_device_takes_everything_and_stays_a_device(whole: bool) -> Non
     stream.write("line\n")
     stream.close()
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+# Lists
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_a_new_list_is_for_its_owner_only_from_the_first_byte(tmp_path: Path, mask: int) -> None:
+    path = tmp_path / "failed.txt"
+    before = os.umask(mask)
+    try:
+        stream = open_list(str(path))
+    finally:
+        os.umask(before)
+    stream.write("https://user:password@a.example/\n")
+    (growing,) = tmp_path.iterdir()
+    assert stat.S_IMODE(growing.stat().st_mode) == 0o600
+    stream.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_list_that_is_private_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "failed.txt"
+    path.write_text("old")
+    path.chmod(0o600)
+    open_list(str(path)).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_list_is_replaced_whole_and_only_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "failed.txt"
+    path.write_text("old content that is longer\n")
+    stream = open_list(str(path))
+    stream.write("new\n")
+    assert path.read_text() == "old content that is longer\n"
+    stream.close()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new\n", ["failed.txt"])
+
+
+def test_a_list_that_is_given_up_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "failed.txt"
+    path.write_text("old")
+    stream = open_list(str(path))
+    stream.write("new")
+    stream.discard()
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["failed.txt"])
+
+
+def test_bytes_that_are_not_utf8_are_those_they_were_in_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "failed.txt"
+    data = bytes(range(1, 256)) + "é€😀".encode()
+    stream = open_list(str(path))
+    stream.write(data.decode("utf-8", "surrogateescape"))
+    stream.close()
+    assert path.read_bytes() == data
+
+
+def test_a_link_to_a_list_stays_a_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "failed.txt", tmp_path / "latest.txt"
+    link.symlink_to(file)
+    stream = open_list(str(link))
+    stream.write("new")
+    stream.close()
+    assert (link.is_symlink(), file.read_text()) == (True, "new")
+
+
+def test_a_list_may_go_to_a_fifo(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    stream = open_list(str(path))
+    stream.write("caf\udce9\n")
+    assert os.read(reader, 100) == b"caf\xe9\n"
+    stream.close()
+    os.close(reader)
+    assert path.is_fifo()
+
+
+def test_a_place_where_no_list_can_be_is_told_of_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_list(str(tmp_path / "missing" / "failed.txt"))
+    with pytest.raises(IsADirectoryError):
+        open_list(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_read_only_list_is_told_of_at_once_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "failed.txt"
+    path.write_text("old")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError):
+        open_list(str(path))
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["failed.txt"])
 
 
 # Lines

@@ -2,9 +2,32 @@
 
 import re
 
-from crawler.models import Expectation, FetchResult, Outcome, Verdict
+from crawler.core.units import duration
+from crawler.models import (
+    NO_CLASSES,
+    Classes,
+    ErrorKind,
+    Expectation,
+    FetchResult,
+    Outcome,
+    Verdict,
+)
 
 _RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?|([1-9])xx", re.ASCII | re.IGNORECASE)
+_OF_KIND = {
+    "dns": (ErrorKind.DNS_NOT_FOUND, ErrorKind.DNS_TEMPORARY),
+    "connect": (ErrorKind.CONNECT_REFUSED, ErrorKind.UNREACHABLE),
+    "tls": tuple(kind for kind in ErrorKind if kind.value.startswith("tls_")),
+}
+_CLASS = {kind: name for name, kinds in _OF_KIND.items() for kind in kinds}
+CLASSES = ("timeout", "dns", "connect", "tls", "blocked", "redirect", "flaky")
+NAMES = (
+    *CLASSES,
+    *(kind.value for kind in ErrorKind if kind is not ErrorKind.INVALID_URL),
+)
+"""What results may be called in `--fail-on` and `--warn-on`, beside statuses."""
+_WALLED = "blocked by bot protection"
+FAILS = " fails here"
 
 
 def parse(text: str) -> Expectation:
@@ -14,34 +37,104 @@ def parse(text: str) -> Expectation:
     """
     accept = []
     for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None:
+        found = _statuses(part)
+        if found is None:
             raise ValueError(f"has '{part.strip()}', no status such as 204, 2xx or 200-399")
-        if match[3]:
-            low, high = int(match[3]) * 100, int(match[3]) * 100 + 99
-        else:
-            low, high = int(match[1]), int(match[2] or match[1])
-        if low < 100 or high < low:
-            raise ValueError(f"has '{part.strip()}', no range of statuses from low to high")
-        accept.append((low, high))
+        accept.append(found)
     return Expectation(accept=tuple(accept))
+
+
+def classes(text: str) -> Classes:
+    """Return what "timeout,429,5xx" stands for. Raises ValueError as `parse` does."""
+    names, statuses = set(), []
+    for part in text.split(","):
+        name = part.strip().lower()
+        if name in NAMES:
+            names.add(name)
+        elif (found := _statuses(part)) is not None:
+            statuses.append(found)
+        else:
+            raise ValueError(
+                f"has '{part.strip()}', no error kind, no status such as 429 or 5xx, and none of "
+                f"{', '.join(CLASSES)}"
+            )
+    return Classes(names=frozenset(names), statuses=tuple(statuses))
+
+
+def accepted(result: FetchResult) -> bool:
+    """Whether a result is a response of the site itself, whose status was expected."""
+    if result.outcome is not Outcome.RESPONDED or result.blocked_by is not None:
+        return False
+    return _holds(result.target.expectation.accept, result.status)
 
 
 def judge(result: FetchResult) -> Verdict:
     """Return the verdict on a result, by the expectation its target carries."""
-    if result.outcome is Outcome.RESPONDED:
-        status = result.status
-        accept = result.target.expectation.accept
-        for low, high in accept:
-            if status is not None and low <= status <= high:
-                return PASS
-        return Verdict(reasons=(f"status {status} is not in {_show(accept)}",))
-    if result.error is not None:
-        return Verdict(reasons=(result.error.detail,))
-    return Verdict(reasons=("not reached: the crawl ended first",))
+    expectation = result.target.expectation
+    if result.outcome is Outcome.INVALID or result.outcome is Outcome.UNREACHED:
+        return Verdict(reasons=(_reason(result),))
+    good = accepted(result)
+    if expectation.fail_on is NO_CLASSES and expectation.warn_on is NO_CLASSES:
+        return PASS if good else Verdict(reasons=(_reason(result),))
+    if word := _word(expectation.fail_on, result):
+        return Verdict(reasons=(f"{word}{FAILS}" if good else _reason(result),))
+    if word := _word(expectation.warn_on, result):
+        return Verdict(warnings=(word if good else _reason(result),))
+    return PASS if good else Verdict(reasons=(_reason(result),))
 
 
 PASS = Verdict()
+
+
+def _statuses(part: str) -> tuple[int, int] | None:
+    """Return the statuses that "204", "2xx" or "200-399" stands for, None where it is none.
+
+    Raises ValueError where it is an empty range.
+    """
+    match = _RANGE.fullmatch(part.strip())
+    if match is None:
+        return None
+    if match[3]:
+        return int(match[3]) * 100, int(match[3]) * 100 + 99
+    low, high = int(match[1]), int(match[2] or match[1])
+    if low < 100 or high < low:
+        raise ValueError(f"has '{part.strip()}', no range of statuses from low to high")
+    return low, high
+
+
+def _holds(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
+    if status is not None:
+        for low, high in ranges:
+            if low <= status <= high:
+                return True
+    return False
+
+
+def _word(classes: Classes, result: FetchResult) -> str | None:
+    """Return by which of its names a result belongs to `classes`, None where by none."""
+    names: list[str] = []
+    if result.error is not None:
+        names += [result.error.kind.value, _CLASS.get(result.error.kind, "")]
+    elif _holds(classes.statuses, result.status):
+        return f"status {result.status}"
+    names += ["blocked"] * (result.blocked_by is not None)
+    names += ["redirect"] * bool(result.redirects)
+    names += ["flaky"] * result.flaky
+    return next((name for name in names if name in classes.names), None)
+
+
+def _reason(result: FetchResult) -> str:
+    """Return, for people, why a result is not good."""
+    if result.error is not None:
+        return result.error.detail
+    if result.outcome is Outcome.UNREACHED:
+        return "not reached: the crawl ended first"
+    if result.blocked_by is not None:
+        return f"{_WALLED} ({result.blocked_by}, status {result.status})"
+    reason = f"status {result.status} is not in {_show(result.target.expectation.accept)}"
+    if result.retry_after is not None:
+        reason += f"; the server asks to wait {duration(result.retry_after)}"
+    return reason
 
 
 def _show(accept: tuple[tuple[int, int], ...]) -> str:

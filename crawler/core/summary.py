@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from crawler.core.expect import FAILS, accepted
 from crawler.models import Check, Crawl, Outcome
 
 # Latencies share a bucket when they differ by less than one part in a thousand.
@@ -37,7 +38,9 @@ class Latency:
 class Summary:
     """The counts of a whole crawl; `total` is the sum of the four that follow it.
 
-    `by_failure` counts the failed and invalid ones by error kind or by status.
+    `by_failure` counts the failed and invalid ones by error kind, status or bot protection.
+    `flaky` and `warned` are among the passed, unless flaky ones are to fail; `blocked` are
+    those that a bot protection answered for.
     """
 
     total: int
@@ -49,6 +52,9 @@ class Summary:
     by_status: dict[int, int]
     by_error: dict[str, int]
     by_failure: dict[str, int]
+    flaky: int
+    warned: int
+    blocked: int
     latency: Latency | None
     crawl: Crawl
 
@@ -106,6 +112,9 @@ class Tally:
     by_status: Counter[int] = field(default_factory=Counter)
     by_error: Counter[str] = field(default_factory=Counter)
     by_failure: Counter[str] = field(default_factory=Counter)
+    flaky: int = 0
+    warned: int = 0
+    blocked: int = 0
     _latencies: Quantiles = field(default_factory=Quantiles)
     _least: float = math.inf
 
@@ -125,8 +134,10 @@ class Tally:
         if result.error is not None:
             self.by_error[result.error.kind.value] += 1
         if check.ok is False:
-            kind = result.error.kind.value if result.error else f"status {result.status}"
-            self.by_failure[kind] += 1
+            self.by_failure[_kind(check)] += 1
+        self.flaky += result.flaky
+        self.warned += bool(check.verdict.warnings)
+        self.blocked += result.blocked_by is not None
         if result.outcome is Outcome.RESPONDED and result.latency is not None:
             self._latencies.add(result.latency)
             self._least = min(self._least, result.latency)
@@ -146,6 +157,9 @@ class Tally:
             by_status=dict(sorted(self.by_status.items())),
             by_error=dict(sorted(self.by_error.items())),
             by_failure=dict(self.by_failure.most_common()),
+            flaky=self.flaky,
+            warned=self.warned,
+            blocked=self.blocked,
             latency=self._latency(),
             crawl=crawl,
         )
@@ -159,13 +173,26 @@ class Tally:
         return Latency(min=self._least, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
 
 
+def _kind(check: Check) -> str:
+    result = check.result
+    if result.error is not None:
+        return result.error.kind.value
+    if result.blocked_by is not None:
+        return "blocked by bot protection"
+    if accepted(result):  # and yet to fail: its reason starts with what it is called
+        return check.verdict.reasons[0].removesuffix(FAILS)
+    return f"status {result.status}"
+
+
 def exit_code(summary: Summary) -> int:
     """Return what the process tells the shell about this crawl."""
     if summary.crawl.interrupted is not None:
         return 128 + summary.crawl.interrupted
     if summary.crawl.output_failed or summary.crawl.list_failed or not summary.total:
         return ExitCode.USAGE
-    if summary.failed or summary.invalid:
+    failures, crawl = summary.failed + summary.invalid, summary.crawl
+    # Divided, not multiplied: 0.29 * 100 is a little less than 29.
+    if failures > crawl.tolerated and failures / summary.total > crawl.tolerated_share:
         return ExitCode.FAILED
     if not summary.complete:
         return ExitCode.INCOMPLETE

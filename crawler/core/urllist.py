@@ -88,8 +88,8 @@ class UrlList:
                 )
             text = line.strip(_BLANK)
             comment = _COMMENT.search(text) if "#" in text else None
-            more = text[comment.start() :] if comment else ""
-            text = text[: comment.start()].rstrip(_BLANK) if comment else text
+            url_end = len(text[: comment.start()].rstrip(_BLANK)) if comment else len(text)
+            text, more = text[:url_end], text[url_end:]
             if len(line) > MAX_LINE and not comment:
                 yield self._too_long(text, source, number)
             elif text and (entry := self.entry(text, source=source, line=number, more=more)):
@@ -107,12 +107,15 @@ class UrlList:
         try:
             address, host = url.parse(_with_scheme(text))
         except ValueError as exc:
-            return self._invalid(_veiled(text) if "@" in more else text, str(exc), source, line)
+            hidden = "@" in more
+            shown, written = (_veiled(text), text + more) if hidden else (text, text)
+            return self._invalid(written, shown, str(exc), source, line)
         return self._target(text, address, host, source, line)
 
     def _too_long(self, text: str, source: str | None, line: int | None) -> FetchResult:
         """Return the record of a line whose end was cut off: no URL can be made of it."""
-        return self._invalid(_veiled(text), f"is longer than {MAX_LINE:,} characters", source, line)
+        complaint = f"is longer than {MAX_LINE:,} characters"
+        return self._invalid(text, _veiled(text), complaint, source, line)
 
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
@@ -128,15 +131,16 @@ class UrlList:
             index=next(self._numbers),
             source=source,
             line=line,
-            input=mask(text),
+            input=(shown := mask(text)),
             url=address,
             host=host,
             expectation=self._expectation,
             method=self._method,
+            written=None if shown == text else text,
         )
 
     def _invalid(
-        self, text: str, complaint: str, source: str | None, line: int | None
+        self, written: str, text: str, complaint: str, source: str | None, line: int | None
     ) -> FetchResult:
         shown = shorten(encodable(mask_loosely(text)), SHOWN)
         target = Target(
@@ -148,6 +152,7 @@ class UrlList:
             host="",
             expectation=self._expectation,
             method=self._method,
+            written=None if shown == written else written,
         )
         place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
         detail = f"{place}'{shorten(shown, 200)}' {encodable(complaint)}"

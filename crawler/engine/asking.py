@@ -40,16 +40,24 @@ class Asking(httpx.Request):
     """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
     `seconds` is when its sender will have given up: for transports that cannot be told.
+    `fresh` asks for a connection that was not used before.
     """
 
     def __init__(
-        self, method: str, text: str, fields: Fields, wire: Wire, seconds: float | None = None
+        self,
+        method: str,
+        text: str,
+        fields: Fields,
+        wire: Wire,
+        seconds: float | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         # Not super().__init__: that is what this class is there to put off.
         self.method = method
         self.text = text
         self.fields = fields
-        self.extensions = {"wire": wire, "seconds": seconds}
+        self.extensions = {"wire": wire, "seconds": seconds, "fresh": fresh}
         self.stream = httpx.ByteStream(b"")
         self._content = b""
 

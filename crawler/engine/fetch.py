@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import httpx
 
-from crawler.core import redirect
+from crawler.core import botwall, redirect, retry
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
@@ -40,7 +40,7 @@ DEFAULT_HEADERS: tuple[Header, ...] = (
 )
 # What of the user's own headers may be shown to another origin after a redirect.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
-_TOLD = frozenset({b"content-length", b"content-type"})
+_TOLD = frozenset({b"content-length", b"content-type", b"retry-after", *botwall.FIELDS})
 
 
 def fetcher(
@@ -48,12 +48,14 @@ def fetcher(
     limits: Limits,
     headers: Sequence[Header] = (),
     *,
+    fresh: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
 ) -> Fetch:
     """Return the function that fetches one target over `transport`; it never raises.
 
-    `headers` replace the default ones of the same name and go to every target.
+    `headers` replace the default ones of the same name and go to every target. With
+    `fresh` no connection is used that was used before, where the transport can tell.
     `clock` gives monotonic seconds, `now` seconds since the epoch.
     """
     given = {name.lower() for name, _ in headers}
@@ -63,7 +65,7 @@ def fetcher(
     harmless = Fields([*shown, *(p for p in DEFAULT_HEADERS if p[0].lower() not in _HARMLESS)])
 
     async def fetch(target: Target) -> FetchResult:
-        attempt = _Attempt(transport, limits, target, clock, now(), own, harmless)
+        attempt = _Attempt(transport, limits, target, clock, now, own, harmless, fresh=fresh)
         error: Failure | None = None
         budget = asyncio.timeout(limits.timeout)
         try:
@@ -88,24 +90,30 @@ class _Attempt:
         limits: Limits,
         target: Target,
         clock: Callable[[], float],
-        timestamp: float,
+        now: Callable[[], float],
         fields: Fields,
         harmless: Fields,
+        *,
+        fresh: bool,
     ) -> None:
         self.wire = Wire()
         self._transport = transport
         self._limits = limits
         self._target = target
         self._clock = clock
-        self._timestamp = timestamp
+        self._now = now
+        self._timestamp = now()
+        self._fresh = fresh
         self._fields = fields
         self._harmless = harmless
         self._wires = [self.wire]
         self._hops: list[Hop] = []
         self._response: httpx.Response | None = None
         self._answered: str | None = None  # the URL that this response came from
+        self._told: dict[bytes, str] = {}  # fields of the final response
         self._size: int | None = None
         self._truncated = False
+        self._page = b""
         self._start = clock()
         self._began = self._start  # when the last response's head came
 
@@ -146,7 +154,7 @@ class _Attempt:
         if self._response is not None:
             self.wire = Wire()
             self._wires.append(self.wire)
-        request = Asking(method, url, fields, self.wire, self._limits.timeout)
+        request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=self._fresh)
         response = await self._transport.handle_async_request(request)
         self._response = response
         self._answered = url
@@ -161,12 +169,19 @@ class _Attempt:
         return [_text(value) for name, value in response.headers.raw if name.lower() == b"location"]
 
     async def _read(self, response: httpx.Response) -> None:
-        """Count the body's bytes as they are on the wire, up to the cap; keep none."""
+        """Count the body's bytes as they are on the wire, up to the cap.
+
+        None are kept but the first ones of what may be the page of a bot protection.
+        """
         assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._told = _last_values(response.headers.raw)
+        peek = botwall.PEEK if botwall.worth_a_look(response.status_code, self._told) else 0
         self._size = 0
         try:
             async for chunk in response.stream:
                 self._size += len(chunk)
+                if len(self._page) < peek:
+                    self._page += chunk
                 if self._size > self._limits.max_body:
                     self._truncated = True
                     break
@@ -180,7 +195,7 @@ class _Attempt:
         stall = sum(wire.stall for wire in self._wires)
         last = self._response
         final = last if self._size is not None else None
-        fields = _last_values(final.headers.raw) if final is not None else {}
+        fields = self._told
         length = _count(fields.get(b"content-length"))
         if error is not None and error.kind is ErrorKind.BODY_INCOMPLETE:
             whole = "" if length is None else f" of {length:,}"
@@ -207,7 +222,20 @@ class _Attempt:
             truncated=self._truncated,
             error=error,
             timestamp=self._timestamp,
+            retry_after=self._retry_after(),
+            blocked_by=self._blocked_by(error),
         )
+
+    def _retry_after(self) -> float | None:
+        asks = self._response is not None and self._response.status_code in (429, 503)
+        if not asks or b"retry-after" not in self._told:
+            return None
+        return retry.after(self._told[b"retry-after"], self._now())
+
+    def _blocked_by(self, error: Failure | None) -> str | None:
+        if error is not None or self._response is None:
+            return None
+        return botwall.blocked_by(self._response.status_code, self._told, self._page)
 
     def _timings(self, end: float) -> Timings:
         return Timings(

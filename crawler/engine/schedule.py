@@ -1,147 +1,158 @@
-"""Targets in, results out: which may start, how many at once, and what happens at the end."""
+"""Targets in, results out: what is asked, how often, and what happens at the end."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from time import perf_counter
+from dataclasses import dataclass, replace
+from typing import Any
 
+from crawler.core import expect, retry, url
+from crawler.core.hedge import Budget, Patience
 from crawler.engine import failure
+from crawler.engine.clock import Clock, SystemClock, Timer
 from crawler.engine.fetch import Fetch
-from crawler.models import (
-    FetchResult,
-    Limits,
-    Outcome,
-    Target,
-)
+from crawler.engine.lanes import Lanes
+from crawler.models import FetchResult, Limits, Outcome, Target, Try
 
 Emit = Callable[[FetchResult], Awaitable[None]]
 _AT_A_TIME = 50  # entries read before other tasks get their turn
+_TRICKLE = 50  # entries in that time which are no headway: such a list may never end
+_STALLED = 1.0  # seconds that a list may give nothing after the deadline
+_SAFE = ("GET", "HEAD")  # what may be sent twice at once
 
 
-class Lanes:
-    """The targets that wait, in one queue for each host; a step costs the same for any number.
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """A target on its way: how often it was asked, and what came of that so far."""
 
-    `take` hands out hosts in turn and at most `per_host` targets of a host at once,
-    each until it is given to `leave`. It never waits: `changed` does.
-    """
-
-    def __init__(self, targets: Iterable[Target] = (), *, per_host: int = 10) -> None:
-        self._per_host = per_host
-        self._waiting: dict[str, deque[Target]] = {}
-        self._live: dict[str, int] = {}
-        self._ready: deque[str] = deque()  # hosts with a target waiting and a place free, once each
-        self._count = 0
-        self._closed = False
-        self._change = asyncio.Event()
-        for target in targets:
-            self.add(target)
-
-    def __len__(self) -> int:
-        return self._count
+    target: Target
+    arrived: float
+    queue: float = 0.0
+    attempts: int = 0
+    retries: int = 0
+    tries: tuple[Try, ...] = ()
+    last: FetchResult | None = None  # of an attempt that is not the final word
+    timestamp: float | None = None  # of the first attempt
+    second_opinion: bool = False
+    running: tuple[asyncio.Task[Any], ...] = ()  # without one that was called off
+    hedge: "_Hedge | None" = None
+    hedged: bool = False
+    timer: Timer | None = None
 
     @property
-    def drained(self) -> bool:
-        """Whether nothing waits and nothing more will come."""
-        return self._closed and not self._count
+    def host(self) -> str:
+        return self.target.host
 
-    def add(self, target: Target) -> None:
-        lane = self._waiting.get(target.host)
-        if lane is None:
-            lane = self._waiting[target.host] = deque()
-        if not lane and self._live.get(target.host, 0) < self._per_host:
-            self._ready.append(target.host)
-        lane.append(target)
-        self._count += 1
-        self._change.set()
 
-    def take(self) -> Target | None:
-        """Return the next target that may start, or None while there is none."""
-        if not self._ready:
-            return None
-        host = self._ready.popleft()
-        lane = self._waiting[host]
-        target = lane.popleft()
-        live = self._live[host] = self._live.get(host, 0) + 1
-        if not lane:
-            del self._waiting[host]
-        elif live < self._per_host:
-            self._ready.append(host)
-        self._count -= 1
-        return target
+@dataclass(slots=True, eq=False)
+class _Hedge:
+    """A second request beside the one that a visit waits for."""
 
-    def leave(self, target: Target) -> None:
-        """Free the place that a taken target held."""
-        host = target.host
-        live = self._live[host]
-        if live == 1:
-            del self._live[host]
-        else:
-            self._live[host] = live - 1
-        if live == self._per_host and host in self._waiting:
-            self._ready.append(host)
-        self._change.set()
+    visit: _Visit
 
-    def close(self) -> None:
-        """Say that no more targets will come."""
-        self._closed = True
-        self._change.set()
-
-    def clear(self) -> list[Target]:
-        """Take out and return all that waits."""
-        rest = [target for lane in self._waiting.values() for target in lane]
-        self._waiting.clear()
-        self._ready.clear()
-        self._count = 0
-        return sorted(rest, key=lambda target: target.index)
-
-    async def changed(self) -> None:
-        """Wait until something was added, has left or was closed since the last call."""
-        await self._change.wait()
-        self._change.clear()
+    @property
+    def host(self) -> str:
+        return self.visit.host
 
 
 class Crawling:
     """One crawl on its way: fan-out of entries over fetch tasks.
 
-    `read` and `live` are how many targets were read and are being fetched; `emit` gets
-    each result once, `stop` ends the crawl early.
+    `read` and `live` are how many targets were read and how many requests are under way;
+    `emit` gets each result once, `stop` ends the crawl early. `fetch_fresh` sends second
+    requests, over connections of their own; without it there are none.
     """
 
-    def __init__(self, fetch: Fetch, limits: Limits, emit: Emit, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        limits: Limits,
+        emit: Emit,
+        stop: asyncio.Event,
+        *,
+        fetch_fresh: Fetch | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.read = 0
         self.live = 0
-        self._started = 0
+        self._requests = 0
         self._fetch = fetch
+        self._fetch_fresh = fetch_fresh
         self._limits = limits
         self._emit = emit
         self._stop = stop
-        self._lanes = Lanes(per_host=limits.per_host)
+        self._clock = clock or SystemClock()
+        self._lanes: Lanes[_Visit | _Hedge] = Lanes(
+            per_host=limits.per_host,
+            rate=limits.rate,
+            host_rate=limits.host_rate,
+            clock=self._clock.time,
+        )
         self._slots = asyncio.Semaphore(limits.max)
         self._room = asyncio.Event()
-        self._arrived: dict[int, float] = {}
-        self._open: dict[int, Target | FetchResult] = {}
-        self._clock = perf_counter
+        self._listed = False  # the list is through
+        self._over = False  # nothing starts any more
+        self._handing_on = False  # what is emitted without being asked
+        self._unsettled = 0  # visits that are neither emitted nor put off
+        self._open: dict[int, _Visit | FetchResult] = {}
+        self._doubtful: list[_Visit] = []
+        self._patience = Patience()
+        self._budget = Budget(limits.hedge_budget if fetch_fresh else 0.0)
+        self._slow: deque[tuple[_Visit, int]] = deque()
+        self._unmeasured: list[tuple[_Visit, int, float]] = []
+
+    def least(self, total: int) -> float:
+        """Return how many seconds the rates make a list of so many URLs take from now on."""
+        rate, host_rate = self._limits.rate, self._limits.host_rate
+        in_all = 0.0 if rate is None else max(0, total - self._requests) / rate
+        on_a_host = 0.0 if host_rate is None else self._lanes.longest() / host_rate
+        return max(in_all, on_a_host)
 
     async def run(self, entries: AsyncGenerator[Target | FetchResult, None]) -> None:
         """Fetch all entries, or until `stop` is set; every one that was read is emitted.
 
-        An exception of `entries` is raised once what came before it is done.
+        At the deadline what is left of the list is read, and emitted as unreached. An
+        exception of `entries` is raised once what came before it is done.
         """
+        deadline = asyncio.Event()
+        timer = None
+        if self._limits.deadline is not None:
+            timer = self._clock.call_at(self._clock.time() + self._limits.deadline, deadline.set)
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(self._feed(entries))
             working = group.create_task(self._work())
             stopped = group.create_task(self._stop.wait())
-            await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
-            for task in (feeding, working, stopped):
+            late = group.create_task(deadline.wait())
+            await asyncio.wait((working, stopped, late), return_when=asyncio.FIRST_COMPLETED)
+            self._over = True
+            working.cancel()
+            self._room.set()
+            if not stopped.done():
+                await self._read_on(feeding, stopped)
+            for task in (feeding, stopped, late):
                 task.cancel()
-        for held in sorted(self._open.items()):
-            await self._emit(self._ended(held[1]))
-        for target in self._lanes.clear():
-            await self._emit(self._ended(target))
+        if timer is not None:
+            timer.cancel()
+        rest = {held.visit if isinstance(held, _Hedge) else held for held in self._lanes.clear()}
+        waiting = {visit.target.index: visit for visit in (*rest, *self._doubtful)}
+        for _, held in sorted({**waiting, **self._open}.items()):
+            await self._emit(held if isinstance(held, FetchResult) else self._ended(held))
         if not feeding.cancelled() and (broken := feeding.result()) is not None:
             raise broken
+
+    async def _read_on(
+        self, feeding: asyncio.Task[Exception | None], stopped: asyncio.Task[bool]
+    ) -> None:
+        """Let the list be read to its end, unless it stalls."""
+        read = -_TRICKLE - 1
+        while self._handing_on or self.read - read > _TRICKLE:
+            if feeding.done() or stopped.done():
+                return
+            read = self.read
+            await asyncio.wait(
+                (feeding, stopped), timeout=_STALLED, return_when=asyncio.FIRST_COMPLETED
+            )
 
     async def _feed(self, entries: AsyncGenerator[Target | FetchResult, None]) -> Exception | None:
         """Read ahead, up to the window; return the exception that ended the list, if one did."""
@@ -150,62 +161,287 @@ class Crawling:
                 async for entry in entries:
                     self.read += 1
                     if isinstance(entry, FetchResult):
-                        self._open[entry.target.index] = entry
-                        await self._emit(entry)
-                        del self._open[entry.target.index]
+                        await self._hand_on(entry)
                     else:
-                        self._arrived[entry.index] = self._clock()
-                        self._lanes.add(entry)
-                    while len(self._lanes) >= self._limits.window:
+                        self._unsettled += 1
+                        self._lanes.add(_Visit(entry, self._clock.time()))
+                    while len(self._lanes) >= self._limits.window and not self._over:
                         self._room.clear()
                         await self._room.wait()
+                    if self._over:
+                        await self._give_up()
                     if self.read % _AT_A_TIME == 0:
                         await asyncio.sleep(0)
         except Exception as exc:
             return exc
         finally:
-            self._lanes.close()
+            self._listed = True
+            self._lanes.nudge()
         return None
+
+    async def _give_up(self) -> None:
+        """Emit all that waits, after the deadline."""
+        for waiting in self._lanes.clear():
+            if isinstance(waiting, _Visit):
+                await self._hand_on(self._ended(waiting))
+
+    async def _hand_on(self, result: FetchResult) -> None:
+        self._open[result.target.index] = result
+        self._handing_on = True
+        await self._emit(result)
+        self._handing_on = False
+        del self._open[result.target.index]
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            while not self._lanes.drained:
-                target = self._lanes.take()
-                if target is None:
-                    await self._lanes.changed()
-                    continue
-                self._open[target.index] = target
-                self._room.set()
+            while True:
                 await self._slots.acquire()
-                group.create_task(self._visit(target))
-                if self._started < self._limits.max:
+                while (asked := self._lanes.take()) is None:
+                    if self._through():
+                        return
+                    await self._changed()
+                self._room.set()
+                if isinstance(asked, _Visit):
+                    self._open[asked.target.index] = asked
+                group.create_task(self._ask(asked))
+                self._requests += 1
+                if self._requests < self._limits.max:
                     # The first ones connect all at once: let each get on the wire before
                     # the next, or the whole burst would count as latency of the first.
-                    self._started += 1
                     await asyncio.sleep(0)
 
-    async def _visit(self, target: Target) -> None:
-        """Fetch one target and hand its result on; a cancelled visit leaves its place open."""
-        queue = self._clock() - self._arrived.pop(target.index)
-        self.live += 1
+    def _through(self) -> bool:
+        """Whether all is settled; brings up what a second opinion is wanted on before that."""
+        if not self._listed or self._unsettled:
+            return False
+        if not self._doubtful:
+            return True
+        assert self._limits.confirm_after is not None
+        self._lanes.one_at_a_time()
+        due = self._clock.time() + self._limits.confirm_after
+        for visit in sorted(self._doubtful, key=lambda visit: visit.target.index):
+            visit.second_opinion = True
+            self._lanes.add(visit, at=due)
+        self._unsettled += len(self._doubtful)
+        self._doubtful.clear()
+        return False
+
+    async def _changed(self) -> None:
+        """Wait until something was added or is finished, or the time of something has come."""
+        due = self._lanes.due()
+        timer = None if due is None else self._clock.call_at(due, self._lanes.nudge)
         try:
-            result = await self._fetch(target)
-        except (Exception, asyncio.CancelledError) as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            error = failure.of(exc, None)  # also where something inside cancelled the fetch
-            result = FetchResult(target=target, outcome=Outcome.ERROR, attempts=1, error=error)
+            await self._lanes.changed()
         finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _ask(self, asked: _Visit | _Hedge) -> None:
+        """Send one request for a visit, and do what its answer calls for.
+
+        When the crawl is ended, a visit that is not emitted stays open.
+        """
+        visit = asked.visit if isinstance(asked, _Hedge) else asked
+        try:
+            final = await self._answer(asked, visit)
+        finally:
+            self._lanes.leave(asked)
             self.live -= 1
-        result = self._open[target.index] = replace(result, queue=queue)
-        self._lanes.leave(target)
-        await self._emit(result)
-        del self._open[target.index]
+        if final is not None:
+            self._open[visit.target.index] = final
+            await self._emit(final)
+            del self._open[visit.target.index]
+            self._unsettled -= 1
+            self._lanes.nudge()
         self._slots.release()
 
-    def _ended(self, held: Target | FetchResult) -> FetchResult:
-        """Return the record of an entry that was read but not emitted before the end."""
-        if isinstance(held, FetchResult):
-            return held
-        return FetchResult(target=held, outcome=Outcome.UNREACHED)
+    async def _answer(self, asked: _Visit | _Hedge, visit: _Visit) -> FetchResult | None:
+        """Return the final result that a request leads to, None where it leads to none."""
+        started = self._clock.time()
+        self.live += 1
+        if isinstance(asked, _Hedge):
+            if visit.hedge is not asked:
+                return None  # the answer came while this one waited for its start
+            visit.hedge = None
+            visit.hedged = True
+        else:
+            visit.attempts += 1
+            if visit.attempts == 1:
+                visit.queue = started - visit.arrived
+            if self._budget.share:
+                self._watch(visit, started)
+        result = await self._send(asked, visit)
+        if result is None:
+            return None
+        self._lanes.note(visit.host, result, started)
+        if result.redirects:
+            self._lanes.charge(visit.host, len(result.redirects))
+        if visit.timestamp is None and result.timestamp is not None:
+            visit.timestamp = result.timestamp - (started - visit.arrived - visit.queue)
+        if self._budget.share and self._other_may_do_better(visit, result):
+            return None
+        good = result.error is None and result.status is not None and result.status < 400
+        if not good and self._will_ask_again(visit, result):
+            return None
+        return self._final(visit, result)
+
+    async def _send(self, asked: _Visit | _Hedge, visit: _Visit) -> FetchResult | None:
+        """Fetch; None where that was called off because the other request was answered."""
+        task = asyncio.current_task()
+        assert task is not None
+        fetch = self._fetch
+        if isinstance(asked, _Hedge):
+            assert self._fetch_fresh is not None
+            fetch = self._fetch_fresh
+        visit.running = (*visit.running, task)
+        self._budget.sent += 1
+        try:
+            result = await fetch(visit.target)
+        except (Exception, asyncio.CancelledError) as exc:
+            if task.cancelling() and task in visit.running:
+                self._end_watch(visit)
+                raise
+            error = failure.of(exc, None)  # also where something inside cancelled the fetch
+            result = FetchResult(target=visit.target, outcome=Outcome.ERROR, error=error)
+        if task not in visit.running:
+            return None
+        visit.running = tuple(other for other in visit.running if other is not task)
+        return result
+
+    def _will_ask_again(self, visit: _Visit, result: FetchResult) -> bool:
+        """Do what an answer that is not good calls for; whether the visit goes on."""
+        limits, now = self._limits, self._clock.time()
+        chance = self._clock.chance()
+        tries = visit.retries + 1
+        if (seconds := retry.hold(result, limits, tries, chance)) is not None:
+            self._lanes.hold(_answering(result), now + seconds)
+        if self._refuses_head(result):
+            self._try_again(visit, result)
+            visit.target = replace(visit.target, method="GET")
+            self._lanes.add(visit, first=True)
+            return True
+        if visit.second_opinion:
+            return False
+        pause = retry.wait(result, limits, tries, chance)
+        if pause is not None:
+            visit.retries += 1
+            self._try_again(visit, result)
+            self._lanes.add(visit, at=now + pause)
+            return True
+        if limits.confirm_after is not None and self._is_doubtful(result):
+            self._try_again(visit, result)
+            self._doubtful.append(visit)
+            self._unsettled -= 1
+            return True
+        return False
+
+    def _refuses_head(self, result: FetchResult) -> bool:
+        head_first = self._limits.head_first and result.target.method == "HEAD"
+        return head_first and retry.refuses_head(result)
+
+    def _is_doubtful(self, result: FetchResult) -> bool:
+        longer = result.retry_after is not None and result.retry_after > self._limits.max_wait
+        return retry.may_pass(result) and not longer
+
+    def _try_again(self, visit: _Visit, result: FetchResult) -> None:
+        """Note an attempt that is not the last one; the visit is in the lanes, or put off."""
+        kind = None if result.error is None else result.error.kind
+        status = result.status if kind is None else None
+        self._remember(visit, result)
+        visit.tries = (*visit.tries, Try(method=result.target.method, kind=kind, status=status))
+        del self._open[visit.target.index]
+
+    def _remember(self, visit: _Visit, result: FetchResult) -> None:
+        """Keep the record of an attempt, in case the crawl ends before the next one has."""
+        if not self._refuses_head(result):  # that says nothing about the URL
+            visit.last = self._final(visit, result)
+
+    def _final(self, visit: _Visit, result: FetchResult) -> FetchResult:
+        return replace(
+            result,
+            queue=visit.queue,
+            attempts=visit.attempts,
+            retried=visit.tries,
+            timestamp=visit.timestamp,
+            flaky=visit.second_opinion and expect.accepted(result),
+            hedged=visit.hedged,
+        )
+
+    def _ended(self, visit: _Visit) -> FetchResult:
+        """Return the record of a visit that the end of the crawl has overtaken.
+
+        The last attempt that had come to an end, if one had: that one is a fact.
+        """
+        return visit.last or FetchResult(target=visit.target, outcome=Outcome.UNREACHED)
+
+    # Second requests for slow ones.
+
+    def _watch(self, visit: _Visit, started: float) -> None:
+        """See to it that a request is hedged when it gets slow."""
+        if visit.target.method not in _SAFE:
+            return
+        limit = self._patience.limit(visit.host)
+        if limit is None:
+            if len(self._unmeasured) > 2 * self._limits.max:
+                self._unmeasured = [
+                    one for one in self._unmeasured if one[0].running and one[0].attempts == one[1]
+                ]
+            self._unmeasured.append((visit, visit.attempts, started))
+        else:
+            self._watch_until(started + limit, visit, visit.attempts)
+        self._send_hedges()
+
+    def _watch_until(self, when: float, visit: _Visit, attempt: int) -> None:
+        def slow() -> None:
+            self._slow.append((visit, attempt))
+            self._send_hedges()
+
+        visit.timer = self._clock.call_at(when, slow)
+
+    def _answered(self, host: str, latency: float) -> None:
+        self._patience.note(host, latency)
+        if self._unmeasured and self._patience.limit(host) is not None:
+            for visit, attempt, started in self._unmeasured:
+                if visit.running and visit.attempts == attempt:
+                    limit = self._patience.limit(visit.host) or 0.0
+                    self._watch_until(started + limit, visit, attempt)
+            self._unmeasured.clear()
+
+    def _send_hedges(self) -> None:
+        """Queue second requests as far as the budget goes, for the slowest ones first."""
+        while self._slow and self._budget.allows:
+            visit, attempt = self._slow.popleft()
+            if visit.running and visit.attempts == attempt:
+                visit.hedge = _Hedge(visit)
+                self._budget.hedges += 1
+                self._lanes.add(visit.hedge, first=True)
+
+    def _other_may_do_better(self, visit: _Visit, result: FetchResult) -> bool:
+        """Whether the other one of two requests is to be waited for; if not, call it off."""
+        if result.outcome is Outcome.ERROR and (visit.running or visit.hedge is not None):
+            self._remember(visit, result)
+            return True
+        if result.outcome is Outcome.RESPONDED:
+            self._answered(visit.host, result.latency or 0.0)
+        self._end_watch(visit)
+        if visit.hedge is not None:
+            if self._lanes.forget(visit.hedge):
+                self._budget.hedges -= 1
+                self._room.set()
+            visit.hedge = None
+        for task in visit.running:
+            task.cancel()
+        visit.running = ()
+        return False
+
+    def _end_watch(self, visit: _Visit) -> None:
+        if visit.timer is not None:
+            visit.timer.cancel()
+            visit.timer = None
+
+
+def _answering(result: FetchResult) -> str:
+    """Return the host that a result came from, which a redirect may have led to."""
+    if not result.redirects or result.final_url is None:
+        return result.target.host
+    return url.parse(result.final_url)[1]

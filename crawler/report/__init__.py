@@ -94,6 +94,22 @@ class DocumentSink:
         return before
 
 
+class ReplacingSink(DocumentSink):
+    """Writes a document over the list it was made from, unless part of that was not read.
+
+    `left` says that the list was left as it was.
+    """
+
+    left = False
+
+    def finish(self, summary: Summary) -> None:
+        if summary.crawl.list_read and not summary.crawl.list_failed:
+            super().finish(summary)
+        else:
+            self.left = True
+            self._stream.discard()
+
+
 class Ordered:
     """Passes checks on to another sink in the order of the input.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from crawler.core.display import encodable, mask
 from crawler.core.summary import Summary, exit_code
-from crawler.models import Check, Failure, FetchResult, Tls
+from crawler.models import Check, Failure, FetchResult, Tls, Try
 
 SCHEMA = 1
 _to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -52,6 +52,11 @@ def record(check: Check) -> dict[str, Any]:
         "reasons": [_clean(reason) for reason in check.verdict.reasons],
         "timestamp": _timestamp(result.timestamp),
         "tls": _tls(result.tls),
+        "retried": [_try(one) for one in result.retried],
+        "flaky": result.flaky,
+        "hedged": result.hedged,
+        "blocked_by": result.blocked_by,
+        "warned": bool(check.verdict.warnings),
     }
 
 
@@ -76,6 +81,9 @@ def summary(of: Summary) -> dict[str, Any]:
         "by_error": of.by_error,
         "exit_code": int(exit_code(of)),
         "duplicates": of.crawl.duplicates,
+        "flaky": of.flaky,
+        "warned": of.warned,
+        "blocked": of.blocked,
     }
 
 
@@ -104,6 +112,11 @@ def _error(error: Failure | None) -> dict[str, str | None] | None:
         return None
     phase = error.phase.value if error.phase else None
     return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail)}
+
+
+def _try(one: Try) -> dict[str, str | int | None]:
+    kind = one.kind.value if one.kind else None
+    return {"method": one.method, "kind": kind, "status": one.status}
 
 
 def _tls(tls: Tls | None) -> dict[str, str | None] | None:

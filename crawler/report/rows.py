@@ -8,12 +8,15 @@ from crawler.models import Check, Outcome
 
 ALL_UP_TO = 100
 FAILURES = 50
+NOTED = 20
 SLOWEST = 10
 
 
 @dataclass(slots=True)
 class Rows:
-    """Keeps every check up to `ALL_UP_TO`; of more, the first failures and the slowest.
+    """Keeps every check up to `ALL_UP_TO`; of more, the first that call for a look and the slowest.
+
+    A look is called for by failures, warnings, and passes at the second opinion only.
 
     With `everything` all are kept.
     """
@@ -22,6 +25,7 @@ class Rows:
     total: int = 0
     _all: list[Check] = field(default_factory=list)
     _failures: list[tuple[int, Check]] = field(default_factory=list)
+    _noted: list[tuple[int, Check]] = field(default_factory=list)
     _slowest: list[tuple[float, int, Check]] = field(default_factory=list)
 
     def add(self, check: Check) -> None:
@@ -35,6 +39,8 @@ class Rows:
         index = check.result.target.index
         if check.ok is False:
             _keep(self._failures, (-index, check), FAILURES)
+        elif check.verdict.warnings or check.result.flaky:
+            _keep(self._noted, (-index, check), NOTED)
         elif check.result.outcome is Outcome.RESPONDED:
             _keep(self._slowest, (check.result.latency or 0.0, -index, check), SLOWEST)
 
@@ -43,9 +49,20 @@ class Rows:
         if len(self._all) == self.total:
             chosen = self._all
         else:
-            chosen = [check for _, check in self._failures]
+            chosen = [check for _, check in (*self._failures, *self._noted)]
             chosen += [check for _, _, check in self._slowest]
         return sorted(chosen, key=lambda check: check.result.target.index)
+
+
+def remark(check: Check) -> str:
+    """Return what there is to say about a check in words; nothing for a plain pass."""
+    result, verdict = check.result, check.verdict
+    parts = [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
+    if result.flaky and result.retried:
+        before = result.retried[0]
+        first = before.kind.value.replace("_", " ") if before.kind else f"status {before.status}"
+        parts.append(f"flaky: {first} at first")
+    return "; ".join(parts)
 
 
 def _keep(heap: list[Any], item: Any, most: int) -> None:

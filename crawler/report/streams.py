@@ -12,10 +12,18 @@ from time import perf_counter
 class Stream:
     """A descriptor to which each `write` goes whole and at once."""
 
-    def __init__(self, name: str, fd: int, encoding: str = "utf-8", owned: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        fd: int,
+        encoding: str = "utf-8",
+        errors: str = "backslashreplace",
+        owned: bool = False,
+    ) -> None:
         self.name = name
         self._fd = fd
         self._encoding = encoding
+        self._errors = errors
         self._owned = owned
         self._since: float | None = None
 
@@ -25,8 +33,11 @@ class Stream:
         return since is not None and perf_counter() - since > seconds
 
     def write(self, text: str) -> None:
-        """Write all of `text`; what the encoding lacks is escaped. Raises OSError."""
-        data = text.encode(self._encoding, "backslashreplace")
+        """Write all of `text`; `errors` says what becomes of what the encoding lacks.
+
+        Raises OSError.
+        """
+        data = text.encode(self._encoding, self._errors)
         while data:
             self._since = perf_counter()
             try:
@@ -54,13 +65,15 @@ class AtomicFile(Stream):
     whose permissions it takes, when it is closed.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, *, errors: str = "backslashreplace", private: bool = False
+    ) -> None:
         self._path = os.path.realpath(name)
         self._growing = f"{self._path}.{secrets.token_hex(4)}.part"
-        fd = os.open(self._growing, _CREATE | os.O_EXCL, 0o666)
+        fd = os.open(self._growing, _CREATE | os.O_EXCL, 0o600 if private else 0o666)
         with suppress(OSError):
             os.chmod(self._growing, stat.S_IMODE(os.stat(self._path).st_mode))
-        super().__init__(name, fd, owned=True)
+        super().__init__(name, fd, errors=errors, owned=True)
 
     def close(self) -> None:
         try:
@@ -78,6 +91,17 @@ class AtomicFile(Stream):
 _CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+def open_list(path: str) -> Stream:
+    """Open a file for lines as they stood in a list; they may hold passwords.
+
+    A new one is readable for its owner only. Raises OSError.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        return Stream(path, os.open(path, _CREATE), errors="surrogateescape", owned=True)
+    _refuse_unless_writable(path)
+    return AtomicFile(path, errors="surrogateescape", private=True)
+
+
 def open_file(path: str, *, whole: bool) -> Stream:
     """Open an output file, now, so that a bad path is known before the first request.
 
@@ -86,10 +110,14 @@ def open_file(path: str, *, whole: bool) -> Stream:
     """
     special = os.path.exists(path) and not os.path.isfile(path)
     if whole and not special:
-        if os.path.exists(path) and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        _refuse_unless_writable(path)
         return AtomicFile(path)
     return Stream(path, os.open(path, _CREATE | os.O_TRUNC, 0o666), owned=True)
+
+
+def _refuse_unless_writable(path: str) -> None:
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _sync(fd: int) -> None:

@@ -16,7 +16,7 @@ from crawler.core.summary import Summary
 from crawler.core.units import duration, size
 from crawler.models import Check, Outcome
 from crawler.models import Progress as Reading
-from crawler.report.rows import FAILURES, Rows
+from crawler.report.rows import FAILURES, NOTED, Rows, remark
 from crawler.report.streams import Stream
 
 _BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
@@ -85,6 +85,10 @@ def closing_line(summary: Summary) -> str:
         f"{summary.passed:,} success",
         f"{summary.failed:,} failed",
     ]
+    if summary.flaky:
+        parts.append(f"{summary.flaky:,} flaky")
+    if summary.warned:
+        parts.append(_many(summary.warned, "warning"))
     if summary.invalid:
         parts.append(f"{summary.invalid:,} invalid")
     if summary.unreached:
@@ -110,6 +114,10 @@ class ProgressBar:
         total = reading.total
         self._bar.update(self._task, completed=reading.done, total=total, reading=reading)
         self._bar.refresh()
+
+    def say(self, text: str) -> None:
+        """Write one line above the bar."""
+        self._bar.console.print(f"crawl: {display(text)}", markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         self._bar.stop()
@@ -154,13 +162,13 @@ def _table(checks: list[Check], width: int | None) -> Table | None:
             _status(check),
             Text(size(check.result.size) + ("+" if check.result.truncated else "")),
             Text(duration(check.result.latency)),
-            Text("; ".join(display(mask(reason)) for reason in check.verdict.reasons)),
+            Text(display(mask(remark(check)))),
         ]
         for check in checks
     ]
     plain = width is None
     names = ["URL", "Status", "Size", "Latency"]
-    if any(check.verdict.reasons for check in checks):
+    if any(row[4].plain for row in rows):
         names.append("Reason")
     widest = [
         max(len(name), *(row[place].cell_len for row in rows)) for place, name in enumerate(names)
@@ -226,10 +234,13 @@ def _closing(summary: Summary) -> list[Text]:
 
 def _left_out(shown: list[Check], total: int) -> str:
     failures = sum(1 for check in shown if check.ok is False)
-    slowest = len(shown) - failures
+    noted = sum(1 for check in shown if check.ok and remark(check))
+    slowest = len(shown) - failures - noted
     what = []
     if failures:
         what.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
+    if noted:
+        what.append(f"{'the first ' if noted == NOTED else ''}{noted} to be looked at")
     if slowest:
         what.append(f"the slowest {slowest}")
     listed = f"Shown: {' and '.join(what)}; " if what else ""

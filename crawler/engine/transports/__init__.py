@@ -2,7 +2,8 @@
 
 A transport is an `httpx.AsyncBaseTransport`. Ours read a `Wire` from
 `request.extensions["wire"]`, note on it how far the exchange is, and hand it back in
-`response.extensions["wire"]`. Any other httpx transport may stand in for one of ours;
+`response.extensions["wire"]`; direct and native open a new connection for
+`request.extensions["fresh"]`. Any other httpx transport may stand in for one of ours;
 what it does not note stays None.
 """
 

@@ -52,7 +52,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         origin = asking.origin(request)
         head = await asking.head(request)
         is_head = request.method == "HEAD"
-        connection = self._take(origin)
+        connection = None if request.extensions.get("fresh") else self._take(origin)
         body: Body | None = None
         if connection is not None:
             try:

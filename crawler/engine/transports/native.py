@@ -121,6 +121,8 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
     def _pick(self, request: httpx.Request) -> Client:
         origin = asking.origin(request)
+        if request.extensions.get("fresh"):
+            return self._closing
         if origin in self._asked:
             return self._keeping
         self._asked[origin] = None

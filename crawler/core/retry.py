@@ -1,0 +1,98 @@
+"""A result and how often it was asked -> seconds to wait before it is asked again, or None."""
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from crawler.core.expect import accepted
+from crawler.models import ErrorKind, FetchResult, Limits, Outcome
+
+CAP = 30.0  # seconds a back-off lasts at most
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+_KINDS = frozenset(
+    {
+        ErrorKind.DNS_TEMPORARY,
+        ErrorKind.CONNECT_REFUSED,
+        ErrorKind.UNREACHABLE,
+        ErrorKind.RESET,
+        ErrorKind.DISCONNECTED,
+        ErrorKind.TIMEOUT,
+    }
+)
+_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CLOSED = frozenset({ErrorKind.RESET, ErrorKind.DISCONNECTED})
+_NO_HEAD = frozenset({403, 404, 405, 501})  # answers of servers that answer GET otherwise
+_SECONDS = re.compile(r"[0-9]+")
+_AGES = 1e9  # seconds: for any number with more digits
+_JITTER = 0.1  # of the wait that a server asks for
+
+
+def may_pass(result: FetchResult) -> bool:
+    """Whether a result is a failure that says little about the next attempt.
+
+    One by bot protection says a lot: it would only be provoked.
+    """
+    if result.target.method not in IDEMPOTENT or result.blocked_by is not None:
+        return False
+    if result.outcome is Outcome.RESPONDED:
+        return result.status in _STATUSES and not accepted(result)
+    return result.error is not None and result.error.kind in _KINDS
+
+
+def wait(result: FetchResult, limits: Limits, attempts: int, chance: float) -> float | None:
+    """Return the seconds until a target may be asked again, None where it may not.
+
+    `attempts` is how often it was asked, `chance` a random number from 0 to 1. None, too,
+    where its server asks for a longer wait than `limits.max_wait`.
+    """
+    if attempts > limits.retries or not may_pass(result):
+        return None
+    if result.retry_after is not None:
+        return hold(result, limits, attempts, chance)
+    return back_off(limits.backoff, attempts, chance)
+
+
+def hold(result: FetchResult, limits: Limits, attempts: int, chance: float) -> float | None:
+    """Return for how many seconds a host asks to be left alone, None where it does not.
+
+    The longer of what it says and of our own back-off, and some more so that not all come
+    back at once; None where that is longer than `limits.max_wait`.
+    """
+    asked = result.retry_after
+    if asked is None or asked > limits.max_wait:
+        return None
+    longer = max(asked, back_off(limits.backoff, attempts, chance))
+    return min(limits.max_wait, longer * (1 + _JITTER * chance))
+
+
+def back_off(base: float, attempts: int, chance: float) -> float:
+    """Return a random part of a time that doubles with each attempt ("full jitter").
+
+    Marc Brooker, Exponential Backoff And Jitter, 2015.
+    """
+    return chance * min(CAP, base * 2.0 ** min(attempts - 1, 64))
+
+
+def after(text: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After asks to wait, None where it is none.
+
+    It is a number of seconds or an HTTP date (RFC 9110, sections 10.2.3 and 5.6.7); `now`
+    is in seconds since the epoch.
+    """
+    text = (text or "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text) if len(text) < 10 else _AGES
+    try:
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:  # the form of asctime names no zone; all are UTC
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def refuses_head(result: FetchResult) -> bool:
+    """Whether the answer to a HEAD says nothing about what GET would give."""
+    if result.error is not None:
+        return result.error.kind in _CLOSED
+    return result.status in _NO_HEAD and not accepted(result)

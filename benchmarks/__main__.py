@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks import floors, latency, machine, soak, tables, workloads
+from benchmarks import floors, latency, machine, pacing, soak, tables, workloads
 from benchmarks.server import ServerError, program
 from benchmarks.table import Table
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.floors import Floor
     from benchmarks.workloads import Outcome
 
-ALL = ("one-host", "origins", "tls", "startup", "memory", "latency", "soak")
+ALL = ("one-host", "origins", "tls", "startup", "memory", "latency", "pacing", "soak")
 _SERVED = ("one-host", "origins", "tls")  # what memory is told of
 
 
@@ -63,6 +63,10 @@ def _play(chosen: Sequence[str], runs: int, *, quick: bool) -> tuple[list[Table]
         found = latency.play(500 if quick else 5_000, runs)
         shown.append(tables.latencies(found))
         reached += floors.of_latency(found)
+    if "pacing" in chosen:
+        paced = pacing.play(0.3, 0.2) if quick else pacing.play(20.0, 5.0)
+        shown += [tables.makespans(paced), tables.waits(paced)]
+        reached += floors.of_pacing(paced)
     if "soak" in chosen:
         soaked = soak.play(5_000 if quick else 200_000)
         shown.append(tables.soak(soaked))

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import latency, measure
+from benchmarks import latency, measure, pacing
 from benchmarks.clients import AIOHTTP, CURL, DIRECT, HTTPX, IMPORT, LYCHEE, NATIVE
 from benchmarks.latency import Recorded
+from benchmarks.pacing import Load, Paced, Played
 from benchmarks.soak import Soaked
 from benchmarks.table import Table
 from benchmarks.workloads import Outcome, Row
@@ -27,6 +28,8 @@ _STARTUP = 2.5
 _AT_1000 = 0.9
 _PEAK = 80.0  # megabytes
 _HONEST = (("p50", 2.0), ("p99", 10.0))  # milliseconds
+_MAKESPAN = 1.05
+_BUSY = 0.02  # share of a makespan for which other processes may have had the cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,22 @@ def of_latency(found: Iterable[Recorded]) -> list[Floor]:
     """Return the floors of honest latency, which the default engine owes."""
     direct = [recorded for recorded in found if recorded.engine == DIRECT]
     return [_honest(one, name, within) for one in direct for name, within in _HONEST]
+
+
+def of_pacing(played: Played) -> list[Floor]:
+    """Return how near the scheduler comes to what can be reached, and what hedges may cost."""
+    floors = [_makespan(one, "makespan / lower bound", one.load.bound) for one in played.even]
+    floors += [
+        _makespan(one, "makespan / greedy's, any order", one.load.greedy)
+        for one, _ in played.anywhere
+    ]
+    for without, with_them in played.anywhere:
+        slow, quick = (measure.percentile(one.waits, 0.99) for one in (without, with_them))
+        floors.append(_paced(without.load, "p99 with hedges / without", 1.0, quick / slow))
+    for _, one in played.anywhere:
+        share = one.hedges / one.requests
+        floors.append(_paced(one.load, "hedges / requests", pacing.BUDGET, share, ".4f"))
+    return floors
 
 
 def of_soak(soaked: Soaked) -> list[Floor]:
@@ -194,6 +213,25 @@ def _honest(recorded: Recorded, name: str, within: float) -> Floor:
         bound=bound,
         measured=f"{value:.2f} ms",
         reached=abs(value - latency.DELAY) <= within,
+    )
+
+
+def _makespan(one: Paced, figure: str, least: float) -> Floor:
+    """Judge a makespan; one that is missed says nothing where other processes had the cores."""
+    floor = _paced(one.load, figure, _MAKESPAN, one.makespan / least)
+    if floor.reached or one.kept is None or one.kept <= _BUSY * one.makespan:
+        return floor
+    told = f"{floor.measured}, no core for {one.kept:.1f} s"
+    return _unknown("pacing", floor.figure, floor.bound, told)
+
+
+def _paced(load: Load, figure: str, most: float, value: float, form: str = ".3f") -> Floor:
+    return Floor(
+        workload="pacing",
+        figure=f"{figure}, {load.shape}",
+        bound=f"at most {most:g}",
+        measured=f"{value:{form}}",
+        reached=value <= most,
     )
 
 

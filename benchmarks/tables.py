@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks import latency, measure
+from benchmarks import latency, measure, pacing
 from benchmarks.clients import DIRECT, IMPORT
 from benchmarks.latency import Figures, Recorded
+from benchmarks.pacing import Paced, Played
 from benchmarks.soak import CONCURRENCY, ORIGINS, TIMEOUT, Soaked
 from benchmarks.table import Table
 from benchmarks.workloads import Outcome, Row
@@ -99,6 +100,66 @@ def latencies(found: Iterable[Recorded]) -> Table:
     )
 
 
+def makespans(played: Played) -> Table:
+    """Return how long the scheduler took for simulated latencies, and what can be reached."""
+    rows = []
+    for one in played.even:
+        load, urls = one.load, len(one.load.latencies)
+        seconds = (f"{load.bound:.2f}", f"{load.greedy:.2f}", f"{one.makespan:.2f}")
+        ratios = (_thousandths(load.greedy / load.bound), _thousandths(one.makespan / load.bound))
+        kept = "not known here" if one.kept is None else f"{one.kept:.2f}"
+        cpu = f"{one.cpu / urls * 1e6:,.0f}"
+        rows.append((load.shape, f"{urls:,}", *seconds, *ratios, cpu, kept))
+    return Table(
+        title="Makespan: simulated latencies through the scheduler",
+        note=f"{_simulated(played)}, none of them in the last third of the list. "
+        "The lower bound is max(total work / concurrency, longest request); "
+        "greedy is the same order on a scheduler that costs nothing. "
+        "The last column is what this process waited while other ones had the cores.",
+        columns=(
+            "load",
+            "URLs",
+            "bound, s",
+            "greedy, s",
+            "crawl, s",
+            "greedy / bound",
+            "crawl / bound",
+            "CPU, µs/URL",
+            "no core, s",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def waits(played: Played) -> Table:
+    """Return how long URLs waited without and with hedges, and how many hedges that took."""
+    rows = []
+    for pair in played.anywhere:
+        for name, one in zip(("off", "on"), pair, strict=True):
+            rows.append((one.load.shape, name, *_waited(one), *_sent(one)))
+    return Table(
+        title="Waits without and with `--hedge`: stragglers anywhere",
+        note=f"{_simulated(played)}. Milliseconds from a URL's first request to its result. "
+        "Stragglers begin where p99 ends: without hedges that is the slowest of all others. "
+        f"The budget is {pacing.BUDGET:.0%} of all requests; greedy knows no hedges.",
+        columns=(
+            "load",
+            "hedges",
+            "p50",
+            "p95",
+            "p99",
+            "p99.9",
+            "max",
+            "hedges sent",
+            "of requests",
+            "makespan, s",
+            "to greedy",
+        ),
+        rows=tuple(rows),
+        words=2,
+    )
+
+
 def soak(soaked: Soaked) -> Table:
     """Return what a soak had to do with, and what it came to."""
     errors = ", ".join(f"{kind} {count:,}" for kind, count in sorted(soaked.by_error.items()))
@@ -125,6 +186,27 @@ def soak(soaked: Soaked) -> Table:
         rows=tuple(facts),
         words=2,
     )
+
+
+def _simulated(played: Played) -> str:
+    rest = f"lognormal, median {pacing.MEDIAN * 1000:g} ms, sigma {pacing.SIGMA:g}"
+    return f"Latencies: {rest}; {pacing.STRAGGLERS:.0%} stragglers of {played.straggler:g} s"
+
+
+def _waited(one: Paced) -> list[str]:
+    shares = (0.5, 0.95, 0.99, 0.999)
+    found = [*(measure.percentile(one.waits, share) for share in shares), one.waits[-1]]
+    return [f"{wait * 1000:,.0f}" for wait in found]
+
+
+def _sent(one: Paced) -> tuple[str, ...]:
+    share = f"{one.hedges / one.requests:.2%}"
+    greedy = _thousandths(one.makespan / one.load.greedy)
+    return (f"{one.hedges:,}", share, f"{one.makespan:.2f}", greedy)
+
+
+def _thousandths(ratio: float) -> str:
+    return f"{ratio:.3f}"
 
 
 def _named(outcome: Outcome, row: Row) -> str:

@@ -3,48 +3,67 @@
 Dean and Barroso, The Tail at Scale, Communications of the ACM 56(2), 2013.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from crawler.core.summary import Quantiles
-
 SAMPLES = 20  # answers before a host's own percentile counts
 _SHARE = 0.95
+_STEP = 0.05  # of the logarithm: how fine a percentile has to be here
 _HOSTS = 10_000  # remembered
 _AGAIN = 1.1  # growth of the number of answers after which a percentile is looked up again
 
 
 @dataclass(slots=True)
 class _Percentile:
-    """The 95th percentile of what was added, looked up only now and then."""
+    """The 95th percentile of what was added, to 5 %, looked up only now and then.
 
-    _values: Quantiles = field(default_factory=Quantiles)
+    Some dozens of small numbers for each host, which the garbage collector need not look at.
+    """
+
+    needed: int = SAMPLES
+    _counts: dict[int, int] = field(default_factory=dict)
+    _count: int = 0
     _found: float = 0.0
-    _next: float = SAMPLES
+    _next: float = 0.0
 
     def add(self, value: float) -> None:
-        self._values.add(value)
-        if self._values.count >= self._next:
-            (self._found,) = self._values.at(_SHARE)
-            self._next = self._values.count * _AGAIN
+        key = math.ceil(math.log(max(value, 1e-6)) / _STEP)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._count += 1
+        if self._count >= max(self.needed, self._next):
+            self._next = self._count * _AGAIN
+            self._found = math.exp(self._rank(math.ceil(_SHARE * self._count)) * _STEP)
 
     @property
     def value(self) -> float | None:
-        return self._found if self._values.count >= SAMPLES else None
+        return self._found if self._count >= self.needed else None
+
+    def _rank(self, rank: int) -> int:
+        """Return the bucket in which the value of that rank lies, counted from the least."""
+        for key in sorted(self._counts):
+            rank -= self._counts[key]
+            if rank <= 0:
+                return key
+        raise ValueError(f"{rank} more than were counted")
 
 
-@dataclass(slots=True)
 class Patience:
     """How long answers take: `limit` is when one is late, in seconds from its request.
 
     That is the 95th percentile of its host, of all hosts until that has 20 answers, and
-    None until there are as many in all.
+    None until there are as many in all: more where more were asked at once, as the first
+    ones to answer are the fastest of those.
     """
 
-    _all: _Percentile = field(default_factory=_Percentile)
-    _hosts: OrderedDict[str, _Percentile] = field(default_factory=OrderedDict)
+    def __init__(self) -> None:
+        self._all: _Percentile | None = None
+        self._hosts: OrderedDict[str, _Percentile] = OrderedDict()
 
-    def note(self, host: str, latency: float) -> None:
+    def note(self, host: str, latency: float, in_flight: int = 1) -> None:
+        """Take the latency of an answer; `in_flight` is how many were waited for then."""
+        if self._all is None:
+            self._all = _Percentile(needed=max(SAMPLES, math.ceil(_SHARE * in_flight)))
         self._all.add(latency)
         own = self._hosts.setdefault(host, _Percentile())
         own.add(latency)
@@ -53,8 +72,8 @@ class Patience:
             self._hosts.popitem(last=False)
 
     def limit(self, host: str) -> float | None:
-        own = self._hosts.get(host)
-        return (own.value if own is not None else None) or self._all.value
+        own, every = self._hosts.get(host), self._all
+        return (own.value if own is not None else None) or (every.value if every else None)
 
 
 @dataclass(slots=True)

@@ -29,18 +29,19 @@ class _Lane(Generic[T]):
     """A host: what waits for it, how many places are taken, and how it wants to be treated."""
 
     host: str
+    places: int
     waiting: deque[T] = field(default_factory=deque)
     first: int = 0  # how many of those go before all others
     live: int = 0
     queued: bool = False  # in the queue of the ready ones, or of those held back
     pace: Pace | None = None
     rate: Rate | None = None
-    until: float = -math.inf
+    due: float = -math.inf  # when the next one may start, as far as time is concerned
 
-    @property
-    def due(self) -> float:
-        """When the next one may start, as far as time is concerned."""
-        return self.until if self.rate is None else max(self.until, self.rate.due)
+    def spend(self, now: float, requests: int = 1) -> None:
+        if self.rate is not None:
+            self.rate.spend(now, requests)
+            self.due = max(self.due, self.rate.due)
 
     def remarkable(self, now: float) -> bool:
         """Whether the host is to be treated otherwise than one never heard of."""
@@ -97,13 +98,14 @@ class Lanes(Generic[T]):
     def take(self) -> T | None:
         """Return the next entry that may start, or None while there is none."""
         now = self._clock()
-        self._wake(now)
+        if self._later or self._held:
+            self._wake(now)
         if self._rate is not None and self._rate.due > now:
             return None
         while self._urgent:
             entry = self._urgent.popleft()
             lane = self._lane(entry.host)
-            if not lane.first and self._may_start(lane, now):
+            if not lane.first and lane.due <= now and lane.live < lane.places:
                 return self._start(lane, entry, now)
             lane.waiting.insert(lane.first, entry)
             lane.first += 1
@@ -111,8 +113,9 @@ class Lanes(Generic[T]):
         while self._ready:
             lane = self._ready.popleft()
             lane.queued = False
-            if lane.waiting and self._may_start(lane, now):
-                lane.first = max(0, lane.first - 1)
+            if lane.waiting and lane.due <= now and lane.live < lane.places:
+                if lane.first:
+                    lane.first -= 1
                 return self._start(lane, lane.waiting.popleft(), now)
             self._offer(lane, now)  # what was true when it was put here is so no more
         return None
@@ -151,11 +154,12 @@ class Lanes(Generic[T]):
                 return
             lane.pace = Pace(self._per_host, self._per_host)
         lane.pace.note(result, started, self._clock())
+        lane.places = min(self._per_host, lane.pace.places)
 
     def hold(self, host: str, until: float) -> None:
         """Start nothing on a host before a time. Called before `leave`."""
         lane = self._lane(host)
-        lane.until = max(lane.until, until)
+        lane.due = max(lane.due, until)
         if not lane.live and not lane.waiting:
             self._retire(lane, self._clock())
 
@@ -165,12 +169,14 @@ class Lanes(Generic[T]):
         if self._rate is not None:
             self._rate.spend(now, requests)
         lane = self._lanes.get(host)
-        if lane is not None and lane.rate is not None:
-            lane.rate.spend(now, requests)
+        if lane is not None:
+            lane.spend(now, requests)
 
     def one_at_a_time(self) -> None:
         """From now on give each host one place only."""
         self._per_host = 1
+        for lane in self._lanes.values():
+            lane.places = 1
 
     def clear(self) -> list[T]:
         """Take out and return all that waits; of hosts only those with live ones are kept."""
@@ -209,14 +215,11 @@ class Lanes(Generic[T]):
         await self._change.wait()
         self._change.clear()
 
-    def _places(self, lane: _Lane[T]) -> int:
-        return self._per_host if lane.pace is None else min(self._per_host, lane.pace.places)
-
     def _lane(self, host: str) -> _Lane[T]:
         lane = self._lanes.get(host)
         if lane is None:
             rate = None if self._host_rate is None else Rate(self._host_rate)
-            lane = self._lanes[host] = _Lane(host, rate=rate)
+            lane = self._lanes[host] = _Lane(host, self._per_host, rate=rate)
         elif self._kept:
             self._kept.pop(host, None)
         return lane
@@ -226,22 +229,20 @@ class Lanes(Generic[T]):
         lane.waiting.append(entry)
         self._offer(lane, self._clock())
 
-    def _may_start(self, lane: _Lane[T], now: float) -> bool:
-        return lane.due <= now and lane.live < self._places(lane)
-
     def _start(self, lane: _Lane[T], entry: T, now: float) -> T:
         lane.live += 1
         self._count -= 1
         if self._rate is not None:
             self._rate.spend(now)
         if lane.rate is not None:
-            lane.rate.spend(now)
-        self._offer(lane, now)
+            lane.spend(now)
+        if lane.waiting:
+            self._offer(lane, now)
         return entry
 
     def _offer(self, lane: _Lane[T], now: float) -> None:
         """Queue a lane where its next entry will be able to start, unless it is queued."""
-        if lane.queued or not lane.waiting or lane.live >= self._places(lane):
+        if lane.queued or not lane.waiting or lane.live >= lane.places:
             return
         lane.queued = True
         if lane.due > now:

@@ -399,7 +399,7 @@ class Crawling:
         visit.timer = self._clock.call_at(when, slow)
 
     def _answered(self, host: str, latency: float) -> None:
-        self._patience.note(host, latency)
+        self._patience.note(host, latency, self.live)
         if self._unmeasured and self._patience.limit(host) is not None:
             for visit, attempt, started in self._unmeasured:
                 if visit.running and visit.attempts == attempt:

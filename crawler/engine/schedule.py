@@ -1,59 +1,23 @@
 """Targets in, results out: what is asked, how often, and what happens at the end."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from crawler.core import expect, retry, url
-from crawler.core.hedge import Budget, Patience
 from crawler.engine import failure
-from crawler.engine.clock import Clock, SystemClock, Timer
+from crawler.engine.clock import Clock, SystemClock
 from crawler.engine.fetch import Fetch
+from crawler.engine.hedging import Hedging
 from crawler.engine.lanes import Lanes
+from crawler.engine.visit import Hedge, Visit
 from crawler.models import FetchResult, Limits, Outcome, Target, Try
 
 Emit = Callable[[FetchResult], Awaitable[None]]
 _AT_A_TIME = 50  # entries read before other tasks get their turn
 _TRICKLE = 50  # entries in that time which are no headway: such a list may never end
 _STALLED = 1.0  # seconds that a list may give nothing after the deadline
-_SAFE = ("GET", "HEAD")  # what may be sent twice at once
-
-
-@dataclass(slots=True, eq=False)
-class _Visit:
-    """A target on its way: how often it was asked, and what came of that so far."""
-
-    target: Target
-    arrived: float
-    queue: float = 0.0
-    attempts: int = 0
-    retries: int = 0
-    tries: tuple[Try, ...] = ()
-    last: FetchResult | None = None  # of an attempt that is not the final word
-    timestamp: float | None = None  # of the first attempt
-    second_opinion: bool = False
-    running: tuple[asyncio.Task[Any], ...] = ()  # without one that was called off
-    hedge: "_Hedge | None" = None
-    hedged: bool = False
-    timer: Timer | None = None
-
-    @property
-    def host(self) -> str:
-        return self.target.host
-
-
-@dataclass(slots=True, eq=False)
-class _Hedge:
-    """A second request beside the one that a visit waits for."""
-
-    visit: _Visit
-
-    @property
-    def host(self) -> str:
-        return self.visit.host
 
 
 class Crawling:
@@ -83,7 +47,7 @@ class Crawling:
         self._emit = emit
         self._stop = stop
         self._clock = clock or SystemClock()
-        self._lanes: Lanes[_Visit | _Hedge] = Lanes(
+        self._lanes: Lanes[Visit | Hedge] = Lanes(
             per_host=limits.per_host,
             rate=limits.rate,
             host_rate=limits.host_rate,
@@ -95,12 +59,13 @@ class Crawling:
         self._over = False  # nothing starts any more
         self._handing_on = False  # what is emitted without being asked
         self._unsettled = 0  # visits that are neither emitted nor put off
-        self._open: dict[int, _Visit | FetchResult] = {}
-        self._doubtful: list[_Visit] = []
-        self._patience = Patience()
-        self._budget = Budget(limits.hedge_budget if fetch_fresh else 0.0)
-        self._slow: deque[tuple[_Visit, int]] = deque()
-        self._unmeasured: list[tuple[_Visit, int, float]] = []
+        self._open: dict[int, Visit | FetchResult] = {}
+        self._doubtful: list[Visit] = []
+        self._hedging = Hedging(
+            limits.hedge_budget if fetch_fresh else 0.0,
+            self._clock,
+            lambda hedge: self._lanes.add(hedge, first=True),
+        )
 
     def least(self, total: int) -> float:
         """Return how many seconds the rates make a list of so many URLs take from now on."""
@@ -134,7 +99,7 @@ class Crawling:
                 task.cancel()
         if timer is not None:
             timer.cancel()
-        rest = {held.visit if isinstance(held, _Hedge) else held for held in self._lanes.clear()}
+        rest = {held.visit if isinstance(held, Hedge) else held for held in self._lanes.clear()}
         waiting = {visit.target.index: visit for visit in (*rest, *self._doubtful)}
         for _, held in sorted({**waiting, **self._open}.items()):
             await self._emit(held if isinstance(held, FetchResult) else self._ended(held))
@@ -164,7 +129,7 @@ class Crawling:
                         await self._hand_on(entry)
                     else:
                         self._unsettled += 1
-                        self._lanes.add(_Visit(entry, self._clock.time()))
+                        self._lanes.add(Visit(entry, self._clock.time()))
                     while len(self._lanes) >= self._limits.window and not self._over:
                         self._room.clear()
                         await self._room.wait()
@@ -182,7 +147,7 @@ class Crawling:
     async def _give_up(self) -> None:
         """Emit all that waits, after the deadline."""
         for waiting in self._lanes.clear():
-            if isinstance(waiting, _Visit):
+            if isinstance(waiting, Visit):
                 await self._hand_on(self._ended(waiting))
 
     async def _hand_on(self, result: FetchResult) -> None:
@@ -201,7 +166,7 @@ class Crawling:
                         return
                     await self._changed()
                 self._room.set()
-                if isinstance(asked, _Visit):
+                if isinstance(asked, Visit):
                     self._open[asked.target.index] = asked
                 group.create_task(self._ask(asked))
                 self._requests += 1
@@ -236,12 +201,12 @@ class Crawling:
             if timer is not None:
                 timer.cancel()
 
-    async def _ask(self, asked: _Visit | _Hedge) -> None:
+    async def _ask(self, asked: Visit | Hedge) -> None:
         """Send one request for a visit, and do what its answer calls for.
 
         When the crawl is ended, a visit that is not emitted stays open.
         """
-        visit = asked.visit if isinstance(asked, _Hedge) else asked
+        visit = asked.visit if isinstance(asked, Hedge) else asked
         try:
             final = await self._answer(asked, visit)
         finally:
@@ -255,11 +220,11 @@ class Crawling:
             self._lanes.nudge()
         self._slots.release()
 
-    async def _answer(self, asked: _Visit | _Hedge, visit: _Visit) -> FetchResult | None:
+    async def _answer(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
         """Return the final result that a request leads to, None where it leads to none."""
         started = self._clock.time()
         self.live += 1
-        if isinstance(asked, _Hedge):
+        if isinstance(asked, Hedge):
             if visit.hedge is not asked:
                 return None  # the answer came while this one waited for its start
             visit.hedge = None
@@ -268,8 +233,8 @@ class Crawling:
             visit.attempts += 1
             if visit.attempts == 1:
                 visit.queue = started - visit.arrived
-            if self._budget.share:
-                self._watch(visit, started)
+            if self._hedging.on:
+                self._hedging.watch(visit, started)
         result = await self._send(asked, visit)
         if result is None:
             return None
@@ -278,28 +243,28 @@ class Crawling:
             self._lanes.charge(visit.host, len(result.redirects))
         if visit.timestamp is None and result.timestamp is not None:
             visit.timestamp = result.timestamp - (started - visit.arrived - visit.queue)
-        if self._budget.share and self._other_may_do_better(visit, result):
+        if self._hedging.on and self._other_may_do_better(visit, result):
             return None
         good = result.error is None and result.status is not None and result.status < 400
         if not good and self._will_ask_again(visit, result):
             return None
         return self._final(visit, result)
 
-    async def _send(self, asked: _Visit | _Hedge, visit: _Visit) -> FetchResult | None:
+    async def _send(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
         """Fetch; None where that was called off because the other request was answered."""
         task = asyncio.current_task()
         assert task is not None
         fetch = self._fetch
-        if isinstance(asked, _Hedge):
+        if isinstance(asked, Hedge):
             assert self._fetch_fresh is not None
             fetch = self._fetch_fresh
         visit.running = (*visit.running, task)
-        self._budget.sent += 1
+        self._hedging.count()
         try:
             result = await fetch(visit.target)
         except (Exception, asyncio.CancelledError) as exc:
             if task.cancelling() and task in visit.running:
-                self._end_watch(visit)
+                self._hedging.end(visit)
                 raise
             error = failure.of(exc, None)  # also where something inside cancelled the fetch
             result = FetchResult(target=visit.target, outcome=Outcome.ERROR, error=error)
@@ -308,7 +273,7 @@ class Crawling:
         visit.running = tuple(other for other in visit.running if other is not task)
         return result
 
-    def _will_ask_again(self, visit: _Visit, result: FetchResult) -> bool:
+    def _will_ask_again(self, visit: Visit, result: FetchResult) -> bool:
         """Do what an answer that is not good calls for; whether the visit goes on."""
         limits, now = self._limits, self._clock.time()
         chance = self._clock.chance()
@@ -343,7 +308,7 @@ class Crawling:
         longer = result.retry_after is not None and result.retry_after > self._limits.max_wait
         return retry.may_pass(result) and not longer
 
-    def _try_again(self, visit: _Visit, result: FetchResult) -> None:
+    def _try_again(self, visit: Visit, result: FetchResult) -> None:
         """Note an attempt that is not the last one; the visit is in the lanes, or put off."""
         kind = None if result.error is None else result.error.kind
         status = result.status if kind is None else None
@@ -351,12 +316,12 @@ class Crawling:
         visit.tries = (*visit.tries, Try(method=result.target.method, kind=kind, status=status))
         del self._open[visit.target.index]
 
-    def _remember(self, visit: _Visit, result: FetchResult) -> None:
+    def _remember(self, visit: Visit, result: FetchResult) -> None:
         """Keep the record of an attempt, in case the crawl ends before the next one has."""
         if not self._refuses_head(result):  # that says nothing about the URL
             visit.last = self._final(visit, result)
 
-    def _final(self, visit: _Visit, result: FetchResult) -> FetchResult:
+    def _final(self, visit: Visit, result: FetchResult) -> FetchResult:
         return replace(
             result,
             queue=visit.queue,
@@ -367,77 +332,30 @@ class Crawling:
             hedged=visit.hedged,
         )
 
-    def _ended(self, visit: _Visit) -> FetchResult:
+    def _ended(self, visit: Visit) -> FetchResult:
         """Return the record of a visit that the end of the crawl has overtaken.
 
         The last attempt that had come to an end, if one had: that one is a fact.
         """
         return visit.last or FetchResult(target=visit.target, outcome=Outcome.UNREACHED)
 
-    # Second requests for slow ones.
-
-    def _watch(self, visit: _Visit, started: float) -> None:
-        """See to it that a request is hedged when it gets slow."""
-        if visit.target.method not in _SAFE:
-            return
-        limit = self._patience.limit(visit.host)
-        if limit is None:
-            if len(self._unmeasured) > 2 * self._limits.max:
-                self._unmeasured = [
-                    one for one in self._unmeasured if one[0].running and one[0].attempts == one[1]
-                ]
-            self._unmeasured.append((visit, visit.attempts, started))
-        else:
-            self._watch_until(started + limit, visit, visit.attempts)
-        self._send_hedges()
-
-    def _watch_until(self, when: float, visit: _Visit, attempt: int) -> None:
-        def slow() -> None:
-            self._slow.append((visit, attempt))
-            self._send_hedges()
-
-        visit.timer = self._clock.call_at(when, slow)
-
-    def _answered(self, host: str, latency: float) -> None:
-        self._patience.note(host, latency, self.live)
-        if self._unmeasured and self._patience.limit(host) is not None:
-            for visit, attempt, started in self._unmeasured:
-                if visit.running and visit.attempts == attempt:
-                    limit = self._patience.limit(visit.host) or 0.0
-                    self._watch_until(started + limit, visit, attempt)
-            self._unmeasured.clear()
-
-    def _send_hedges(self) -> None:
-        """Queue second requests as far as the budget goes, for the slowest ones first."""
-        while self._slow and self._budget.allows:
-            visit, attempt = self._slow.popleft()
-            if visit.running and visit.attempts == attempt:
-                visit.hedge = _Hedge(visit)
-                self._budget.hedges += 1
-                self._lanes.add(visit.hedge, first=True)
-
-    def _other_may_do_better(self, visit: _Visit, result: FetchResult) -> bool:
+    def _other_may_do_better(self, visit: Visit, result: FetchResult) -> bool:
         """Whether the other one of two requests is to be waited for; if not, call it off."""
         if result.outcome is Outcome.ERROR and (visit.running or visit.hedge is not None):
             self._remember(visit, result)
             return True
         if result.outcome is Outcome.RESPONDED:
-            self._answered(visit.host, result.latency or 0.0)
-        self._end_watch(visit)
+            self._hedging.answered(visit, result.latency or 0.0, self.live)
+        self._hedging.end(visit)
         if visit.hedge is not None:
             if self._lanes.forget(visit.hedge):
-                self._budget.hedges -= 1
+                self._hedging.unsent()
                 self._room.set()
             visit.hedge = None
         for task in visit.running:
             task.cancel()
         visit.running = ()
         return False
-
-    def _end_watch(self, visit: _Visit) -> None:
-        if visit.timer is not None:
-            visit.timer.cancel()
-            visit.timer = None
 
 
 def _answering(result: FetchResult) -> str:

@@ -85,29 +85,17 @@ def _value(group: str, help: str, convert: Callable[[str], Any], metavar: str, *
     return _option(group, help, *names, parser=parse, metavar=metavar)
 
 
-def _accept(text: str) -> str:
-    expect.parse(text)
-    return text
+def _checks(convert: Callable[[str], Any]) -> Callable[[str], str]:
+    """Return a conversion that only sees whether `convert` takes a value, and keeps its text.
 
+    For values whose default is to be shown in the help as it is written.
+    """
 
-def _classes(text: str) -> str:
-    expect.classes(text)
-    return text
+    def check(text: str) -> str:
+        convert(text)
+        return text
 
-
-def _size(text: str) -> str:
-    units.parse_size(text)
-    return text
-
-
-def _share(text: str) -> str:
-    options.share(text)
-    return text
-
-
-def _tolerance(text: str) -> str:
-    options.tolerance(text)
-    return text
+    return check
 
 
 def _version(asked: bool) -> None:
@@ -123,16 +111,19 @@ def command(
         bool, _option(LISTS, "Ask a URL as often as it is listed, not once.", "--repeat")
     ] = False,
     accept: Annotated[
-        str, _value(VERDICT, "Statuses that pass.", _accept, "RANGES", "--accept")
+        str, _value(VERDICT, "Statuses that pass.", _checks(expect.parse), "RANGES", "--accept")
     ] = "200-399",
     fail_on: Annotated[
-        str | None, _value(VERDICT, "Fail for these even if they pass.", _classes, "CLASSES")
+        str | None,
+        _value(VERDICT, "Fail for these even if they pass.", _checks(expect.classes), "CLASSES"),
     ] = None,
     warn_on: Annotated[
-        str | None, _value(VERDICT, "Only warn of these.", _classes, "CLASSES", "--warn-on")
+        str | None,
+        _value(VERDICT, "Only warn of these.", _checks(expect.classes), "CLASSES", "--warn-on"),
     ] = None,
     max_failures: Annotated[
-        str, _value(VERDICT, "So many may fail for exit code 0.", _tolerance, "N|N%")
+        str,
+        _value(VERDICT, "So many may fail for exit code 0.", _checks(options.tolerance), "N|N%"),
     ] = "0",
     timeout: Annotated[
         float, _value(REQUESTS, "For a whole attempt.", options.seconds, "SECONDS", "--timeout")
@@ -157,7 +148,8 @@ def command(
         int, _value(REQUESTS, "Redirects followed for one URL.", options.count(0), "N")
     ] = 10,
     max_body: Annotated[
-        str, _value(REQUESTS, "Read no more of a body than this.", _size, "SIZE")
+        str,
+        _value(REQUESTS, "Read no more of a body than this.", _checks(units.parse_size), "SIZE"),
     ] = "10MB",
     max: Annotated[int, _value(PACE, "Requests at once.", options.count(1), "N", "--max")] = 10,
     per_host: Annotated[int, _value(PACE, "The same for each host.", options.count(1), "N")] = 10,
@@ -187,7 +179,7 @@ def command(
     ] = None,
     hedge: Annotated[bool, _option(AGAIN, "Send slow requests a second time.", "--hedge")] = False,
     hedge_budget: Annotated[
-        str | None, _value(AGAIN, "At most so many of all (2%).", _share, "N%")
+        str | None, _value(AGAIN, "At most so many of all (2%).", _checks(options.share), "N%")
     ] = None,
     wait: Annotated[
         float | None,

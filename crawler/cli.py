@@ -260,7 +260,7 @@ def command(
         cacert=cacert,
         proxies=_proxies(proxy, no_proxy, quiet),
     )
-    chosen = _checked(engine_for, connecting, hint="'--engine'")
+    chosen = _checked(engine_for, connecting, hint="'--http2'" if http2 else "'--engine'")
     wanted = job.Job(
         targets=_targets(targets or [], demo),
         limits=Limits(
@@ -290,7 +290,9 @@ def command(
         stdout=stdout,
         wait=wait,
         tolerated=options.tolerance(max_failures),
-        failed_to=failed_to,
+        failed_to=None
+        if failed_to is None
+        else _checked(options.file, failed_to, hint="'--failed-to'"),
         files=tuple(_checked(options.output, path, hint="'-o'") for path in output or ()),
         ordered=ordered,
         everything=everything,

@@ -85,6 +85,12 @@ def output(path: str) -> str:
     raise ValueError("does not end in .json or .jsonl, which says the format")
 
 
+def file(path: str) -> str:
+    if path in ("", "-"):
+        raise ValueError("is no name of a file")
+    return path
+
+
 def pem(path: str) -> str:
     """Return the path of a file that holds certificates."""
     try:

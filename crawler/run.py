@@ -52,10 +52,13 @@ class Collector:
         limits: Limits,
         *,
         fetch_fresh: Fetch | None = None,
+        has_end: Callable[[], bool] = lambda: True,
         gather: float = 0.0,
     ) -> None:
         self.stop = asyncio.Event()
-        self.crawling = Crawling(fetch, limits, self._take, self.stop, fetch_fresh=fetch_fresh)
+        self.crawling = Crawling(
+            fetch, limits, self._take, self.stop, fetch_fresh=fetch_fresh, has_end=has_end
+        )
         self._entries = entries
         self._gather = gather
         self._enough = min(_BATCH, limits.max)
@@ -226,7 +229,14 @@ class Run:
         self.list_error: ListError | None = None
         self.signal: int | None = None
         self._limits = limits
-        self._collector = Collector(entries, fetch, limits, fetch_fresh=fetch_fresh, gather=_GATHER)
+        self._collector = Collector(
+            entries,
+            fetch,
+            limits,
+            fetch_fresh=fetch_fresh,
+            has_end=lambda: share_read() is not None,
+            gather=_GATHER,
+        )
         self._outputs = Broadcast(sinks, self._collector.stop, stuck)
         self._share_read = share_read
         self._duplicates = duplicates

@@ -185,12 +185,17 @@ def test_every_kind_of_error_of_a_url_is_a_name(kind: ErrorKind) -> None:
     [
         ("", "''"), ("timeout,", "''"), ("time-out", "'time-out'"), ("timeouts", "'timeouts'"),
         ("404,oops", "'oops'"), ("4x", "'4x'"), ("0xx", "'0xx'"), ("tls expired", "'tls expired'"),
-        ("invalid_url", "'invalid_url'"), ("passed", "'passed'"), ("*", r"'\*'"),
+        ("passed", "'passed'"), ("*", r"'\*'"),
     ],
 )  # fmt: skip
 def test_what_is_no_class_is_refused_and_named(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=f"^has {part}, no error kind, no status such as"):
         classes(text)
+
+
+def test_a_line_that_is_no_url_can_be_neither_tolerated_nor_named() -> None:
+    with pytest.raises(ValueError, match=r"^has 'invalid_url', but a line that is no URL always"):
+        classes("timeout,invalid_url")
 
 
 def test_a_range_of_statuses_from_high_to_low_is_no_class() -> None:

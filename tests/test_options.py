@@ -530,3 +530,9 @@ def test_a_pem_file_whose_certificate_is_garbage_is_refused(tmp_path: Path) -> N
 
 def test_a_pem_file_with_an_authority_is_taken(ca_file: Path) -> None:
     assert options.authorities(str(ca_file)) == str(ca_file)
+
+
+@pytest.mark.parametrize("path", ["", "-"])
+def test_what_is_no_name_of_a_file_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"^is no name of a file$"):
+        options.file(path)

@@ -338,3 +338,8 @@ def test_no_other_outcome_asks_for_a_second_method(outcome: Outcome) -> None:
         Outcome.UNREACHED: unreached(),
     }
     assert not retry.refuses_head(results[outcome])
+
+
+def test_a_head_that_bot_protection_answered_is_not_followed_by_a_get() -> None:
+    of = target(method="HEAD")
+    assert not retry.refuses_head(responded(of, status=403, blocked_by="cloudflare"))

@@ -20,6 +20,7 @@ from samples import (
     target,
 )
 
+from crawler.engine import schedule
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Crawling
 from crawler.models import ErrorKind, FetchResult, Limits, Outcome, Target
@@ -699,5 +700,33 @@ def test_the_rates_tell_how_long_a_list_takes_at_least(
         assert bench.crawling.least(101) == pytest.approx(seconds)
         bench.stop.set()
         await crawl
+
+    run(body())
+
+
+def test_a_list_that_may_have_no_end_is_not_read_on_for_long_after_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schedule, "_STALLED", 0.05)
+    monkeypatch.setattr(schedule, "_ENDLESS", 0.2)
+
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+            for index in itertools.count():
+                yield on(f"host{index % 50}", index)
+
+        async def emit(result: FetchResult) -> None:
+            emitted.append(result.target.index)
+
+        emitted: list[int] = []
+        crawling = Crawling(
+            Gate(),
+            Limits(deadline=0.05),
+            emit,
+            asyncio.Event(),
+            has_end=lambda: False,
+        )
+        await crawling.run(entries())
+        assert sorted(emitted) == list(range(crawling.read))
 
     run(body())

@@ -49,6 +49,8 @@ def classes(text: str) -> Classes:
     names, statuses = set(), []
     for part in text.split(","):
         name = part.strip().lower()
+        if name == ErrorKind.INVALID_URL:
+            raise ValueError(f"has '{name}', but a line that is no URL always fails")
         if name in NAMES:
             names.add(name)
         elif (found := _statuses(part)) is not None:

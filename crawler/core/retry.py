@@ -95,4 +95,6 @@ def refuses_head(result: FetchResult) -> bool:
     """Whether the answer to a HEAD says nothing about what GET would give."""
     if result.error is not None:
         return result.error.kind in _CLOSED
+    if result.blocked_by is not None:
+        return False
     return result.status in _NO_HEAD and not accepted(result)

@@ -17,6 +17,7 @@ from crawler.models import FetchResult, Limits, Outcome, Target, Try
 Emit = Callable[[FetchResult], Awaitable[None]]
 _AT_A_TIME = 50  # entries read before other tasks get their turn
 _TRICKLE = 50  # entries in that time which are no headway: such a list may never end
+_ENDLESS = 5.0  # seconds that a list of unknown length is read on after the deadline
 _STALLED = 1.0  # seconds that a list may give nothing after the deadline
 
 
@@ -25,7 +26,8 @@ class Crawling:
 
     `read` and `live` are how many targets were read and how many requests are under way;
     `emit` gets each result once, `stop` ends the crawl early. `fetch_fresh` sends second
-    requests, over connections of their own; without it there are none.
+    requests, over connections of their own; without it there are none. `has_end` says
+    whether the list is known to have one: others are not read on for long at the deadline.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Crawling:
         stop: asyncio.Event,
         *,
         fetch_fresh: Fetch | None = None,
+        has_end: Callable[[], bool] = lambda: True,
         clock: Clock | None = None,
     ) -> None:
         self.read = 0
@@ -45,6 +48,7 @@ class Crawling:
         self._fetch_fresh = fetch_fresh
         self._limits = limits
         self._emit = emit
+        self._has_end = has_end
         self._stop = stop
         self._clock = clock or SystemClock()
         self._lanes: Lanes[Visit | Hedge] = Lanes(
@@ -109,10 +113,12 @@ class Crawling:
     async def _read_on(
         self, feeding: asyncio.Task[Exception | None], stopped: asyncio.Task[bool]
     ) -> None:
-        """Let the list be read to its end, unless it stalls."""
+        """Let the list be read to its end, unless it stalls or may have none."""
         read = -_TRICKLE - 1
+        begun = self._clock.time()
         while self._handing_on or self.read - read > _TRICKLE:
-            if feeding.done() or stopped.done():
+            endless = not self._has_end() and self._clock.time() - begun > _ENDLESS
+            if feeding.done() or stopped.done() or endless:
                 return
             read = self.read
             await asyncio.wait(

@@ -1,12 +1,16 @@
 """Fixtures for all tests: servers on loopback, a certificate authority, a clean environment."""
 
 import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 from loopback import Server
+
+# For benchmarks/; at the end, so that an installed crawler goes before the checkout's.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # What would change where a request goes, or which certificates are believed.
 _VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

@@ -1,5 +1,6 @@
 """Fixtures for all tests: servers on loopback, a certificate authority, a clean environment."""
 
+import signal
 import ssl
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from loopback import Server
 
 # For benchmarks/; at the end, so that an installed crawler goes before the checkout's.
 sys.path.append(str(Path(__file__).parents[1]))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As for a job in the background of a script: what the tests start would never see one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What would change where a request goes, or which certificates are believed.
 _VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

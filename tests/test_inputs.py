@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_an_unreadable_file_is_told_of_at_once(home: Path) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_told_of() -> None:
-    assert complaint("a\0b") == "cannot read a\\x00b: embedded null byte"
+    assert re.match(r"cannot read a\\x00b: .*embedded null ", complaint("a\0b"))  # as Python has it
 
 
 def test_a_name_is_shown_safely_and_without_a_password(home: Path) -> None:

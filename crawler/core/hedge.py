@@ -7,45 +7,34 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from crawler.core.summary import Quantiles
+
 SAMPLES = 20  # answers before a host's own percentile counts
 _SHARE = 0.95
-_STEP = 0.05  # of the logarithm: how fine a percentile has to be here
+_WITHIN = 0.05  # how fine a percentile has to be here; finer ones cost memory for each host
 _HOSTS = 10_000  # remembered
 _AGAIN = 1.1  # growth of the number of answers after which a percentile is looked up again
 
 
 @dataclass(slots=True)
 class _Percentile:
-    """The 95th percentile of what was added, to 5 %, looked up only now and then.
-
-    Some dozens of small numbers for each host, which the garbage collector need not look at.
-    """
+    """The 95th percentile of what was added, looked up only now and then."""
 
     needed: int = SAMPLES
-    _counts: dict[int, int] = field(default_factory=dict)
-    _count: int = 0
+    _values: Quantiles = field(default_factory=lambda: Quantiles(within=_WITHIN))
     _found: float = 0.0
     _next: float = 0.0
 
     def add(self, value: float) -> None:
-        key = math.ceil(math.log(max(value, 1e-6)) / _STEP)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        self._count += 1
-        if self._count >= max(self.needed, self._next):
-            self._next = self._count * _AGAIN
-            self._found = math.exp(self._rank(math.ceil(_SHARE * self._count)) * _STEP)
+        self._values.add(value)
+        count = self._values.count
+        if count >= max(self.needed, self._next):
+            self._next = count * _AGAIN
+            (self._found,) = self._values.at(_SHARE)
 
     @property
     def value(self) -> float | None:
-        return self._found if self._count >= self.needed else None
-
-    def _rank(self, rank: int) -> int:
-        """Return the bucket in which the value of that rank lies, counted from the least."""
-        for key in sorted(self._counts):
-            rank -= self._counts[key]
-            if rank <= 0:
-                return key
-        raise ValueError(f"{rank} more than were counted")
+        return self._found if self._values.count >= self.needed else None
 
 
 class Patience:

@@ -26,8 +26,7 @@ NAMES = (
     *(kind.value for kind in ErrorKind if kind is not ErrorKind.INVALID_URL),
 )
 """What results may be called in `--fail-on` and `--warn-on`, beside statuses."""
-_WALLED = "blocked by bot protection"
-FAILS = " fails here"
+WALLED = "blocked by bot protection"
 
 
 def parse(text: str) -> Expectation:
@@ -78,9 +77,9 @@ def judge(result: FetchResult) -> Verdict:
     good = accepted(result)
     if expectation.fail_on is NO_CLASSES and expectation.warn_on is NO_CLASSES:
         return PASS if good else Verdict(reasons=(_reason(result),))
-    if word := _word(expectation.fail_on, result):
-        return Verdict(reasons=(f"{word}{FAILS}" if good else _reason(result),))
-    if word := _word(expectation.warn_on, result):
+    if word := named(expectation.fail_on, result):
+        return Verdict(reasons=(f"{word} fails here" if good else _reason(result),))
+    if word := named(expectation.warn_on, result):
         return Verdict(warnings=(word if good else _reason(result),))
     return PASS if good else Verdict(reasons=(_reason(result),))
 
@@ -112,7 +111,7 @@ def _holds(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
     return False
 
 
-def _word(classes: Classes, result: FetchResult) -> str | None:
+def named(classes: Classes, result: FetchResult) -> str | None:
     """Return by which of its names a result belongs to `classes`, None where by none."""
     names: list[str] = []
     if result.error is not None:
@@ -132,7 +131,7 @@ def _reason(result: FetchResult) -> str:
     if result.outcome is Outcome.UNREACHED:
         return "not reached: the crawl ended first"
     if result.blocked_by is not None:
-        return f"{_WALLED} ({result.blocked_by}, status {result.status})"
+        return f"{WALLED} ({result.blocked_by}, status {result.status})"
     reason = f"status {result.status} is not in {_show(result.target.expectation.accept)}"
     if result.retry_after is not None:
         reason += f"; the server asks to wait {duration(result.retry_after)}"

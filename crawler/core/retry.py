@@ -52,6 +52,11 @@ def wait(result: FetchResult, limits: Limits, attempts: int, chance: float) -> f
     return back_off(limits.backoff, attempts, chance)
 
 
+def doubtful(result: FetchResult, limits: Limits) -> bool:
+    """Whether a failure is worth a second opinion: not where its server asks for longer."""
+    return may_pass(result) and not _too_long(result.retry_after, limits)
+
+
 def hold(result: FetchResult, limits: Limits, attempts: int, chance: float) -> float | None:
     """Return for how many seconds a host asks to be left alone, None where it does not.
 
@@ -59,10 +64,14 @@ def hold(result: FetchResult, limits: Limits, attempts: int, chance: float) -> f
     back at once; None where that is longer than `limits.max_wait`.
     """
     asked = result.retry_after
-    if asked is None or asked > limits.max_wait:
+    if asked is None or _too_long(asked, limits):
         return None
     longer = max(asked, back_off(limits.backoff, attempts, chance))
     return min(limits.max_wait, longer * (1 + _JITTER * chance))
+
+
+def _too_long(asked: float | None, limits: Limits) -> bool:
+    return asked is not None and asked > limits.max_wait
 
 
 def back_off(base: float, attempts: int, chance: float) -> float:

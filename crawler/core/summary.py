@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from crawler.core.expect import FAILS, accepted
-from crawler.models import Check, Crawl, Outcome
+from crawler.core.expect import WALLED, accepted, named
+from crawler.models import Check, Crawl, FetchResult, Outcome
 
 
 class ExitCode(IntEnum):
@@ -138,7 +138,7 @@ class Tally:
         if result.error is not None:
             self.by_error[result.error.kind.value] += 1
         if check.ok is False:
-            self.by_failure[_kind(check)] += 1
+            self.by_failure[_kind(result)] += 1
         self.flaky += result.flaky
         self.warned += bool(check.verdict.warnings)
         self.blocked += result.blocked_by is not None
@@ -177,15 +177,16 @@ class Tally:
         return Latency(min=self._least, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
 
 
-def _kind(check: Check) -> str:
-    result = check.result
+def _kind(result: FetchResult) -> str:
+    """Return what a failure is counted as."""
     if result.error is not None:
         return result.error.kind.value
     if result.blocked_by is not None:
-        return "blocked by bot protection"
-    if accepted(result):  # and yet to fail: its reason starts with what it is called
-        return check.verdict.reasons[0].removesuffix(FAILS)
-    return f"status {result.status}"
+        return WALLED
+    status = f"status {result.status}"
+    if accepted(result):  # and yet to fail
+        return named(result.target.expectation.fail_on, result) or status
+    return status
 
 
 def exit_code(summary: Summary) -> int:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import httpx
 
 from crawler.core import botwall, redirect, retry
+from crawler.core.pacing import PUSHES_BACK
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
@@ -227,7 +228,7 @@ class _Attempt:
         )
 
     def _retry_after(self) -> float | None:
-        asks = self._response is not None and self._response.status_code in (429, 503)
+        asks = self._response is not None and self._response.status_code in PUSHES_BACK
         if not asks or b"retry-after" not in self._told:
             return None
         return retry.after(self._told[b"retry-after"], self._now())

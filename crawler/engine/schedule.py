@@ -157,10 +157,15 @@ class Crawling:
                 await self._hand_on(self._ended(waiting))
 
     async def _hand_on(self, result: FetchResult) -> None:
-        self._open[result.target.index] = result
+        """Emit what is not asked, and say so meanwhile: an output may make it wait."""
         self._handing_on = True
-        await self._emit(result)
+        await self._settle(result)
         self._handing_on = False
+
+    async def _settle(self, result: FetchResult) -> None:
+        """Emit a final result; it stays open until that is done."""
+        self._open[result.target.index] = result
+        await self._emit(result)
         del self._open[result.target.index]
 
     async def _work(self) -> None:
@@ -219,9 +224,7 @@ class Crawling:
             self._lanes.leave(asked)
             self.live -= 1
         if final is not None:
-            self._open[visit.target.index] = final
-            await self._emit(final)
-            del self._open[visit.target.index]
+            await self._settle(final)
             self._unsettled -= 1
             self._lanes.nudge()
         self._slots.release()
@@ -251,6 +254,7 @@ class Crawling:
             visit.timestamp = result.timestamp - (started - visit.arrived - visit.queue)
         if self._hedging.on and self._other_may_do_better(visit, result):
             return None
+        # No policy but the verdict's concerns an answer below 400: most are done with here.
         good = result.error is None and result.status is not None and result.status < 400
         if not good and self._will_ask_again(visit, result):
             return None
@@ -299,7 +303,7 @@ class Crawling:
             self._try_again(visit, result)
             self._lanes.add(visit, at=now + pause)
             return True
-        if limits.confirm_after is not None and self._is_doubtful(result):
+        if limits.confirm_after is not None and retry.doubtful(result, limits):
             self._try_again(visit, result)
             self._doubtful.append(visit)
             self._unsettled -= 1
@@ -309,10 +313,6 @@ class Crawling:
     def _refuses_head(self, result: FetchResult) -> bool:
         head_first = self._limits.head_first and result.target.method == "HEAD"
         return head_first and retry.refuses_head(result)
-
-    def _is_doubtful(self, result: FetchResult) -> bool:
-        longer = result.retry_after is not None and result.retry_after > self._limits.max_wait
-        return retry.may_pass(result) and not longer
 
     def _try_again(self, visit: Visit, result: FetchResult) -> None:
         """Note an attempt that is not the last one; the visit is in the lanes, or put off."""

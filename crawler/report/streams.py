@@ -96,28 +96,25 @@ def open_list(path: str) -> Stream:
 
     A new one is readable for its owner only. Raises OSError.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        return Stream(path, os.open(path, _CREATE), errors="surrogateescape", owned=True)
-    _refuse_unless_writable(path)
-    return AtomicFile(path, errors="surrogateescape", private=True)
+    return open_file(path, whole=True, errors="surrogateescape", private=True)
 
 
-def open_file(path: str, *, whole: bool) -> Stream:
+def open_file(
+    path: str, *, whole: bool, errors: str = "backslashreplace", private: bool = False
+) -> Stream:
     """Open an output file, now, so that a bad path is known before the first request.
 
-    `whole` asks for a file that appears only when it is complete; a device or a FIFO
-    is written directly either way. Raises OSError.
+    `whole` asks for a file that appears only when it is complete, and `private` for one
+    that only its owner reads where there is none yet; a device or a FIFO is written
+    directly either way. Raises OSError.
     """
     special = os.path.exists(path) and not os.path.isfile(path)
     if whole and not special:
-        _refuse_unless_writable(path)
-        return AtomicFile(path)
-    return Stream(path, os.open(path, _CREATE | os.O_TRUNC, 0o666), owned=True)
-
-
-def _refuse_unless_writable(path: str) -> None:
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        if os.path.exists(path) and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return AtomicFile(path, errors=errors, private=private)
+    fd = os.open(path, _CREATE | os.O_TRUNC, 0o666)
+    return Stream(path, fd, errors=errors, owned=True)
 
 
 def _sync(fd: int) -> None:

@@ -13,6 +13,7 @@ from time import perf_counter
 import httpx
 from aiohappyeyeballs import start_connection
 
+from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking, tls
 from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
@@ -25,7 +26,6 @@ _NEVER = 1e8  # seconds: the budget of the attempt is the only clock
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
 _BUFFER = 65_536  # bytes read at once
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _PORT = {"http": 80, "https": 443}
 # Of several addresses that failed in different ways, the failure that says most.
 _TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -59,7 +59,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 body = await connection.exchange(head, wire, is_head=is_head)
             except (OSError, httpx.TransportError):
                 # It died as we came: that says nothing about the URL (RFC 9112, section 9.3.1).
-                if not connection.untouched or request.method not in _IDEMPOTENT:
+                if not connection.untouched or request.method not in IDEMPOTENT:
                     raise
                 wire.sent = wire.first_byte = wire.last_byte = None
         if connection is None or body is None:

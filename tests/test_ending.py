@@ -169,11 +169,14 @@ def test_a_signal_ends_the_wait_for_a_silent_pipe(site: Server, number: int) -> 
 
 def test_a_second_signal_ends_the_run_at_once(site: Server, tmp_path: Path) -> None:
     """The first one waits for an output that is stuck; the second one's number is the code."""
-    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
+    urls = [site.url("/hang"), *(site.url(f"/ok?{number}") for number in range(2_000))]
+    listed = write(tmp_path / "urls.txt", *urls)
     with started(listed, "--jsonl", "-o", "doc.json", cwd=tmp_path) as process:
         wait_until_stalled(site)
+        assert site.live == 1
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
+        wait_until(lambda: site.live == 0)  # two at the same moment may be taken in either order
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
         assert time.monotonic() - start < SOON

@@ -561,8 +561,8 @@ def test_a_second_request_goes_over_a_fresh_connection(seen: Seen) -> None:
     for request in server.requests:
         asked.setdefault(request.query, []).append(request)
     twice = {query for query, requests in asked.items() if len(requests) > 1}
-    assert marked
-    assert marked <= twice
+    assert twice
+    assert twice <= marked  # the first one may answer before the second one is connected
     assert {asked[query][1].turn for query in twice} == {0}
 
 

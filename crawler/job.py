@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from crawler import process
+from crawler.broadcast import Ended
 from crawler.core.display import display
 from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
@@ -19,7 +20,7 @@ from crawler.models import Expectation, Limits
 from crawler.outputs import Output, OutputError, open_outputs
 from crawler.report import ReplacingSink, Sink
 from crawler.rounds import Rounds
-from crawler.run import Ended, Entries, Run, ShareRead
+from crawler.run import Entries, Run, ShareRead
 from crawler.threads import DaemonExecutor
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from crawler.broadcast import Broadcast, Ended, close
 from crawler.core.display import display, mask
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
 from crawler.models import Check, FetchResult, Target
 from crawler.report import Sink
-from crawler.run import Broadcast, Ended, Entries, Run, ShareRead, close
+from crawler.run import Entries, Run, ShareRead
 
 _PAUSE = 1.0  # seconds between two rounds
 Begin = Callable[[Entries, Sequence[Sink], ShareRead], Run]

@@ -1,16 +1,14 @@
 """Entries, fetch, judge and sinks joined into one crawl: the road that both doors use."""
 
 import asyncio
-import errno
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
+from crawler.broadcast import Broadcast, Ended, close
 from crawler.core import pacing
 from crawler.core.expect import judge
-from crawler.core.summary import Summary, Tally
+from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Crawling
@@ -23,18 +21,7 @@ ShareRead = Callable[[], float | None]
 
 _BATCH = 500  # checks at most that go to the sinks in one step
 _GATHER = 0.01  # seconds: one hand-over to a thread costs as much as writing ten lines
-_GRACE = 0.7  # seconds without headway that a writer is given after a signal
 _TICK = 0.1  # seconds between two looks at the progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a run ended. `failed_outputs` are by name; `reader_gone` is no failure."""
-
-    summary: Summary
-    list_error: ListError | None
-    failed_outputs: Mapping[str, OSError]
-    reader_gone: bool
 
 
 class Collector:
@@ -116,96 +103,6 @@ class Collector:
                 self._full.clear()
         self._room.set()
         return batch
-
-
-class Broadcast:
-    """Gives each check to all sinks and flushes each in a thread of its own.
-
-    A sink that breaks costs the others nothing. `stuck` tells whether the output of a
-    name has been waiting for so many seconds for somebody to take what is written.
-    """
-
-    def __init__(
-        self,
-        sinks: Sequence[Sink],
-        stop: asyncio.Event,
-        stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
-    ) -> None:
-        self.broken: dict[str, OSError] = {}
-        self._threads = {sink: DaemonExecutor(1, f"writer-{sink.name}") for sink in sinks}
-        self._stop = stop
-        self._stuck = stuck
-
-    async def write(self, checks: list[Check]) -> None:
-        for sink in self._threads:
-            for check in checks:
-                sink.write(check)
-        await self._each(lambda sink: sink.flush())
-        if self.reader_gone or (self.broken and not self._threads):
-            self._stop.set()
-
-    async def finish(self, summary: Summary) -> None:
-        await self._each(lambda sink: sink.finish(summary))
-
-    @property
-    def failed(self) -> dict[str, OSError]:
-        """The outputs that could not be written; a reader that went away is no failure."""
-        broken = self.broken.items()
-        return {name: exc for name, exc in broken if not isinstance(exc, BrokenPipeError)}
-
-    @property
-    def reader_gone(self) -> bool:
-        return any(isinstance(exc, BrokenPipeError) for exc in self.broken.values())
-
-    async def _each(self, work: Callable[[Sink], None]) -> None:
-        """Do the same to every sink; once `stop` is set, wait only for those that get on."""
-        if not self._threads:
-            return
-        writing = {
-            asyncio.wrap_future(thread.submit(work, sink)): sink
-            for sink, thread in self._threads.items()
-        }
-        stopped = asyncio.ensure_future(self._stop.wait())
-        try:
-            while writing and not self._stop.is_set():
-                any_of: set[asyncio.Future[Any]] = {*writing, stopped}
-                await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
-                self._take_done(writing)
-        finally:
-            stopped.cancel()
-        while writing:
-            await asyncio.wait(writing, timeout=_GRACE)
-            self._take_done(writing)
-            for future, sink in tuple(writing.items()):
-                if self._stuck(sink.name, _GRACE / 2):
-                    del writing[future]
-                    self._drop(sink, OSError(errno.EAGAIN, "nobody takes it"))
-
-    def _take_done(self, writing: dict[asyncio.Future[None], Sink]) -> None:
-        for future, sink in tuple(writing.items()):
-            if future.done():
-                del writing[future]
-                try:
-                    future.result()
-                except OSError as exc:
-                    self._drop(sink, exc)
-
-    def _drop(self, sink: Sink, exc: OSError) -> None:
-        self.broken[sink.name] = exc
-        del self._threads[sink]
-
-
-async def close(outputs: Broadcast, summary: Summary, list_error: ListError | None = None) -> Ended:
-    """Give every sink the summary; return how the run ended."""
-    await outputs.finish(summary)
-    if outputs.failed:
-        summary = replace(summary, crawl=replace(summary.crawl, output_failed=True))
-    return Ended(
-        summary=summary,
-        list_error=list_error,
-        failed_outputs=outputs.failed,
-        reader_gone=outputs.reader_gone,
-    )
 
 
 class Run:

@@ -29,6 +29,7 @@ from samples import (
     target,
 )
 
+from crawler.broadcast import Broadcast
 from crawler.core.summary import Summary
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, fetcher
@@ -45,7 +46,7 @@ from crawler.models import (
 )
 from crawler.report import DocumentSink, Sink, jsondocument
 from crawler.report.streams import open_file
-from crawler.run import Broadcast, Collector, Run
+from crawler.run import Collector, Run
 
 
 def many(count: int, hosts: int = 10) -> list[Target]:

@@ -16,12 +16,12 @@ from samples import run, settle
 
 from crawler.process import affordable, signals
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture
 def handlers() -> Iterator[dict[int, Any]]:
-    """Handlers of the test's own for both signals, so that a stray one ends nothing."""
+    """Handlers of the test's own for the signals, so that a stray one ends nothing."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     own: dict[int, Any] = {number: lambda *_: None for number in SIGNALS}
     for number, handler in own.items():
@@ -95,7 +95,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_so(
     async def body() -> None:
         caught: list[int] = []
         signal.signal(ignored, signal.SIG_IGN)
-        (other,) = set(SIGNALS) - {ignored}
+        other = next(number for number in SIGNALS if number != ignored)
         with signals(caught.append, lambda: None):
             signal.raise_signal(ignored)
             await settle()
@@ -108,8 +108,17 @@ def test_a_signal_that_was_ignored_at_the_start_stays_so(
     run(body())
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_the_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [
+        (signal.SIGINT, 130, "second\n"),
+        (signal.SIGTERM, 143, "second\n"),
+        (signal.SIGHUP, 0, "too late\n"),
+    ],
+)
+def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
+    number: signal.Signals, code: int, told: str
+) -> None:
     script = (
         "import asyncio, signal\n"
         "from crawler.process import signals\n"
@@ -125,7 +134,7 @@ def test_the_second_signal_ends_the_process_at_once(number: signal.Signals) -> N
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (done.returncode, done.stdout) == (128 + number, "first 2\nsecond\n")
+    assert (done.returncode, done.stdout) == (code, f"first 2\n{told}")
 
 
 # Open files

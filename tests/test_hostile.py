@@ -55,7 +55,7 @@ class Road:
         connecting = Connecting(engine=self.engine, idle=50, cacert=named)
         if self.engine == NATIVE:
             # All of it, though a run gives it https only: plain is how most cases are told.
-            from crawler.engine.transports.native import ReqwestTransport
+            from crawler.engine.transports.reqwest import ReqwestTransport
 
             return ReqwestTransport(connecting)
         return open_transport(connecting)

@@ -19,8 +19,8 @@ from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.engine.transports.http1 import Body, Connection
+from crawler.engine.transports.late import Late
 from crawler.models import ErrorKind, Phase
-from crawler.threads import DaemonExecutor
 
 _NEVER = 1e8  # seconds: the budget of the attempt is the only clock
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
@@ -44,7 +44,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
         self._open: set[Connection] = set()
         self._buffer = memoryview(bytearray(_BUFFER))
-        self._shared: asyncio.Future[ssl.SSLContext] | None = None
+        make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
+        self._context = Late(make, "tls")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
@@ -137,7 +138,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             wire.connect = perf_counter() - start
             try:
                 connection.remote_ip = sock.getpeername()[0]
-                context = await self._context(wire) if scheme == "https" else None
+                context = await self._context.get(wire) if scheme == "https" else None
             except BaseException:
                 sock.close()
                 raise
@@ -156,24 +157,6 @@ class DirectTransport(httpx.AsyncBaseTransport):
             return await self._resolver.resolve(host)
         finally:
             wire.dns = perf_counter() - start
-
-    async def _context(self, wire: Wire) -> ssl.SSLContext:
-        """Return the one context, made in a thread when the first https URL comes."""
-        if self._shared is None:
-            make = partial(
-                tls.context, verify=self._connecting.verify, cacert=self._connecting.cacert
-            )
-            loop = asyncio.get_running_loop()
-            thread = DaemonExecutor(1, "tls")
-            self._shared = loop.run_in_executor(thread, make)
-            thread.shutdown()
-        making = self._shared
-        start = perf_counter()
-        await asyncio.wait((making,))  # not cancelled with us: others wait for it too
-        wire.stall += perf_counter() - start
-        if making.exception() is not None and self._shared is making:
-            self._shared = None  # a bad moment of this machine: the next one tries again
-        return making.result()
 
     async def _secure(
         self,

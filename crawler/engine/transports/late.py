@@ -1,0 +1,43 @@
+"""What takes long to make, and only some runs need: made when it is first asked for."""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from crawler.engine.transports import Wire
+from crawler.threads import DaemonExecutor
+
+T = TypeVar("T")
+
+
+class Late(Generic[T]):
+    """Makes one thing, in a thread, for all requests that need it."""
+
+    def __init__(self, make: Callable[[], T], name: str) -> None:
+        self._make = make
+        self._name = name
+        self._making: asyncio.Future[T] | None = None
+
+    @property
+    def made(self) -> T | None:
+        """What was made, None while there is nothing."""
+        making = self._making
+        if making is None or not making.done() or making.exception() is not None:
+            return None
+        return making.result()
+
+    async def get(self, wire: Wire) -> T:
+        """Return it; the wait for it is noted as our own. Raises what making it raised."""
+        if self._making is None:
+            thread = DaemonExecutor(1, self._name)
+            self._making = asyncio.get_running_loop().run_in_executor(thread, self._make)
+            thread.shutdown()
+        making = self._making
+        if not making.done():
+            start = perf_counter()
+            await asyncio.wait((making,))  # not cancelled with us: others wait for it too
+            wire.stall += perf_counter() - start
+        if making.exception() is not None and self._making is making:
+            self._making = None  # a bad moment of this machine: the next one tries again
+        return making.result()

@@ -1,0 +1,75 @@
+"""What is made late: once, for all who wait, off the event loop, and again where it failed."""
+
+import asyncio
+import threading
+import time
+
+from samples import run
+
+from crawler.engine.transports import Wire
+from crawler.engine.transports.late import Late
+
+
+class Maker:
+    """Makes numbers, slowly, and fails the first `failures` times."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.threads: list[int] = []
+        self._failures = failures
+
+    def __call__(self) -> int:
+        self.threads.append(threading.get_ident())
+        time.sleep(0.05)
+        if len(self.threads) <= self._failures:
+            raise OSError("a bad moment")
+        return len(self.threads)
+
+
+def test_it_is_made_once_for_all_in_another_thread() -> None:
+    async def body() -> None:
+        maker = Maker()
+        late = Late(maker, "test")
+        before = late.made
+        assert await asyncio.gather(*(late.get(Wire()) for _ in range(20))) == [1] * 20
+        assert (before, late.made) == (None, 1)
+        assert len(maker.threads) == 1
+        assert maker.threads[0] != threading.get_ident()
+
+    run(body())
+
+
+def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
+    async def body() -> None:
+        late = Late(Maker(), "test")
+        first, second = Wire(stall=1.0), Wire()
+        await late.get(first)
+        await late.get(second)
+        assert first.stall > 1.04
+        assert second.stall == 0
+
+    run(body())
+
+
+def test_one_that_gives_up_takes_it_from_nobody() -> None:
+    async def body() -> None:
+        late = Late(Maker(), "test")
+        impatient, patient = (asyncio.create_task(late.get(Wire())) for _ in range(2))
+        await asyncio.sleep(0.01)
+        impatient.cancel()
+        assert await patient == 1
+        assert impatient.cancelled()
+
+    run(body())
+
+
+def test_after_a_failure_the_next_one_tries_again() -> None:
+    async def body() -> None:
+        maker = Maker(failures=1)
+        late = Late(maker, "test")
+        found = await asyncio.gather(*(late.get(Wire()) for _ in range(3)), return_exceptions=True)
+        assert [str(one) for one in found] == ["a bad moment"] * 3
+        after = late.made
+        assert await late.get(Wire()) == 2
+        assert (after, late.made) == (None, 2)
+
+    run(body())

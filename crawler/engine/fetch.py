@@ -17,6 +17,7 @@ from crawler.core.pacing import PUSHES_BACK
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
+from crawler.engine.budget import Budget
 from crawler.engine.transports import Wire
 from crawler.models import (
     ErrorKind,
@@ -65,18 +66,23 @@ def fetcher(
     shown = [pair for pair in pairs if pair[0].lower() in _HARMLESS]
     harmless = Fields([*shown, *(p for p in DEFAULT_HEADERS if p[0].lower() not in _HARMLESS)])
 
+    budget = Budget(limits.timeout)
+
     async def fetch(target: Target) -> FetchResult:
         attempt = _Attempt(transport, limits, target, clock, now, own, harmless, fresh=fresh)
         error: Failure | None = None
-        budget = asyncio.timeout(limits.timeout)
+        bound = asyncio.timeout(None)
         try:
-            async with budget:
+            async with bound:
+                budget.begin(bound)
                 error = await attempt.run()
         except Exception as exc:
-            if budget.expired() and isinstance(exc, TimeoutError):
+            if bound.expired() and isinstance(exc, TimeoutError):
                 error = failure.timeout(limits.timeout, attempt.wire.phase)
             else:
                 error = failure.of(exc, attempt.wire.phase)
+        finally:
+            budget.end(bound)
         return attempt.result(error)
 
     return fetch

@@ -1,0 +1,109 @@
+"""The seconds of many attempts: each ends when its own have passed, with one timer for all."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from samples import run
+
+from crawler.engine.budget import Budget
+
+SECONDS = 0.1
+
+
+async def attempt(budget: Budget, seconds: float) -> float:
+    """Work for so many seconds within the budget; return how many passed until the end."""
+    start = time.perf_counter()
+    bound = asyncio.timeout(None)
+    try:
+        async with bound:
+            budget.begin(bound)
+            await asyncio.sleep(seconds)
+    except TimeoutError:
+        assert bound.expired()
+    finally:
+        budget.end(bound)
+    return time.perf_counter() - start
+
+
+class Timers:
+    """Counts the timers that a loop is asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.handles: list[asyncio.TimerHandle] = []
+        loop = asyncio.get_running_loop()
+        call_at = loop.call_at
+
+        def counted(*args: Any, **more: Any) -> asyncio.TimerHandle:
+            self.handles.append(call_at(*args, **more))
+            return self.handles[-1]
+
+        monkeypatch.setattr(loop, "call_at", counted)
+
+
+def test_each_attempt_ends_when_its_own_seconds_have_passed() -> None:
+    async def body() -> None:
+        budget = Budget(SECONDS)
+
+        async def later(delay: float) -> float:
+            await asyncio.sleep(delay)
+            return await attempt(budget, 10)
+
+        taken = await asyncio.gather(*(later(0.02 * number) for number in range(4)))
+        assert min(taken) > SECONDS - 0.005
+        assert max(taken) < SECONDS + 1
+
+    run(body())
+
+
+def test_an_attempt_that_is_done_in_time_goes_on_unharmed() -> None:
+    async def body() -> None:
+        budget = Budget(SECONDS)
+        slow = asyncio.create_task(attempt(budget, 10))
+        assert await attempt(budget, 0) < SECONDS
+        await asyncio.sleep(2 * SECONDS)  # this task's bound must not reach it any more
+        assert slow.done()
+        assert await slow > SECONDS - 0.005
+
+    run(body())
+
+
+def test_one_timer_serves_all_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        timers = Timers(monkeypatch)
+        budget = Budget(100)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(attempt(budget, 0))
+        bound_by_100 = [handle for handle in timers.handles if handle.when() > time.monotonic() + 9]
+        assert len(bound_by_100) == 1
+        assert bound_by_100[0].cancelled()
+
+    run(body())
+
+
+def test_the_timer_moves_on_to_those_that_are_left() -> None:
+    async def body() -> None:
+        budget = Budget(SECONDS)
+        first = asyncio.create_task(attempt(budget, 10))
+        await asyncio.sleep(SECONDS / 2)
+        second = asyncio.create_task(attempt(budget, 10))
+        await first
+        assert not second.done()
+        assert await second > SECONDS - 0.005
+
+    run(body())
+
+
+def test_a_cancelled_attempt_is_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        timers = Timers(monkeypatch)
+        task = asyncio.create_task(attempt(Budget(100), 50))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert all(handle.cancelled() for handle in timers.handles)
+
+    run(body())

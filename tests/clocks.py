@@ -168,10 +168,10 @@ class Web:
     most_on_a_host: int = 0
     _before: Counter[int] = field(default_factory=Counter)
 
-    async def __call__(self, of: Target) -> FetchResult:
+    async def __call__(self, of: Target, _queue: float | None = None) -> FetchResult:
         return await self._ask(of, fresh=False)
 
-    async def fresh(self, of: Target) -> FetchResult:
+    async def fresh(self, of: Target, _queue: float | None = None) -> FetchResult:
         return await self._ask(of, fresh=True)
 
     def of(self, index: int) -> list[Asked]:

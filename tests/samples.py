@@ -198,7 +198,7 @@ class Gate:
         self._answer = answer
         self._told: dict[int, asyncio.Event] = {}
 
-    async def __call__(self, of: Target) -> FetchResult:
+    async def __call__(self, of: Target, _queue: float | None = None) -> FetchResult:
         self.started.append(of)
         self.live[of.host] += 1
         self.most = max(self.most, self.live.total())

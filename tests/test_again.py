@@ -1000,7 +1000,7 @@ def test_a_failure_does_not_wait_for_a_request_that_was_called_off_and_still_end
 @pytest.mark.parametrize("end", ["answer", "fault"])
 def test_a_request_that_ends_otherwise_than_called_off_gives_no_second_result(end: str) -> None:
     async def body() -> None:
-        async def stubborn(of: Target) -> FetchResult:
+        async def stubborn(of: Target, _queue: float | None = None) -> FetchResult:
             try:
                 return await bench.web(of)
             except asyncio.CancelledError:  # as where closing a connection fails
@@ -1064,7 +1064,7 @@ def test_hedging_remembers_no_url_that_is_finished(answer: str) -> None:
         alive: list[weakref.ref[Name]] = []
         left: list[int] = []
 
-        async def fetch(of: Target) -> FetchResult:
+        async def fetch(of: Target, _queue: float | None = None) -> FetchResult:
             await asyncio.sleep(0)
             return KEY[answer].answer(of)
 

@@ -169,7 +169,7 @@ def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
             for index in range(21, 30):
                 yield on("other.example", index)
 
-        async def never(of: Target) -> FetchResult:
+        async def never(of: Target, _queue: float | None = None) -> FetchResult:
             raise AssertionError("there is no place for it")
 
         slow = asyncio.Event()
@@ -195,7 +195,7 @@ def test_a_list_without_end_starts_at_once() -> None:
     async def body() -> None:
         read_before: list[int] = []
 
-        async def fetch(of: Target) -> FetchResult:
+        async def fetch(of: Target, _queue: float | None = None) -> FetchResult:
             read_before.append(bench.crawling.read)
             return responded(of)
 

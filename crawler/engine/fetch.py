@@ -9,6 +9,7 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import httpx
 
@@ -32,7 +33,6 @@ from crawler.models import (
 )
 from crawler.version import __version__
 
-Fetch = Callable[[Target], Awaitable[FetchResult]]
 Header = tuple[str, str]
 
 DEFAULT_HEADERS: tuple[Header, ...] = (
@@ -43,6 +43,12 @@ DEFAULT_HEADERS: tuple[Header, ...] = (
 # What of the user's own headers may be shown to another origin after a redirect.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _TOLD = frozenset({b"content-length", b"content-type", b"retry-after", *botwall.FIELDS})
+
+
+class Fetch(Protocol):
+    """Asks for one target, once; never raises. `queue` is told on: how long it had waited."""
+
+    def __call__(self, target: Target, queue: float | None = None, /) -> Awaitable[FetchResult]: ...
 
 
 def fetcher(
@@ -68,7 +74,7 @@ def fetcher(
 
     budget = Budget(limits.timeout)
 
-    async def fetch(target: Target) -> FetchResult:
+    async def fetch(target: Target, queue: float | None = None) -> FetchResult:
         attempt = _Attempt(transport, limits, target, clock, now, own, harmless, fresh=fresh)
         error: Failure | None = None
         bound = asyncio.timeout(None)
@@ -83,7 +89,7 @@ def fetcher(
                 error = failure.of(exc, attempt.wire.phase)
         finally:
             budget.end(bound)
-        return attempt.result(error)
+        return attempt.result(error, queue)
 
     return fetch
 
@@ -195,7 +201,7 @@ class _Attempt:
         finally:
             await response.stream.aclose()
 
-    def result(self, error: Failure | None) -> FetchResult:
+    def result(self, error: Failure | None, queue: float | None) -> FetchResult:
         """Return what is known now; `error` says why that is not a complete response."""
         # The transport saw the end first: what passed since then was our own queue.
         end = self.wire.last_byte or self._clock()
@@ -215,6 +221,7 @@ class _Attempt:
             outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,
             status=last.status_code if last is not None else None,
             size=self._size if error is None else None,
+            queue=queue,
             latency=end - self._start - stall,
             ttfb=self._began - self._start - stall if final is not None else None,
             timings=self._timings(end),

@@ -271,7 +271,7 @@ class Crawling:
         visit.running = (*visit.running, task)
         self._hedging.count()
         try:
-            result = await fetch(visit.target)
+            result = await fetch(visit.target, visit.queue)
         except (Exception, asyncio.CancelledError) as exc:
             if task.cancelling() and task in visit.running:
                 self._hedging.end(visit)
@@ -328,6 +328,10 @@ class Crawling:
             visit.last = self._final(visit, result)
 
     def _final(self, visit: Visit, result: FetchResult) -> FetchResult:
+        """Return a result with what only the visit knows; most first attempts know all."""
+        first = visit.attempts == result.attempts == 1 and not visit.hedged
+        if first and result.queue == visit.queue:
+            return result
         return replace(
             result,
             queue=visit.queue,

@@ -263,7 +263,7 @@ class _Attempt:
 
 def _last_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     """Return, of the fields that a record tells, the last value of each."""
-    return {name.lower(): _text(value) for name, value in fields if name.lower() in _TOLD}
+    return {low: _text(value) for name, value in fields if (low := name.lower()) in _TOLD}
 
 
 def _text(value: bytes) -> str:

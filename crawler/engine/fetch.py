@@ -46,7 +46,10 @@ _TOLD = frozenset({b"content-length", b"content-type", b"retry-after", *botwall.
 
 
 class Fetch(Protocol):
-    """Asks for one target, once; never raises. `queue` is told on: how long it had waited."""
+    """Asks for one target, once; never raises.
+
+    `queue` is how many seconds the target had waited, which the result tells too.
+    """
 
     def __call__(self, target: Target, queue: float | None = None, /) -> Awaitable[FetchResult]: ...
 

@@ -13,9 +13,13 @@ from loopback import Server
 # For benchmarks/; at the end, so that an installed crawler goes before the checkout's.
 sys.path.append(str(Path(__file__).parents[1]))
 
+# What is ignored here, as for a job in the background or under nohup, what the tests start
+# would never see.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As for a job in the background of a script: what the tests start would never see one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 # What would change where a request goes, or which certificates are believed.
 _VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

@@ -96,6 +96,62 @@ def test_the_timer_moves_on_to_those_that_are_left() -> None:
     run(body())
 
 
+def test_a_pause_is_not_counted() -> None:
+    async def body() -> None:
+        budget = Budget(SECONDS)
+        bound = asyncio.timeout(None)
+
+        async def work() -> None:
+            async with bound:
+                budget.begin(bound)
+                await asyncio.sleep(SECONDS / 2)
+                for _ in range(2):
+                    with budget.paused(bound):
+                        await asyncio.sleep(2 * SECONDS)
+                await asyncio.sleep(10)
+
+        start = time.perf_counter()
+        with pytest.raises(TimeoutError):
+            await work()
+        budget.end(bound)
+        assert 5 * SECONDS - 0.01 < time.perf_counter() - start < 5 * SECONDS + 1
+
+    run(body())
+
+
+def test_a_pause_of_one_is_none_of_the_others() -> None:
+    async def body() -> None:
+        budget = Budget(SECONDS)
+        other = asyncio.create_task(attempt(budget, 10))
+        bound = asyncio.timeout(None)
+        async with bound:
+            budget.begin(bound)
+            with budget.paused(bound):
+                assert await other < SECONDS + 1
+        budget.end(bound)
+        assert not bound.expired()
+
+    run(body())
+
+
+def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        timers = Timers(monkeypatch)
+        budget = Budget(100)
+        bound = asyncio.timeout(None)
+        async with bound:
+            budget.begin(bound)
+            with budget.paused(bound):
+                pass
+        budget.end(bound)
+        assert len(timers.handles) == 2
+        assert all(handle.cancelled() for handle in timers.handles)
+
+    run(body())
+
+
 def test_a_cancelled_attempt_is_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         timers = Timers(monkeypatch)

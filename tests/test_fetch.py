@@ -47,6 +47,7 @@ from crawler import (
     __version__,
 )
 from crawler.core.urllist import UrlList
+from crawler.engine import tls
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import (
     DIRECT,
@@ -56,6 +57,7 @@ from crawler.engine.transports import (
     Proxies,
     Wire,
     WireError,
+    native,
     open_transport,
 )
 
@@ -735,6 +737,30 @@ def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_fi
     assert facts_of(result) == good(5)
     assert (result.remote_ip, result.tls) == (None, None)
     assert replace(result.timings, download=None) == Timings()
+
+
+@pytest.mark.parametrize(
+    "engine", [DIRECT, STOCK, pytest.param(NATIVE, marks=NATIVE_IS_EXTRA)], ids=str
+)
+def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
+    tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    def slowed(make: Callable[..., Any]) -> Callable[..., Any]:
+        def slowly(*args: Any, **options: Any) -> Any:
+            time.sleep(0.8)
+            return make(*args, **options)
+
+        return slowly
+
+    monkeypatch.setattr(tls, "context", slowed(tls.context))
+    monkeypatch.setattr(native, "_reqwest", slowed(native._reqwest))
+    url = tls_server.on("/page", reply(200, b"hello"))
+    connecting = Connecting(engine=engine, cacert=str(ca_file))
+    result = fetched(url, limits=Limits(timeout=0.7), connecting=connecting)
+
+    assert facts_of(result) == good(5)
+    assert result.latency is not None
+    assert result.latency < 0.7
 
 
 @NATIVE_IS_EXTRA

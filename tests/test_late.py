@@ -3,6 +3,9 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from samples import run
 
@@ -46,6 +49,24 @@ def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
         await late.get(second)
         assert first.stall > 1.04
         assert second.stall == 0
+
+    run(body())
+
+
+def test_the_wait_pauses_the_clock_of_those_who_waited() -> None:
+    async def body() -> None:
+        late = Late(Maker(), "test")
+        told: list[str] = []
+
+        @contextmanager
+        def paused(name: str) -> Iterator[None]:
+            told.append(f"{name} paused")
+            yield
+            told.append(f"{name} goes on")
+
+        await late.get(Wire(paused=partial(paused, "first")))
+        await late.get(Wire(paused=partial(paused, "second")))
+        assert told == ["first paused", "first goes on"]
 
     run(body())
 

@@ -5,6 +5,8 @@ for each costs 4 µs more, a thirtieth of all that an attempt costs.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Budget:
@@ -28,6 +30,18 @@ class Budget:
         if not self._due and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    @contextmanager
+    def paused(self, bound: asyncio.Timeout) -> Iterator[None]:
+        """Stop the clock of an attempt meanwhile; the rest of its seconds gets its own timer."""
+        loop = asyncio.get_running_loop()
+        due = self._due.pop(bound, None) or bound.when()
+        left = None if due is None else due - loop.time()
+        bound.reschedule(None)
+        try:
+            yield
+        finally:
+            bound.reschedule(None if left is None else loop.time() + left)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

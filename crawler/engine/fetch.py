@@ -8,7 +8,9 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import httpx
@@ -78,9 +80,12 @@ def fetcher(
     budget = Budget(limits.timeout)
 
     async def fetch(target: Target, queue: float | None = None) -> FetchResult:
-        attempt = _Attempt(transport, limits, target, clock, now, own, harmless, fresh=fresh)
-        error: Failure | None = None
         bound = asyncio.timeout(None)
+        paused = partial(budget.paused, bound)
+        attempt = _Attempt(
+            transport, limits, target, clock, now, own, harmless, paused, fresh=fresh
+        )
+        error: Failure | None = None
         try:
             async with bound:
                 budget.begin(bound)
@@ -109,10 +114,11 @@ class _Attempt:
         now: Callable[[], float],
         fields: Fields,
         harmless: Fields,
+        paused: Callable[[], AbstractContextManager[None]],
         *,
         fresh: bool,
     ) -> None:
-        self.wire = Wire()
+        self.wire = Wire(paused=paused)
         self._transport = transport
         self._limits = limits
         self._target = target
@@ -168,7 +174,7 @@ class _Attempt:
 
     async def _ask(self, method: str, url: str, fields: Fields) -> httpx.Response:
         if self._response is not None:
-            self.wire = Wire()
+            self.wire = Wire(paused=self.wire.paused)
             self._wires.append(self.wire)
         request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=self._fresh)
         response = await self._transport.handle_async_request(request)

@@ -7,8 +7,11 @@ A transport is an `httpx.AsyncBaseTransport`. Ours read a `Wire` from
 what it does not note stays None.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from time import perf_counter
 
 import httpx
 
@@ -24,8 +27,9 @@ class Wire:
 
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
-    latency. `phase` is where the exchange is, or where it ended; `proxied` says that what
-    was connected to is a proxy, not the target.
+    latency; `paused` stops the clock of the attempt's timeout meanwhile. `phase` is where
+    the exchange is, or where it ended; `proxied` says that what was connected to is a
+    proxy, not the target.
     """
 
     phase: Phase = Phase.CONNECT
@@ -40,11 +44,22 @@ class Wire:
     tls_peer: Tls | None = None
     stall: float = 0.0
     proxied: bool = False
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def wait(self) -> float | None:
         """How long after the request the first byte of the answer came."""
         return self.first_byte - self.sent if self.first_byte and self.sent else None
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Note the time that this takes as lost by ourselves."""
+        start = perf_counter()
+        try:
+            with self.paused():
+                yield
+        finally:
+            self.stall += perf_counter() - start
 
 
 class WireError(httpx.TransportError):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Generic, TypeVar
 
 from crawler.engine.transports import Wire
@@ -28,16 +27,15 @@ class Late(Generic[T]):
         return making.result()
 
     async def get(self, wire: Wire) -> T:
-        """Return it; the wait for it is noted as our own. Raises what making it raised."""
+        """Return it; the wait for it is our own. Raises what making it raised."""
         if self._making is None:
             thread = DaemonExecutor(1, self._name)
             self._making = asyncio.get_running_loop().run_in_executor(thread, self._make)
             thread.shutdown()
         making = self._making
         if not making.done():
-            start = perf_counter()
-            await asyncio.wait((making,))  # not cancelled with us: others wait for it too
-            wire.stall += perf_counter() - start
+            with wire.stalled():
+                await asyncio.wait((making,))  # not cancelled with us: others wait for it too
         if making.exception() is not None and self._making is making:
             self._making = None  # a bad moment of this machine: the next one tries again
         return making.result()

@@ -31,11 +31,9 @@ class StockTransport(httpx.AsyncBaseTransport):
         wire = request.extensions.get("wire") or Wire()
         trace = _Trace(wire)
         request.extensions["trace"] = trace
-        start = perf_counter()
         proxy = self._proxy_for(request.url)
         wire.proxied = proxy is not None
-        inner = self._pick(request.url, proxy)
-        wire.stall += perf_counter() - start  # it may have had to load the roots
+        inner = self._pick(request.url, proxy, wire)
         try:
             response = await inner.handle_async_request(request)
         except httpx.TransportError as exc:
@@ -68,11 +66,12 @@ class StockTransport(httpx.AsyncBaseTransport):
         proxy = proxies.https if url.scheme == "https" else proxies.http
         return None if proxy and _bypass(url.netloc.decode("ascii"), self._exempt) else proxy
 
-    def _pick(self, url: httpx.URL, proxy: str | None) -> httpx.AsyncHTTPTransport:
+    def _pick(self, url: httpx.URL, proxy: str | None, wire: Wire) -> httpx.AsyncHTTPTransport:
         secure = url.scheme == "https"
         key = (proxy, secure or (proxy or "").lower().startswith("https:"))
         if key not in self._inner:
-            self._inner[key] = self._make(proxy, key[1])
+            with wire.stalled():  # it may have to load the roots
+                self._inner[key] = self._make(proxy, key[1])
         return self._inner[key]
 
     def _make(self, proxy: str | None, secure: bool) -> httpx.AsyncHTTPTransport:

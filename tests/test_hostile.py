@@ -285,7 +285,7 @@ def test_the_wait_for_a_free_place_is_neither_latency_nor_timeout(road: Road) ->
 
 @EACH_ROAD
 def test_no_more_is_under_way_at_once_than_asked_for(road: Road) -> None:
-    with Server({"/slow": delayed(0.02, reply(200, b"slow"))}) as server:
+    with Server({"/slow": delayed(0.1, reply(200, b"slow"))}) as server:
         urls = [server.url(f"/slow?{number}") for number in range(40)]
         wire = road.open()
         run(road, crawled(urls, wire, bounds(7, timeout=PATIENT)))

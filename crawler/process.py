@@ -29,7 +29,17 @@ def run_on_a_loop(
     if tell is not None:
         tell(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
     with asyncio.Runner(loop_factory=factory) as runner:
+        runner.get_loop().set_exception_handler(_complain)
         return runner.run(work)
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Pass on what a loop complains of, but for connections that broke while they were closed.
+
+    What they were for has its record; uvloop tells of those with a traceback.
+    """
+    if not str(context.get("message")).startswith("Fatal error on "):
+        loop.default_exception_handler(context)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from samples import run, settle
 
-from crawler.process import affordable, signals
+from crawler.process import affordable, run_on_a_loop, signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -135,6 +135,26 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout) == (code, f"first 2\n{told}")
+
+
+# The event loop
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [("Fatal error on SSL protocol", False), ("Task exception was never retrieved", True)],
+)
+def test_a_connection_that_breaks_in_closing_is_no_news(
+    caplog: pytest.LogCaptureFixture, message: str, told: bool
+) -> None:
+    async def work() -> int:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": message, "exception": RuntimeError("closed")})
+        return 7
+
+    with caplog.at_level("ERROR", "asyncio"):
+        assert run_on_a_loop(work(), None, "direct") == 7
+    assert (message in caplog.text) is told
 
 
 # Open files

@@ -33,6 +33,7 @@ from loopback import (
     resets,
     silent,
 )
+from shell import crawl, records
 
 from crawler import (
     ErrorKind,
@@ -57,7 +58,6 @@ from crawler.engine.transports import (
     Proxies,
     Wire,
     WireError,
-    native,
     open_transport,
 )
 
@@ -739,21 +739,50 @@ def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_fi
     assert replace(result.timings, download=None) == Timings()
 
 
-@pytest.mark.parametrize(
-    "engine", [DIRECT, STOCK, pytest.param(NATIVE, marks=NATIVE_IS_EXTRA)], ids=str
-)
+@NATIVE_IS_EXTRA
+def test_the_native_transport_looks_names_up(tls_server: Server, ca_file: Path) -> None:
+    """In a process of its own: loaded in the wrong thread, pyreqwest crashes at that."""
+    url = tls_server.on("/page", reply(200, b"hello")).replace("127.0.0.1", "localhost")
+    for trust in (["--insecure"], ["--cacert", str(ca_file)]):
+        ended = crawl(url, "--engine", "native", "--jsonl", *trust)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert [record["size"] for record in records(ended.stdout)] == [5]
+
+
+@NATIVE_IS_EXTRA
+def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
+    """A body that comes in drips has many moments at which a piece and the end meet."""
+    url = tls_server.on("/drip", endless(b"HTTP/1.1 200 OK\r\n\r\n", b".", gap=0.01))
+    results: list[FetchResult] = []
+
+    async def body() -> float:
+        connecting = Connecting(engine=NATIVE, idle=60, verify=False)
+        async with open_transport(connecting) as wire:
+            fetch = fetcher(wire, Limits(timeout=20))
+            tasks = [asyncio.ensure_future(fetch(target(f"{url}?{n}"))) for n in range(60)]
+            await asyncio.sleep(1)
+            start = time.perf_counter()
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            results.extend(one for one in ended if isinstance(one, FetchResult))
+            return time.perf_counter() - start
+
+    assert asyncio.run(body()) < 10
+    assert results == []
+
+
+@BOTH
 def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
     tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    def slowed(make: Callable[..., Any]) -> Callable[..., Any]:
-        def slowly(*args: Any, **options: Any) -> Any:
-            time.sleep(0.8)
-            return make(*args, **options)
+    make = tls.context
 
-        return slowly
+    def slowly(**options: Any) -> ssl.SSLContext:
+        time.sleep(0.8)
+        return make(**options)
 
-    monkeypatch.setattr(tls, "context", slowed(tls.context))
-    monkeypatch.setattr(native, "_reqwest", slowed(native._reqwest))
+    monkeypatch.setattr(tls, "context", slowly)
     url = tls_server.on("/page", reply(200, b"hello"))
     connecting = Connecting(engine=engine, cacert=str(ca_file))
     result = fetched(url, limits=Limits(timeout=0.7), connecting=connecting)

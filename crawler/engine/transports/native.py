@@ -5,40 +5,28 @@ does: over plain HTTP direct is half as fast again. With TLS the handshake costs
 reqwest's runs beside our own thread.
 """
 
-from functools import partial
-from typing import TYPE_CHECKING
-
 import httpx
 
 from crawler.engine import asking
-from crawler.engine.transports import Connecting, Wire
+from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.late import Late
-
-if TYPE_CHECKING:
-    from crawler.engine.transports.reqwest import ReqwestTransport
+from crawler.engine.transports.reqwest import ReqwestTransport
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
-    """Asks https URLs through reqwest, which is loaded for the first one, others directly."""
+    """Asks https URLs through reqwest, and the others directly."""
 
     def __init__(self, connecting: Connecting) -> None:
         self._plain = DirectTransport(connecting)
-        self._secure = Late(partial(_reqwest, connecting), "reqwest")
+        # At once, not when the first https URL comes: where a thread that has ended since
+        # loaded pyreqwest 0.15, its look-ups of names crash the process.
+        self._secure = ReqwestTransport(connecting)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if asking.origin(request)[0] == "http":
-            return await self._plain.handle_async_request(request)
-        secure = await self._secure.get(request.extensions.get("wire") or Wire())
-        return await secure.handle_async_request(request)
+        plain = asking.origin(request)[0] == "http"
+        transport = self._plain if plain else self._secure
+        return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._plain.aclose()
-        if self._secure.made is not None:
-            await self._secure.made.aclose()
-
-
-def _reqwest(connecting: Connecting) -> "ReqwestTransport":
-    from crawler.engine.transports.reqwest import ReqwestTransport
-
-    return ReqwestTransport(connecting)
+        await self._secure.aclose()

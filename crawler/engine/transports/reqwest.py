@@ -5,6 +5,7 @@ names itself. The client runs on its single-threaded runtime: the multi-threaded
 abort the interpreter at its exit.
 """
 
+import asyncio
 import re
 import socket
 from collections import OrderedDict
@@ -82,6 +83,9 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             answer = await sending.__aenter__()
         except exceptions.PyreqwestError as exc:
             raise _told_apart(exc, wire) from exc
+        if _cancelled():
+            await sending.__aexit__(None, None, None)
+            raise asyncio.CancelledError
         if answer.status == 101:
             await sending.__aexit__(None, None, None)
             raise httpx.RemoteProtocolError("switched to another protocol unasked")
@@ -139,6 +143,8 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while (chunk := await self._reader.read_chunk()) is not None:
+                if _cancelled():
+                    raise asyncio.CancelledError
                 yield bytes(chunk)
         except exceptions.PyreqwestError as exc:
             raise _told_apart(exc, self._wire) from exc
@@ -147,6 +153,12 @@ class _Body(httpx.AsyncByteStream):
         sending, self._sending = self._sending, None
         if sending is not None:
             await sending.__aexit__(None, None, None)
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end: pyreqwest loses that where its answer comes with it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _fields(headers: HeaderMap) -> list[tuple[bytes, bytes]]:

@@ -1,16 +1,15 @@
 """The benchmark of the schedule: fair loads, true bounds, and a short form of the whole."""
 
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import steady
+from short_form import short_form
 
 pytest.importorskip("benchmarks", reason="benchmarks/ is in a checkout only")
 if sys.platform == "win32":
@@ -18,8 +17,6 @@ if sys.platform == "win32":
 
 from benchmarks import floors, pacing, tables
 from benchmarks.pacing import Load, Paced, Played
-
-CHECKOUT = Path(__file__).parent.parent
 
 
 def load(latencies: Sequence[float], concurrency: int) -> Load:
@@ -168,15 +165,7 @@ def test_the_tables_say_what_was_measured() -> None:
 
 
 def test_a_short_form_of_the_benchmark_shows_its_tables_and_judges_no_speed() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "pacing", "--quick"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    verdicts = [line for line in ended.stdout.splitlines() if line.startswith("| pacing ")]
+    ended, verdicts = short_form("pacing")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "### Makespan" in ended.stdout
     assert "### Waits" in ended.stdout

@@ -172,15 +172,11 @@ class Crawling:
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._slots.acquire()
-                while (asked := self._lanes.take()) is None:
+                while (asked := self._next()) is None:
                     if self._through():
                         return
                     await self._changed()
-                self._room.set()
-                if isinstance(asked, Visit):
-                    self._open[asked.target.index] = asked
-                group.create_task(self._ask(asked))
-                self._requests += 1
+                group.create_task(self._ask_on(asked))
                 if self._requests < self._limits.max:
                     # The first ones connect all at once: let each get on the wire before
                     # the next, or the whole burst would count as latency of the first.
@@ -212,6 +208,29 @@ class Crawling:
             if timer is not None:
                 timer.cancel()
 
+    def _next(self) -> Visit | Hedge | None:
+        """Take the next one that may start, or None while there is none."""
+        asked = self._lanes.take()
+        if asked is None:
+            return None
+        self._requests += 1
+        self._room.set()
+        if isinstance(asked, Visit):
+            self._open[asked.target.index] = asked
+        return asked
+
+    async def _ask_on(self, asked: Visit | Hedge | None) -> None:
+        """Send one request after the other, as long as there is one that may start at once.
+
+        The next one then finds in the processor's caches what the last one left there.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        while asked is not None:
+            await self._ask(asked)
+            asked = None if task.cancelling() else self._next()
+        self._slots.release()
+
     async def _ask(self, asked: Visit | Hedge) -> None:
         """Send one request for a visit, and do what its answer calls for.
 
@@ -227,7 +246,6 @@ class Crawling:
             await self._settle(final)
             self._unsettled -= 1
             self._lanes.nudge()
-        self._slots.release()
 
     async def _answer(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
         """Return the final result that a request leads to, None where it leads to none."""

@@ -40,7 +40,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
     def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
         self._connecting = connecting
         self._resolver = resolver or Resolver(connecting.idle)
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._idle: dict[Origin, dict[Connection, None]] = {}  # newest last
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
         self._open: set[Connection] = set()
         self._buffer = memoryview(bytearray(_BUFFER))
@@ -86,7 +86,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         idle = self._idle.get(origin)
         now = perf_counter()
         while idle:
-            connection = idle.pop()
+            connection, _ = idle.popitem()
             del self._oldest[connection]
             if not idle:
                 del self._idle[origin]
@@ -100,7 +100,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection.abort()
             return
         connection.idle_since = perf_counter()
-        self._idle.setdefault(origin, []).append(connection)
+        self._idle.setdefault(origin, {})[connection] = None
         self._oldest[connection] = origin
         if len(self._oldest) > self._connecting.idle:
             oldest = next(iter(self._oldest))
@@ -115,7 +115,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         origin = self._oldest.pop(connection, None)
         if origin is not None:
             idle = self._idle[origin]
-            idle.remove(connection)
+            del idle[connection]
             if not idle:
                 del self._idle[origin]
 

@@ -169,6 +169,7 @@ class Crawling:
         del self._open[result.target.index]
 
     async def _work(self) -> None:
+        begun = 0
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._slots.acquire()
@@ -177,7 +178,8 @@ class Crawling:
                         return
                     await self._changed()
                 group.create_task(self._ask_on(asked))
-                if self._requests < self._limits.max:
+                begun += 1
+                if begun < self._limits.max:
                     # The first ones connect all at once: let each get on the wire before
                     # the next, or the whole burst would count as latency of the first.
                     await asyncio.sleep(0)
@@ -222,12 +224,14 @@ class Crawling:
     async def _ask_on(self, asked: Visit | Hedge | None) -> None:
         """Send one request after the other, as long as there is one that may start at once.
 
-        The next one then finds in the processor's caches what the last one left there.
+        After each the others get their turn, so that requests go out in bursts: one by one
+        they would wake server and writer each time, and cost a tenth more.
         """
         task = asyncio.current_task()
         assert task is not None
         while asked is not None:
             await self._ask(asked)
+            await asyncio.sleep(0)
             asked = None if task.cancelling() else self._next()
         self._slots.release()
 

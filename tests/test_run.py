@@ -424,6 +424,41 @@ def test_a_write_returns_when_the_slowest_sink_has_it() -> None:
     run(body())
 
 
+def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        turns: list[None] = []
+        kept = Kept()
+        outputs, _ = broadcast(kept)
+        asyncio.get_running_loop().call_soon(turns.append, None)
+        await outputs.write(CHECKS)
+        assert (kept.checks, turns) == (CHECKS, [])
+
+    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 30)  # no thread is starved for so long
+    run(body())
+
+
+def test_a_sink_that_does_not_take_it_at_once_makes_the_loop_stand_still_once_in_fifty_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        valve = Valve()
+        outputs, _ = broadcast(valve)
+        begun = loop.time()
+        for one in CHECKS * 20:
+            valve.opened.clear()
+            loop.call_soon(valve.opened.set)  # the loop has to have its turn for that
+            await outputs.write([one])
+            if len(valve.checks) == 51:
+                break
+        assert 0.3 <= loop.time() - begun < 7.0
+
+    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 0.3)
+    run(body())
+
+
 def test_a_sink_that_takes_nothing_after_a_stop_is_given_up() -> None:
     async def body() -> None:
         valve = Valve()

@@ -1,7 +1,6 @@
 """Host names -> addresses: own threads, one look-up per name at a time, and a bounded cache."""
 
 import asyncio
-import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -74,13 +73,11 @@ class Resolver:
 
 def literal(host: str) -> Addresses | None:
     """Return the address that `host` spells out, or None where it is a name."""
-    if not (host[-1:].isdigit() or ":" in host):
-        return None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):  # the latter for what is no text of C
         return None
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     return (Address(family, host),)
 
 

@@ -5,6 +5,7 @@ import base64
 import errno
 import gzip
 import itertools
+import pkgutil
 import socket
 import ssl
 import time
@@ -48,7 +49,6 @@ from crawler import (
     __version__,
 )
 from crawler.core.urllist import UrlList
-from crawler.engine import tls
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import (
     DIRECT,
@@ -772,17 +772,25 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     assert results == []
 
 
-@BOTH
+@pytest.mark.parametrize(
+    ("engine", "made"),
+    [
+        (DIRECT, "tls.context"),
+        (STOCK, "tls.context"),
+        pytest.param(NATIVE, "transports.native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
+    ],
+)
 def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
-    tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+    tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str, made: str
 ) -> None:
-    make = tls.context
+    name = f"crawler.engine.{made}"
+    make = pkgutil.resolve_name(name)
 
-    def slowly(**options: Any) -> ssl.SSLContext:
+    def slowly(*args: Any, **options: Any) -> Any:
         time.sleep(0.8)
-        return make(**options)
+        return make(*args, **options)
 
-    monkeypatch.setattr(tls, "context", slowly)
+    monkeypatch.setattr(name, slowly)
     url = tls_server.on("/page", reply(200, b"hello"))
     connecting = Connecting(engine=engine, cacert=str(ca_file))
     result = fetched(url, limits=Limits(timeout=0.7), connecting=connecting)

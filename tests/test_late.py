@@ -32,7 +32,9 @@ def test_it_is_made_once_for_all_in_another_thread() -> None:
     async def body() -> None:
         maker = Maker()
         late = Late(maker, "test")
+        before = late.made
         assert await asyncio.gather(*(late.get(Wire()) for _ in range(20))) == [1] * 20
+        assert (before, late.made) == (None, 1)
         assert len(maker.threads) == 1
         assert maker.threads[0] != threading.get_ident()
 
@@ -87,6 +89,8 @@ def test_after_a_failure_the_next_one_tries_again() -> None:
         late = Late(maker, "test")
         found = await asyncio.gather(*(late.get(Wire()) for _ in range(3)), return_exceptions=True)
         assert [str(one) for one in found] == ["a bad moment"] * 3
+        after = late.made
         assert await late.get(Wire()) == 2
+        assert (after, late.made) == (None, 2)
 
     run(body())

@@ -18,6 +18,14 @@ class Late(Generic[T]):
         self._name = name
         self._making: asyncio.Future[T] | None = None
 
+    @property
+    def made(self) -> T | None:
+        """What was made, None while there is nothing."""
+        making = self._making
+        if making is None or not making.done() or making.exception() is not None:
+            return None
+        return making.result()
+
     async def get(self, wire: Wire) -> T:
         """Return it; the wait for it is our own. Raises what making it raised."""
         if self._making is None:

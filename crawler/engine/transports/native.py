@@ -5,28 +5,34 @@ does: over plain HTTP direct is half as fast again. With TLS the handshake costs
 reqwest's runs beside our own thread.
 """
 
+from functools import partial
+
 import httpx
 
 from crawler.engine import asking
-from crawler.engine.transports import Connecting
+from crawler.engine.transports import Connecting, Wire
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.late import Late
+
+# Here, in the thread that opens the transport: where a thread that has ended since loaded
+# pyreqwest 0.15, its look-ups of names crash the process. Clients may be made in any.
 from crawler.engine.transports.reqwest import ReqwestTransport
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
-    """Asks https URLs through reqwest, and the others directly."""
+    """Asks https URLs through reqwest, whose clients are made for the first, others directly."""
 
     def __init__(self, connecting: Connecting) -> None:
         self._plain = DirectTransport(connecting)
-        # At once, not when the first https URL comes: where a thread that has ended since
-        # loaded pyreqwest 0.15, its look-ups of names crash the process.
-        self._secure = ReqwestTransport(connecting)
+        self._secure = Late(partial(ReqwestTransport, connecting), "reqwest")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        plain = asking.origin(request)[0] == "http"
-        transport = self._plain if plain else self._secure
-        return await transport.handle_async_request(request)
+        if asking.origin(request)[0] == "http":
+            return await self._plain.handle_async_request(request)
+        secure = await self._secure.get(request.extensions.get("wire") or Wire())
+        return await secure.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._plain.aclose()
-        await self._secure.aclose()
+        if self._secure.made is not None:
+            await self._secure.made.aclose()

@@ -31,9 +31,9 @@ RANK = {
 DOORS = {
     "typer": {"cli"},
     "rich": {"report.terminal"},
-    "httpx": {"core.url", "engine", "__init__"},
+    "httpx": {"engine", "__init__"},
 }
-"""Where a library may come in: a module, or all below a package. core.url only parses with it."""
+"""Where a library may come in: a module, or all below a package."""
 
 
 def modules() -> dict[str, ast.Module]:

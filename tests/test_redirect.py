@@ -97,6 +97,7 @@ def test_the_method_that_follows_is_as_rfc_9110_says(
         ("//other.example", "https://other.example/", False),
         (" /b c\t", "https://h.example/b%20c", True),
         ("/é", "https://h.example/%C3%A9", True),
+        ("/caf\udce9", "https://h.example/caf%E9", True),
         ("https://user:pw@h.example/b", "https://h.example/b", True),
         ("https://h.example@evil.example/b", "https://evil.example/b", False),
     ],
@@ -143,7 +144,9 @@ def test_an_empty_location_is_a_bad_redirect(location: str) -> None:
         ("/b\x00", "holds a control character"),
         ("/b\x7f", "holds a control character"),
         ("/b\x1b[31m", "holds a control character"),
-        ("/b\x85", "holds a control character"),
+        ("/b\x1fc", "holds a control character"),
+        ("/\\evil.example/", "has a backslash before its host"),
+        ("//\udcfc.example/", "has a host that is not UTF-8"),
         (f"/{'b' * 20_000}", "is longer than"),
     ],
 )
@@ -222,6 +225,11 @@ def test_a_location_with_marks_of_its_own_is_shown_harmlessly() -> None:
     assert "'ftp://\\x1b[31m\\u202e\\x23#[error]'" in complaint(
         step("ftp://\x1b[31m\u202e##[error]")
     )
+
+
+def test_a_bad_location_is_shown_as_the_text_that_its_bytes_are() -> None:
+    location = "ftp://é/".encode() + b"\xe9"
+    assert "'ftp://é/\\xe9'" in complaint(step(location.decode("ascii", "surrogateescape")))
 
 
 @PROPERTY

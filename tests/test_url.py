@@ -1,6 +1,8 @@
 """Texts of URLs, in every form people and servers write them: normal form, or the rule broken."""
 
+import asyncio
 import time
+from urllib.parse import unquote_to_bytes
 
 import httpx
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core import url
+from crawler.engine.asking import Asking, Fields, head
+from crawler.engine.transports import Wire
 
 PROPERTY = settings(
     derandomize=True,
@@ -126,8 +130,15 @@ def parsed(text: str) -> tuple[str, str]:
         pytest.param("https://h/é", "https://h/%C3%A9", "h", id="UTF-8 in a path"),
         pytest.param("https://h/?é", "https://h/?%C3%A9", "h", id="UTF-8 in a query"),
         pytest.param("https://h/%C3%a9%7e", "https://h/%C3%a9%7e", "h", id="escapes stay"),
-        pytest.param("https://h/100%", "https://h/100%25", "h", id="a percent sign alone"),
-        pytest.param("https://h/%zz?%4", "https://h/%25zz?%254", "h", id="escapes that are none"),
+        pytest.param("https://h/100%", "https://h/100%", "h", id="a percent sign alone"),
+        pytest.param("https://h/%zz?%4", "https://h/%zz?%4", "h", id="escapes that are none"),
+        pytest.param("https://h/a%2fb%5Cc", "https://h/a%2fb%5Cc", "h", id="escaped slashes stay"),
+        pytest.param("https://h/a\\b\\", "https://h/a/b/", "h", id="backslashes in a path"),
+        pytest.param("https://h/a?b\\c#d\\e", "https://h/a?b\\c#d\\e", "h", id="backslashes stay"),
+        pytest.param("https://h/?it's", "https://h/?it%27s", "h", id="apostrophe in a query"),
+        pytest.param("https://h/^|'[]?^|`", "https://h/%5E|'[]?^|`", "h", id="other marks"),
+        pytest.param("https://u'^:p:;@h/", "https://u'%5E:p%3A%3B@h/", "h", id="marks in userinfo"),
+        pytest.param("https://0x7f.h/", "https://0x7f.h/", "0x7f.h", id="hex in front"),
         pytest.param('https://h/"<>', "https://h/%22%3C%3E", "h", id="quotes and brackets"),
         pytest.param("https://h/a?b=c&d=e+f/?", "https://h/a?b=c&d=e+f/?", "h", id="query"),
         pytest.param("https://h//a//", "https://h//a//", "h", id="double slashes stay"),
@@ -163,9 +174,20 @@ def test_a_name_with_a_final_dot_queues_with_the_name_without_it(text: str) -> N
         ("/a/.?q/../r", "/a/?q/../r"),
         ("/.a/..b/c./d..", "/.a/..b/c./d.."),
         ("/...", "/..."),
+        ("/a/%2e%2e/b", "/b"),
+        ("/a/%2E./b", "/b"),
+        ("/a/.%2e/b", "/b"),
+        ("/a/%2e/b", "/a/b"),
+        ("/a/%2E", "/a/"),
+        ("/a/%2e%2E", "/"),
+        ("/%2e%2e%2e", "/%2e%2e%2e"),
+        ("/%2ea/a%2e", "/%2ea/a%2e"),
+        ("/a?/%2e%2e/b", "/a?/%2e%2e/b"),
+        ("/a\\..\\b", "/b"),
+        ("/a/.\\b", "/a/b"),
     ],
 )
-def test_dot_segments_are_removed_as_rfc_3986_says(path: str, expected: str) -> None:
+def test_dot_segments_are_removed_as_browsers_do(path: str, expected: str) -> None:
     assert url.parse(f"https://h{path}")[0] == f"https://h{expected}"
 
 
@@ -199,6 +221,15 @@ def test_dot_segments_are_removed_as_rfc_3986_says(path: str, expected: str) -> 
         ("https://1.2.3.256/", "malformed IPv4"),
         ("https://1.2.3.4.5/", "malformed IPv4"),
         ("https://4294967296/", "malformed IPv4"),
+        ("https://2130706433/", "malformed IPv4"),
+        ("https://0x7f000001/", "malformed IPv4"),
+        ("https://0X7F.1/", "malformed IPv4"),
+        ("https://127.0.0.0x1/", "malformed IPv4"),
+        ("https://127.0x1./", "malformed IPv4"),
+        ("https://a.0x/", "malformed IPv4"),
+        ("https://127.1/", "malformed IPv4"),
+        ("https://0177.0.0.1/", "malformed IPv4"),
+        ("https://1%32%37.1/", "malformed IPv4"),
         ("https://a..b/", "malformed host"),
         ("https://.a/", "malformed host"),
         ("https://a../", "malformed host"),
@@ -209,6 +240,9 @@ def test_dot_segments_are_removed_as_rfc_3986_says(path: str, expected: str) -> 
         ("https://a%20b/", "malformed host"),
         ("https://a%b9b/", "^has "),
         ("https://evil.example\\@good.example/", "backslash"),
+        ("https://h\\x", "backslash"),
+        ("https:\\\\h/", "not an http:// or https:// URL"),
+        ("https:/\\h/", "not an http:// or https:// URL"),
         ("https://☃.example/", "international name"),
         ("https://ⅷ℀.example/", "international name"),
         ("ftp://h/", "not an http:// or https:// URL"),
@@ -301,10 +335,22 @@ def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
 @PROPERTY
 @given(ADDRESSES)
 def test_what_is_shown_is_what_is_asked(text: str) -> None:
-    normal, _ = parsed(text)
+    normal, host = parsed(text)
     bare, _ = url.without_userinfo(normal)
-    assert str(httpx.URL(normal)) == normal
-    assert str(httpx.Request("GET", bare).url) == bare
+    request = Asking("GET", bare, Fields([]), Wire())
+    target = request.url.raw_path.decode()
+    assert str(request.url) == bare
+    assert request.url.raw_host.decode().removesuffix(".") == host
+    assert bare.partition("#")[0] == f"{url.origin(bare)}{target}"
+    assert asyncio.run(head(request)).startswith(f"GET {target} HTTP/1.1\r\n".encode())
+
+
+@PROPERTY
+@given(TAILS)
+def test_only_what_no_url_may_hold_is_encoded_and_no_escape_is_touched(tail: str) -> None:
+    normal, _ = parsed(f"https://h/?{tail}")
+    assert unquote_to_bytes(normal) == unquote_to_bytes(f"https://h/?{tail}")
+    assert normal.count("%") >= tail.count("%")
 
 
 @PROPERTY
@@ -417,10 +463,58 @@ def test_the_fragment_goes_on_where_a_location_has_none(location: str, expected:
         ("https://user:pw@h/b", "https://h/b"),
         ("//user:p@w@h/b", "https://h/b"),
         ("HTTP://H:80/b", "http://h/b"),
+        ("\\b", "https://h/b"),
+        ("/a\\..\\b", "https://h/b"),
+        ("a\\b?c\\d#e\\f", "https://h/a/b?c\\d#e\\f"),
+        ("/%2e%2e/b", "https://h/b"),
+        ("/50%?%zz", "https://h/50%?%zz"),
     ],
 )
 def test_a_location_as_servers_write_them_is_understood(location: str, expected: str) -> None:
     assert url.resolve("https://h/", location)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        pytest.param(b"/caf\xe9", "https://h/caf%E9", id="not UTF-8"),
+        pytest.param(b"/caf\xc3\xa9", "https://h/caf%C3%A9", id="UTF-8"),
+        pytest.param(b"/\xe9\xc3\xa9", "https://h/%E9%C3%A9", id="both"),
+        pytest.param(b"/a\xc2\xa0b", "https://h/a%C2%A0b", id="no-break space"),
+        pytest.param(b"/a\xa0b", "https://h/a%A0b", id="no-break space in ISO 8859-1"),
+        pytest.param(b"/a\xc2\x85b", "https://h/a%C2%85b", id="next line"),
+        pytest.param(b"/a\xe2\x80\xa8b", "https://h/a%E2%80%A8b", id="line separator"),
+        pytest.param(b"/a\xed\xa0\x80b", "https://h/a%ED%A0%80b", id="half a pair"),
+        pytest.param(b"?a=\xff#\xfe", "https://h/?a=%FF#%FE", id="query and fragment"),
+        pytest.param(
+            b"//b\xc3\xbccher.example/\xfc", "https://xn--bcher-kva.example/%FC", id="host"
+        ),
+        pytest.param(b"//u\xc3\xbc:\xc3\xbc@h.example/", "https://h.example/", id="userinfo"),
+    ],
+)
+def test_the_bytes_of_a_location_are_encoded_as_they_came(location: bytes, expected: str) -> None:
+    assert url.resolve("https://h/", location.decode("ascii", "surrogateescape"))[0] == expected
+
+
+@pytest.mark.parametrize("location", [b"//b\xfccher.example/", b"https://\xff\xfe/"])
+def test_a_host_in_a_location_that_is_not_utf8_is_refused(location: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^has a host that is not UTF-8$"):
+        url.resolve("https://h/", location.decode("ascii", "surrogateescape"))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/\\evil.example/",
+        "\\/evil.example/",
+        "\\\\evil.example\\",
+        "HTTPS:\\\\evil.example/",
+        "http:/\\e/",
+    ],
+)
+def test_a_location_whose_host_depends_on_the_reader_is_refused(location: str) -> None:
+    with pytest.raises(ValueError, match=r"^has a backslash before its host$"):
+        url.resolve("https://h/", location)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def follow(
     """Return where a redirect leads (RFC 9110, section 15.4).
 
     `url` is without userinfo. `asked` holds the (method, URL without fragment) pairs
-    asked so far, the present one among them.
+    asked so far, the present one among them. Bytes of `locations` that are not ASCII may
+    come as lone surrogates (PEP 383).
     """
     if len(set(locations)) > 1:
         return _bad("gives two different locations")
@@ -38,8 +39,8 @@ def follow(
         return _bad("gives an empty location")
     try:
         target, _ = urls.resolve(url, locations[0])
-    except (ValueError, UnicodeError) as exc:
-        shown = shorten(display(mask_loosely(locations[0])), 200)
+    except ValueError as exc:
+        shown = shorten(display(mask_loosely(_text(locations[0]))), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
@@ -58,3 +59,12 @@ def too_many(limit: int) -> Failure:
 def _bad(complaint: str) -> Failure:
     phase: Phase | None = None
     return Failure(kind=ErrorKind.BAD_REDIRECT, phase=phase, detail=f"the redirect {complaint}")
+
+
+def _text(location: str) -> str:
+    """Read what is UTF-8 in a Location as that; other bytes stay lone surrogates (PEP 383)."""
+    try:
+        data = location.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # surrogates that stand for no byte: not from a server
+        return location
+    return data.decode("utf-8", "surrogateescape")

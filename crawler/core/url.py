@@ -1,12 +1,13 @@
 """Text to a normalised http or https URL, or a `ValueError` that names the rule it breaks.
 
-Follows RFC 3986 with the percent-encode sets of the WHATWG URL standard, as httpx
-does, so that the URL that is shown is, byte for byte, the URL that is asked.
+Follows the WHATWG URL standard, as browsers do: its percent-encode sets, "%2e" as a dot and
+a backslash in a path as a slash. The URL that is shown is, byte for byte, the one requested.
 """
 
-import ipaddress
 import re
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from crawler.core import hostname
 
 MAX_LENGTH = 16_384
 
@@ -16,21 +17,35 @@ _NORMAL = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+)"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?"
-    r"(?:/(?!\.)(?:[A-Za-z0-9_.~!$&'()*+,;=:@-]++|%[0-9A-Fa-f]{2})*+)++"
-    r"(?:\?(?:[A-Za-z0-9_.~!$&()*+,;=:@/?-]++|%[0-9A-Fa-f]{2})*+)?+"
+    r"(?:/(?!\.|%2[eE])[A-Za-z0-9_.~!$&'()*+,;=:@%-]*+)++"
+    r"(?:\?[A-Za-z0-9_.~!$&()*+,;=:@/?%-]*+)?+"
 )
-_OCTET = re.compile(r"25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]")
 _END = re.compile(r"[/?#]")
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
+# The same for a Location, whose bytes above 0x7f (as lone surrogates) can be encoded.
+_CONTROL = re.compile(r"[\x00-\x20\x7f\ud800-\udc7f\udd00-\udfff]")
+_TWO_SLASHES = re.compile(r"(?:https?:)?(?!//)[/\\]{2}", re.IGNORECASE)
 _PARTS = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
 )
 _AUTHORITY = re.compile(r"(?:(?P<userinfo>.*)@)?(?P<host>\[[^\[\]]*\]|[^:@\[\]]*)(?P<port>:.*)?")
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DOT = re.compile("%2e", re.IGNORECASE)
+
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+
+
+def _all_but(encoded: str) -> str:
+    return "".join(char for char in _PRINTABLE if char not in encoded)
+
+
+# What stays as it is in each part; "%" does everywhere, whatever follows it.
+_IN_FRAGMENT = _all_but('"<>`')
+_IN_QUERY = _all_but("\"#<>'")
+_IN_PATH = _all_but('"#<>?^`{}')
+_IN_USERINFO = _all_but('"#<>?^`{}/:;=@[\\]|')
 
 
 def parse(text: str) -> tuple[str, str]:
@@ -42,7 +57,7 @@ def parse(text: str) -> tuple[str, str]:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
     if normal := _NORMAL.fullmatch(text):
         scheme, host, port = normal["scheme"], normal["host"], normal["port"]
-        if _is_plain_host(host) and (port is None or _is_plain_port(int(port), scheme)):
+        if hostname.is_normal(host) and (port is None or _is_plain_port(int(port), scheme)):
             return text, host
     return _normalise(text)
 
@@ -50,6 +65,8 @@ def parse(text: str) -> tuple[str, str]:
 def resolve(base: str, location: str) -> tuple[str, str]:
     """Return the URL that `location` means on a page at `base`, and its host (RFC 3986, 5.2).
 
+    Bytes of `location` that are not ASCII may come as lone surrogates (PEP 383); in a path,
+    a query or a fragment they are percent-encoded as they came, in a host they are UTF-8.
     The fragment of `base` goes on where `location` has none (RFC 9110, section 10.2.2).
     Userinfo in `location` is dropped, a space in it is taken for "%20", as browsers do.
     Raises ValueError as `parse` does.
@@ -57,7 +74,13 @@ def resolve(base: str, location: str) -> tuple[str, str]:
     location = location.strip(" \t").replace(" ", "%20")
     if len(location) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
+    if found := _CONTROL.search(location):
+        raise ValueError(f"holds {_name(found[0])}")
+    if _TWO_SLASHES.match(location):
+        # Browsers take what follows for a host, others for a path: two different servers.
+        raise ValueError("has a backslash before its host")
     scheme, authority, path, query, fragment = _parts(location)
+    path = path.replace("\\", "/")
     on_scheme, on_authority, on_path, on_query, on_fragment = _parts(base)
     if scheme:
         pass
@@ -70,7 +93,9 @@ def resolve(base: str, location: str) -> tuple[str, str]:
         elif not path.startswith("/"):
             path = f"{on_path.rpartition('/')[0]}/{path}"
     fragment = on_fragment if fragment is None else fragment
-    url, host = parse(_unparted(scheme, authority, path, query, fragment))
+    if authority is not None and not authority.isascii():
+        authority = _utf8(authority)
+    url, host = _joined(scheme, authority, path, query, fragment)
     return without_userinfo(url)[0], host
 
 
@@ -97,27 +122,25 @@ def origin(url: str) -> str:
     return url[: end.start()] if end else url
 
 
-def _is_plain_host(host: str) -> bool:
-    """Whether `host` is a name or an IPv4 address that the long way would leave as it is."""
-    if "xn--" in host:
-        return False
-    labels = host.split(".")
-    if labels[-1].isdigit():
-        return len(labels) == 4 and all(map(_OCTET.fullmatch, labels))
-    return len(host) < 64 or (len(host) <= 253 and max(map(len, labels)) < 64)
-
-
 def _is_plain_port(port: int, scheme: str) -> bool:
     return port < 65536 and port != _DEFAULT_PORT[scheme]
 
 
 def _normalise(text: str) -> tuple[str, str]:
     """Go the long way. No complaint repeats a part of the text: it may be part of a password."""
-    import httpx  # costs 80 ms: only for URLs that are not in normal form
-
     if found := _UNPRINTABLE.search(text):
         raise ValueError(f"holds {_name(found[0])}")
-    scheme, authority, path, query, fragment = _parts(text)
+    return _joined(*_parts(text))
+
+
+def _joined(
+    scheme: str | None,
+    authority: str | None,
+    path: str,
+    query: str | None,
+    fragment: str | None,
+) -> tuple[str, str]:
+    """Return the normalised URL of these parts, and its host (RFC 3986, section 5.3)."""
     if scheme is None or authority is None or scheme.lower() not in _DEFAULT_PORT:
         raise ValueError("is not an http:// or https:// URL")
     if "\\" in authority:
@@ -125,20 +148,41 @@ def _normalise(text: str) -> tuple[str, str]:
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         raise ValueError("has a malformed host")
-    shown, host = _host(parts["host"])
+    shown, host = hostname.parse(parts["host"])
     port = _port(parts["port"] or "")
     scheme = scheme.lower()
-    userinfo = f"{parts['userinfo']}@" if parts["userinfo"] else ""
-    place = f"{userinfo}{shown}{'' if port in (None, _DEFAULT_PORT[scheme]) else f':{port}'}"
-    path = _without_dot_segments(_PERCENT.sub("%25", path))
-    clean = _unparted(scheme, place, path, query and _PERCENT.sub("%25", query), fragment)
-    try:
-        url = str(httpx.URL(clean))
-    except (httpx.InvalidURL, UnicodeError) as exc:
-        raise ValueError("is not a valid URL") from exc
+    url = f"{scheme}://{_userinfo(parts['userinfo'])}{shown}"
+    if port not in (None, _DEFAULT_PORT[scheme]):
+        url += f":{port}"
+    url += _encoded(_without_dot_segments(path.replace("\\", "/")), _IN_PATH)
+    if query is not None:
+        url += f"?{_encoded(query, _IN_QUERY)}"
+    if fragment is not None:
+        url += f"#{_encoded(fragment, _IN_FRAGMENT)}"
     if len(url) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters once encoded")
     return url, host
+
+
+def _encoded(text: str, kept: str) -> str:
+    """Percent-encode all but ASCII and `kept`: UTF-8, and other bytes as they came."""
+    return quote(text, safe=kept, errors="surrogateescape")
+
+
+def _userinfo(text: str | None) -> str:
+    """Return the userinfo as it stands in a URL, with its "@"; nothing where there is none."""
+    if not text:
+        return ""
+    user, colon, password = text.partition(":")
+    return f"{_encoded(user, _IN_USERINFO)}{colon}{_encoded(password, _IN_USERINFO)}@"
+
+
+def _utf8(authority: str) -> str:
+    """Read an authority whose bytes may come as lone surrogates (PEP 383)."""
+    try:
+        return authority.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError as exc:
+        raise ValueError("has a host that is not UTF-8") from exc
 
 
 def _parts(text: str) -> tuple[str | None, str | None, str, str | None, str | None]:
@@ -148,30 +192,23 @@ def _parts(text: str) -> tuple[str | None, str | None, str, str | None, str | No
     return match["scheme"], match["authority"], match["path"], match["query"], match["fragment"]
 
 
-def _unparted(
-    scheme: str | None,
-    authority: str | None,
-    path: str,
-    query: str | None,
-    fragment: str | None,
-) -> str:
-    """Put the parts together again (RFC 3986, section 5.3)."""
-    before = f"{scheme}:" if scheme else ""
-    before += "" if authority is None else f"//{authority}"
-    after = "" if query is None else f"?{query}"
-    return f"{before}{path}{after}" + ("" if fragment is None else f"#{fragment}")
-
-
 def _without_dot_segments(path: str) -> str:
-    """Return an absolute path without "." and ".." (RFC 3986, section 5.2.4); never empty."""
+    """Return an absolute path without "." and ".." (RFC 3986, section 5.2.4); never empty.
+
+    A dot may be written as "%2e" there.
+    """
     kept: list[str] = []
     segments = path.split("/")[1:]
-    for segment in segments:
-        if segment == "..":
+    dots = [
+        _DOT.sub(".", segment) if segment[:1] in (".", "%") and len(segment) <= 6 else ""
+        for segment in segments
+    ]
+    for segment, dot in zip(segments, dots, strict=True):
+        if dot == "..":
             del kept[-1:]
-        elif segment != ".":
+        elif dot != ".":
             kept.append(segment)
-    if segments and segments[-1] in (".", ".."):
+    if dots and dots[-1] in (".", ".."):
         kept.append("")
     return "/" + "/".join(kept)
 
@@ -186,60 +223,6 @@ def _port(text: str) -> int | None:
     if not digits or len(digits) > 5 or int(digits) > 65535:
         raise ValueError("has a port outside 1-65535")
     return int(digits)
-
-
-def _host(text: str) -> tuple[str, str]:
-    """Return the host as it stands in a URL, and as a key without brackets and dot."""
-    if not text:
-        raise ValueError("has no host")
-    if text.startswith("["):
-        return _ipv6(text)
-    try:
-        name = unquote(text, errors="strict")
-    except UnicodeDecodeError as exc:
-        raise ValueError("has a malformed host") from exc
-    name = (name if name.isascii() else _to_ascii(name)).lower()
-    labels = name.removesuffix(".").split(".")
-    if len(name.removesuffix(".")) > 253 or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError("has a malformed host")
-    if any(label.startswith("xn--") for label in labels):
-        _check_encoded(labels)
-    if labels[-1].isdigit() and not (len(labels) == 4 and all(map(_OCTET.fullmatch, labels))):
-        raise ValueError("has a malformed IPv4 address")
-    return name, ".".join(labels)
-
-
-def _ipv6(text: str) -> tuple[str, str]:
-    try:
-        address = ipaddress.IPv6Address(text[1:-1])
-    except ValueError as exc:
-        raise ValueError("has a malformed IPv6 address") from exc
-    if address.scope_id is not None:
-        raise ValueError("has an IPv6 zone, which cannot be asked")
-    return f"[{address.compressed}]", address.compressed
-
-
-def _to_ascii(name: str) -> str:
-    """Encode an international name (IDNA 2008, RFC 5891; mapped as UTS 46 says)."""
-    import idna
-
-    if len(name) > 1_000:  # no name is, and the mapping of long ones is slow
-        raise ValueError("has a malformed host")
-    try:
-        return idna.encode(name, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError) as exc:
-        raise ValueError("has a host that is not a valid international name") from exc
-
-
-def _check_encoded(labels: list[str]) -> None:
-    """Refuse an "xn--" label that stands for no name (RFC 5891, section 5.4)."""
-    import idna
-
-    try:
-        for label in labels:
-            idna.ulabel(label)
-    except (idna.IDNAError, UnicodeError) as exc:
-        raise ValueError("has a host that is not a valid international name") from exc
 
 
 def _name(char: str) -> str:

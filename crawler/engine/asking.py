@@ -36,6 +36,25 @@ class Fields:
         return Fields([*self.pairs, (name, value)])
 
 
+class ExactUrl(httpx.URL):
+    """An `httpx.URL` of a normalised URL that goes out as it is.
+
+    `httpx.URL` itself makes "%25" of a "%" that starts no escape.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+
+    @property
+    def raw_path(self) -> bytes:
+        _, slash = _place(self._text)
+        return self._text[slash:].partition("#")[0].encode("ascii")
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class Asking(httpx.Request):
     """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
@@ -67,7 +86,7 @@ class Asking(httpx.Request):
 
     @cached_property
     def url(self) -> httpx.URL:  # type: ignore[override]  # an attribute there, made late here
-        return self._whole.url
+        return ExactUrl(self.text)
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # an attribute there, made late here
@@ -96,6 +115,12 @@ def pairs(request: httpx.Request) -> list[tuple[str, str]]:
     return [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
+def _place(text: str) -> tuple[int, int]:
+    """Return where the host of a normalised URL begins, and where its path does."""
+    begin = text.index("://") + 3
+    return begin, text.index("/", begin)
+
+
 def _encoded(name: str, value: str) -> bytes:
     if re.search(r"[\r\n\0]", name + value):
         raise ValueError(f"the header {name!r} holds a line end")
@@ -110,8 +135,7 @@ async def head(request: httpx.Request) -> bytes:
         start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target)
         return start + lines + b"\r\n" + await request.aread()
     text, fields = request.text, request.fields
-    begin = text.index("://") + 3
-    slash = text.index("/", begin)
+    begin, slash = _place(text)
     target_text = text[slash:].partition("#")[0]
     host = "" if fields.has_host else f"Host: {text[begin:slash]}\r\n"
     length = "Content-Length: 0\r\n" if request.method in _SENDS_LENGTH else ""

@@ -185,10 +185,15 @@ class _Attempt:
         return response
 
     def _locations(self, response: httpx.Response) -> list[str]:
-        """Return the Location fields of a redirect that is to be followed, else nothing."""
+        """Return the Location fields of a redirect that is to be followed, else nothing.
+
+        Bytes that are not ASCII come as lone surrogates (PEP 383).
+        """
         if not self._limits.follow or response.status_code not in redirect.STATUSES:
             return []
-        return [_text(value) for name, value in response.headers.raw if name.lower() == b"location"]
+        fields = response.headers.raw
+        found = [value for name, value in fields if name.lower() == b"location"]
+        return [value.decode("ascii", "surrogateescape") for value in found]
 
     async def _read(self, response: httpx.Response) -> None:
         """Count the body's bytes as they are on the wire, up to the cap.

@@ -54,6 +54,7 @@ async def crawl(
     method: str = "GET",
     headers: Sequence[tuple[str, str]] = (),
     repeat: bool = False,
+    block_private: bool = False,
     transport: "httpx.AsyncBaseTransport | None" = None,
 ) -> AsyncGenerator[Check, None]:
     """Yield a check for each of `urls` as it finishes; `check.result.target.line` is its place.
@@ -61,6 +62,8 @@ async def crawl(
     `max` is how many are fetched at once, shorthand for `Limits(max=...)`. The place counts
     from 1. "example.com" means https, and an entry that is no URL becomes a check of
     outcome `invalid`. Equal URLs are asked once unless `repeat`.
+    With `block_private`, URLs that lead to private, loopback, link-local or metadata
+    addresses are refused, in redirects too; a `transport` of your own cannot be given then.
     `transport` may be any httpx transport; it is closed at the end. Leaving the loop
     early ends all requests under way once the generator is closed (`contextlib.aclosing`).
     """
@@ -84,8 +87,11 @@ async def crawl(
 
     if isinstance(urls, str):
         raise TypeError("urls is a str; it must be an iterable of them")
+    if block_private and transport is not None:
+        raise ValueError("block_private needs crawl's own transport")
 
-    async with transport or open_transport(Connecting(idle=bounds.max)) as wire:
+    connecting = Connecting(idle=bounds.max, block_private=block_private)
+    async with transport or open_transport(connecting) as wire:
         fetch = fetcher(wire, bounds, headers)
         fresh = fetcher(wire, bounds, headers, fresh=True)
         collector = Collector(entries(), fetch, bounds, fetch_fresh=fresh)

@@ -205,6 +205,14 @@ def command(
     no_proxy: Annotated[
         bool, _option(CONNECTIONS, "Ignore the proxies that the environment names.", "--no-proxy")
     ] = False,
+    block_private: Annotated[
+        bool,
+        _option(
+            CONNECTIONS,
+            "Refuse URLs that lead to private, loopback or metadata addresses.",
+            "--block-private",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, _option(OUTPUT, "One JSON document instead of the table.", "--json")
     ] = False,
@@ -259,6 +267,7 @@ def command(
         verify=not insecure,
         cacert=cacert,
         proxies=_proxies(proxy, no_proxy, quiet),
+        block_private=block_private,
     )
     chosen = _checked(engine_for, connecting, hint="'--http2'" if http2 else "'--engine'")
     wanted = job.Job(

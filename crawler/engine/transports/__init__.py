@@ -86,7 +86,10 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connecting:
-    """The options that say how connections are made; `idle` is how many may be kept unused."""
+    """The options that say how connections are made; `idle` is how many may be kept unused.
+
+    With `block_private` none is made to an address that is not public, but for a proxy's.
+    """
 
     engine: str = DIRECT
     idle: int = 10
@@ -94,6 +97,7 @@ class Connecting:
     verify: bool = True
     cacert: str | None = None
     proxies: Proxies = Proxies()
+    block_private: bool = False
 
 
 def engine_for(connecting: Connecting) -> str:
@@ -112,8 +116,16 @@ def engine_for(connecting: Connecting) -> str:
             raise ValueError("--engine native speaks HTTP/1.1 only here, not --http2")
         if find_spec("pyreqwest") is None:
             raise ValueError("--engine native needs the extra fast: pip install 'crawler[fast]'")
+        if connecting.block_private:
+            raise ValueError("--block-private needs --engine direct: native resolves names itself")
         return NATIVE
-    return STOCK if through_proxy or connecting.http2 else connecting.engine
+    name = STOCK if through_proxy or connecting.http2 else connecting.engine
+    if connecting.block_private and name == STOCK:
+        cause = "--http2" if connecting.http2 else "a proxy" if through_proxy else "--engine stock"
+        raise ValueError(
+            f"--block-private cannot be used with {cause}, which resolves names itself"
+        )
+    return name
 
 
 def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:

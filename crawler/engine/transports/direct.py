@@ -17,7 +17,7 @@ from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking, tls
 from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
-from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports import Connecting, Wire, WireError, guard
 from crawler.engine.transports.http1 import Body, Connection
 from crawler.engine.transports.late import Late
 from crawler.models import ErrorKind, Phase
@@ -51,6 +51,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
         wire = request.extensions.get("wire") or Wire()
         origin = asking.origin(request)
+        if self._connecting.block_private:
+            guard.check_host(origin[1])
         head = await asking.head(request)
         is_head = request.method == "HEAD"
         connection = None if request.extensions.get("fresh") else self._take(origin)
@@ -124,6 +126,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         scheme, host, port = origin
         addresses = literal(host) or await self._look_up(host, wire)
         wire.phase = Phase.CONNECT
+        if self._connecting.block_private:
+            addresses = guard.public(addresses)
         connection = Connection(loop, self._buffer, self._lost)
         place = port or _PORT[scheme]
         if scheme == "http" and len(addresses) == 1:

@@ -1,0 +1,192 @@
+"""`--block-private`: nothing but public addresses is connected to, whatever a URL looks like."""
+
+import asyncio
+import ipaddress
+import socket
+from importlib.util import find_spec
+from typing import Any
+
+import httpx
+import pytest
+from loopback import Server, reply
+from shell import complaint, crawl, records
+
+from crawler import ErrorKind, FetchResult, Limits, Outcome, Phase, Target
+from crawler import crawl as library_crawl
+from crawler.core.urllist import UrlList
+from crawler.engine.fetch import fetcher
+from crawler.engine.resolve import Address, Addresses, Resolver
+from crawler.engine.transports import Connecting, WireError, guard
+from crawler.engine.transports.direct import DirectTransport
+
+LOOPBACK = Address(socket.AF_INET, "127.0.0.1")
+LOOPBACK6 = Address(socket.AF_INET6, "::1")
+PUBLIC = Address(socket.AF_INET, "203.0.112.1")
+PUBLIC6 = Address(socket.AF_INET6, "2606:4700::1111")
+
+
+class Names:
+    """A name server that gives each name its answers in turn, the last one for ever."""
+
+    def __init__(self, **answers: list[Addresses]) -> None:
+        self.asked: list[str] = []
+        self._answers = answers
+
+    def __call__(self, host: str) -> Addresses:
+        self.asked.append(host)
+        answers = self._answers[host.partition(".")[0]]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+class Redirecting(httpx.AsyncBaseTransport):
+    """Answers for `public.test` with redirects to `location`; all else goes to `inner`."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, location: str) -> None:
+        self._inner = inner
+        self._location = location
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "public.test":
+            return httpx.Response(302, headers={"Location": self._location})
+        return await self._inner.handle_async_request(request)
+
+
+def fetched(url: str, names: Names | None = None, location: str | None = None) -> FetchResult:
+    async def main() -> FetchResult:
+        resolver = Resolver(1, names)
+        direct: httpx.AsyncBaseTransport
+        async with DirectTransport(Connecting(block_private=True), resolver) as direct:
+            transport = direct if location is None else Redirecting(direct, location)
+            target = UrlList().entry(url)
+            assert isinstance(target, Target)
+            return await fetcher(transport, Limits(timeout=30))(target)
+
+    return asyncio.run(main())
+
+
+def assert_refused(result: FetchResult, words: str) -> None:
+    assert result.outcome is Outcome.ERROR
+    assert result.error is not None
+    assert result.error.kind is ErrorKind.BLOCKED
+    assert result.error.phase is Phase.CONNECT
+    assert result.error.detail == f"refused: {words} (--block-private)"
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("127.0.0.1", "127.0.0.1 is a loopback address"),
+        ("127.0.0.1.", "127.0.0.1 is a loopback address"),
+        ("%31%32%37.0.0.1", "127.0.0.1 is a loopback address"),
+        ("\uff11\uff12\uff17.0.0.1", "127.0.0.1 is a loopback address"),
+        ("0.0.0.0", "0.0.0.0 is an unspecified address"),
+        ("169.254.169.254", "169.254.169.254 is a cloud metadata address"),
+        ("[::1]", "::1 is a loopback address"),
+        ("[::]", ":: is an unspecified address"),
+        ("[fe80::1]", "fe80::1 is a link-local address"),
+        ("[64:ff9b::7f00:1]", "64:ff9b::7f00:1 is a loopback address"),
+        ("localhost", "localhost is a loopback name"),
+        ("LocalHost.", "localhost. is a loopback name"),
+        ("a.localhost", "a.localhost is a loopback name"),
+    ],
+)
+def test_a_host_that_spells_a_private_address_out_is_refused(host: str, words: str) -> None:
+    assert_refused(fetched(f"http://{host}:1/"), words)
+
+
+@pytest.mark.parametrize(
+    "host", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "127.0.0.0x1", "0177.0.0.1", "0"]
+)
+def test_another_way_to_write_an_address_passes_for_no_name(host: str) -> None:
+    entry = UrlList().entry(f"http://{host}/")
+    assert isinstance(entry, FetchResult)
+    assert entry.outcome is Outcome.INVALID
+
+
+@pytest.mark.parametrize("addresses", [(LOOPBACK,), (LOOPBACK6,), (LOOPBACK, LOOPBACK6)])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_of_a_private_address_is_refused_after_its_lookup(
+    server: Server, addresses: Addresses, scheme: str
+) -> None:
+    result = fetched(f"{scheme}://name.test:{server.port}/", Names(name=[addresses]))
+    assert_refused(result, f"{addresses[0].ip} is a loopback address")
+    assert server.connections == 0
+
+
+def test_a_name_that_leads_elsewhere_at_the_next_lookup_is_looked_up_once(server: Server) -> None:
+    """DNS rebinding: the address that was judged is the one that is connected to."""
+    names = Names(name=[(LOOPBACK,), (PUBLIC,)])
+    assert_refused(
+        fetched(f"http://name.test:{server.port}/", names), "127.0.0.1 is a loopback address"
+    )
+    assert names.asked == ["name.test"]
+    assert server.connections == 0
+
+
+def test_of_several_addresses_only_the_public_ones_are_tried() -> None:
+    assert guard.public((LOOPBACK, PUBLIC, LOOPBACK6, PUBLIC6)) == (PUBLIC, PUBLIC6)
+    with pytest.raises(WireError, match=r"127\.0\.0\.1 is a loopback address"):
+        guard.public((LOOPBACK, LOOPBACK6))
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("http://127.0.0.1:{port}/", "127.0.0.1 is a loopback address"),
+        ("//127.0.0.1:{port}/", "127.0.0.1 is a loopback address"),
+        ("http://name.test:{port}/", "127.0.0.1 is a loopback address"),
+        ("http://[::ffff:7f00:1]:{port}/", "{mapped} is a loopback address"),
+    ],
+    ids=["address", "no scheme", "name", "mapped"],
+)
+def test_a_redirect_into_the_network_is_refused_at_its_hop(
+    server: Server, location: str, words: str
+) -> None:
+    mapped = ipaddress.IPv6Address("::ffff:7f00:1").compressed
+    result = fetched(
+        "http://public.test/", Names(name=[(LOOPBACK,)]), location.format(port=server.port)
+    )
+    assert_refused(result, words.format(mapped=mapped))
+    assert [hop.url for hop in result.redirects] == ["http://public.test/"]
+    assert server.connections == 0
+
+
+def test_the_command_line_refuses_without_a_retry_and_fails(server: Server) -> None:
+    url = server.on("/ok", reply())
+    ended = crawl(url, "--block-private", "--jsonl", "--retries", "3", "--confirm-after", "0")
+    (record,) = records(ended.stdout)
+    assert ended.returncode == 1
+    assert record["ok"] is False
+    assert record["attempts"] == 1
+    assert record["retried"] == []
+    assert record["error"] == {
+        "kind": "blocked",
+        "phase": "connect",
+        "detail": "refused: 127.0.0.1 is a loopback address (--block-private)",
+    }
+    assert server.connections == 0
+
+
+def test_without_the_option_private_addresses_are_checked_as_ever(server: Server) -> None:
+    assert crawl(server.on("/ok", reply())).returncode == 0
+
+
+@pytest.mark.parametrize("options", [["--engine", "stock"], ["--engine", "native"], ["--http2"]])
+def test_an_engine_that_hides_its_addresses_is_a_usage_error(options: list[str]) -> None:
+    if "--http2" in options and find_spec("h2") is None:
+        pytest.skip("h2 is missing: the extra http2 has it")
+    ended = crawl("http://127.0.0.1:1/", "--block-private", *options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--block-private" in complaint(ended)
+
+
+def test_the_library_refuses_them_too_and_takes_no_transport_for_it(server: Server) -> None:
+    async def kinds(**options: Any) -> list[ErrorKind | None]:
+        url = server.on("/ok", reply())
+        checks = [check async for check in library_crawl([url], block_private=True, **options)]
+        return [check.result.error.kind if check.result.error else None for check in checks]
+
+    assert asyncio.run(kinds()) == [ErrorKind.BLOCKED]
+    with pytest.raises(ValueError, match="block_private needs crawl's own transport"):
+        asyncio.run(kinds(transport=httpx.MockTransport(lambda _request: httpx.Response(200))))
+    assert server.connections == 0

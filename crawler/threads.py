@@ -13,11 +13,19 @@ T = TypeVar("T")
 _names = itertools.count()
 
 
+class NoThreadError(RuntimeError):
+    """The system lets this process start no more threads."""
+
+    def __init__(self) -> None:
+        super().__init__("cannot start a thread: too many processes, or too little memory")
+
+
 class DaemonExecutor(Executor):
     """At most `workers` threads, started as calls come; an exit waits for none of them.
 
     The standard pool joins its threads when the interpreter ends, so one stuck
     look-up or one blocked pipe would keep the whole process alive.
+    `submit` raises NoThreadError where a call would need a thread that cannot be started.
     """
 
     def __init__(self, workers: int, name: str) -> None:
@@ -46,11 +54,14 @@ class DaemonExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
-            self._calls.put((future, call))
             if not self._idle.acquire(blocking=False) and self._threads < self._workers:
-                self._threads += 1
                 name = f"{self._name}-{next(_names)}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                except (RuntimeError, MemoryError) as exc:
+                    raise NoThreadError from exc
+                self._threads += 1
+            self._calls.put((future, call))
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:

@@ -4,9 +4,11 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from loopback import Server, delayed, reply
+from nameserver import crawl_names
 
 from crawler import ErrorKind, FetchResult, Limits, Outcome, Phase, crawl
 from crawler.engine.resolve import Address, Addresses, Resolver
@@ -101,3 +103,35 @@ def test_latency_under_load_is_the_servers_not_ours(server: Server) -> None:
     assert latencies[0] >= 0.05
     # Bounds for a busy machine, whose server is late too; the benchmark has the narrow ones.
     assert latencies[250] < 0.2
+
+
+# Real lookups, at name servers that lie
+
+
+@pytest.mark.parametrize("engine", ["direct", "stock", "native"])
+def test_ten_names_without_an_answer_fail_no_name_that_has_one(engine: str) -> None:
+    silent = [f"silent{n}.test" for n in range(10)]
+    good = [f"good{n}.test" for n in range(40)]
+    options = ["--max", "10", "--timeout", "1", "--retries", "0", "--engine", engine]
+    run = crawl_names([*silent, *good], *options)
+    by_host = {urlsplit(record["url"]).hostname: record for record in run.records}
+    assert [by_host[name]["error"]["kind"] for name in silent] == ["timeout"] * 10
+    assert [name for name in good if not by_host[name]["ok"]] == []
+    assert max(by_host[name]["latency_ms"] for name in good) < 900
+
+
+def test_each_retry_of_a_temporary_failure_is_a_lookup() -> None:
+    options = ["--retries", "2", "--backoff", "0.01", "--confirm", "--confirm-after", "0.01"]
+    run = crawl_names(["later.test"], *options)
+    (record,) = run.records
+    assert (record["error"]["kind"], record["attempts"]) == ("dns_temporary", 4)
+    # glibc asks both name servers up to twice each in one lookup.
+    once = crawl_names(["later.test"], "--retries", "0")
+    assert run.asked["later.test"] == 4 * once.asked["later.test"]
+
+
+def test_a_retry_after_a_lookup_without_an_answer_is_another_lookup() -> None:
+    run = crawl_names(["silent.test"], "--timeout", "0.5", "--retries", "1", "--backoff", "0.01")
+    (record,) = run.records
+    assert (record["error"]["phase"], record["attempts"]) == ("dns", 2)
+    assert run.asked["silent.test"] == 2

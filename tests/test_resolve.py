@@ -6,10 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from crawler.engine.resolve import Address, Addresses, Resolver, literal
+from crawler.engine.transports import Wire, WireError
+from crawler.models import ErrorKind, Phase
 
 HERE = (Address(socket.AF_INET, "127.0.0.1"),)
 
@@ -77,7 +81,7 @@ def test_an_answer_is_remembered() -> None:
     assert names.asked == ["a.test"]
 
 
-def test_a_failure_is_remembered_too_and_raised_to_each() -> None:
+def test_that_a_name_does_not_exist_is_remembered_too_and_raised_to_each() -> None:
     names = Names(socket.gaierror(socket.EAI_NONAME, "no such name"))
 
     async def main() -> None:
@@ -112,10 +116,10 @@ def test_who_gives_up_takes_the_answer_from_nobody() -> None:
 def test_stuck_look_ups_leave_the_other_names_alone() -> None:
     def look_up(host: str) -> Addresses:
         if host == "stuck.test":
-            assert stuck.wait(30)
+            assert event.wait(30)
         return HERE
 
-    stuck = threading.Event()
+    event = threading.Event()
 
     async def main() -> Addresses:
         resolver = Resolver(2, look_up)
@@ -129,7 +133,7 @@ def test_stuck_look_ups_leave_the_other_names_alone() -> None:
     try:
         assert asyncio.run(main()) == HERE
     finally:
-        stuck.set()
+        event.set()
 
 
 def test_no_exit_waits_for_a_stuck_look_up() -> None:
@@ -150,3 +154,173 @@ asyncio.run(main())
     start = time.monotonic()
     subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL], ids=["again", "fail"])
+def test_a_temporary_failure_is_told_to_those_who_waited_and_not_remembered(code: int) -> None:
+    names = Names(socket.gaierror(code, "no answer"))
+
+    async def main() -> None:
+        resolver = Resolver(2, names)
+        waiting = (resolver.resolve("a.test") for _ in range(3))
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [getattr(failure, "errno", None) for failure in found] == [code] * 3
+        assert names.asked == ["a.test"]
+        names.answer = HERE
+        assert await resolver.resolve("a.test") == HERE
+
+    asyncio.run(main())
+    assert names.asked == ["a.test"] * 2
+
+
+class Stuck(Names):
+    """Lookups of names that start with "stuck" wait until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go.clear()
+
+    def __call__(self, host: str) -> Addresses:
+        if host.startswith("stuck"):
+            return super().__call__(host)
+        self.asked.append(host)
+        return HERE
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    names = Stuck()
+    yield names
+    names.go.set()
+
+
+async def give_up(*waiting: asyncio.Task[Addresses]) -> None:
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+
+def test_a_lookup_that_nobody_waits_for_any_more_does_not_count_as_a_worker(stuck: Stuck) -> None:
+    async def main() -> None:
+        resolver = Resolver(1, stuck)
+        for number in range(5):
+            await give_up(asyncio.create_task(resolver.resolve(f"stuck{number}.test")))
+        async with asyncio.timeout(10):
+            assert await resolver.resolve("good.test") == HERE
+
+    asyncio.run(main())
+
+
+def test_a_name_whose_lookup_is_stuck_is_looked_up_anew(stuck: Stuck) -> None:
+    async def main() -> None:
+        resolver = Resolver(1, stuck)
+        await give_up(asyncio.create_task(resolver.resolve("stuck.test")))
+        again = asyncio.create_task(resolver.resolve("stuck.test"))
+        await asyncio.sleep(0)
+        stuck.go.set()
+        assert await again == HERE
+
+    asyncio.run(main())
+    assert stuck.asked == ["stuck.test"] * 2
+
+
+def test_the_wait_for_a_thread_is_stall_and_no_part_of_the_lookup(stuck: Stuck) -> None:
+    async def main() -> Wire:
+        resolver = Resolver(1, stuck)
+        first = asyncio.create_task(resolver.resolve("stuck.test"))
+        wire = Wire()
+        second = asyncio.create_task(resolver.resolve("good.test", wire))
+        await asyncio.sleep(0.2)
+        assert (wire.phase, wire.dns, stuck.asked) == (Phase.DNS, None, ["stuck.test"])
+        stuck.go.set()
+        assert (await first, await second) == (HERE, HERE)
+        return wire
+
+    wire = asyncio.run(main())
+    assert wire.stall > 0.15
+    assert wire.dns is not None
+    assert wire.dns < 0.15
+
+
+def test_the_timeout_stands_still_while_a_lookup_waits_for_a_thread(stuck: Stuck) -> None:
+    paused: list[str] = []
+
+    @contextmanager
+    def pause() -> Iterator[None]:
+        paused.append("paused")
+        yield
+        paused.append("resumed")
+
+    async def main() -> None:
+        resolver = Resolver(1, stuck)
+        first = asyncio.create_task(resolver.resolve("stuck.test"))
+        second = asyncio.create_task(resolver.resolve("good.test", Wire(paused=pause)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert paused == ["paused"]
+        stuck.go.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(main())
+    assert paused == ["paused", "resumed"]
+
+
+def test_a_lookup_that_was_given_up_in_the_queue_is_not_performed(stuck: Stuck) -> None:
+    async def main() -> None:
+        resolver = Resolver(1, stuck)
+        first = asyncio.create_task(resolver.resolve("stuck.test"))
+        await asyncio.sleep(0)
+        await give_up(asyncio.create_task(resolver.resolve("queued.test")))
+        stuck.go.set()
+        await first
+        await resolver.resolve("last.test")
+
+    asyncio.run(main())
+    assert stuck.asked == ["stuck.test", "last.test"]
+
+
+def test_with_all_threads_stuck_a_name_fails_for_want_of_a_local_resource(stuck: Stuck) -> None:
+    async def main() -> WireError:
+        resolver = Resolver(8, stuck, threads=3, patience=0.05)
+        for number in range(3):
+            await give_up(asyncio.create_task(resolver.resolve(f"stuck{number}.test")))
+        wire = Wire()
+        with pytest.raises(WireError) as caught:
+            await resolver.resolve("good.test", wire)
+        assert wire.dns is None
+        assert wire.stall > 0.04
+        stuck.go.set()
+        async with asyncio.timeout(10):
+            assert await resolver.resolve("good.test") == HERE
+        return caught.value
+
+    failure = asyncio.run(main())
+    assert failure.kind is ErrorKind.LOCAL_RESOURCE
+    assert failure.detail == "no thread for the lookup within 0.05 s: 3 lookups are stuck"
+    assert stuck.asked == [*(f"stuck{n}.test" for n in range(3)), "good.test"]
+
+
+@pytest.mark.parametrize("running", [0, 1], ids=["none at all", "one"])
+def test_without_a_thread_to_start_a_name_waits_for_one_or_fails(
+    stuck: Stuck, running: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        resolver = Resolver(8, stuck)
+        first = [asyncio.create_task(resolver.resolve("stuck.test")) for _ in range(running)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        good = asyncio.create_task(resolver.resolve("good.test"))
+        await asyncio.sleep(0)
+        stuck.go.set()
+        if running:
+            assert await good == await first[0] == HERE
+            return
+        with pytest.raises(WireError, match="cannot start a thread: too many processes") as caught:
+            await good
+        assert caught.value.kind is ErrorKind.LOCAL_RESOURCE
+
+    asyncio.run(main())

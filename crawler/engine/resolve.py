@@ -1,17 +1,27 @@
-"""Host names -> addresses: own threads, one look-up per name at a time, and a bounded cache."""
+"""Host names -> addresses: lookups in own threads, one at a time for each name, bounded cache."""
 
 import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
 from typing import NamedTuple
 
-from crawler.threads import DaemonExecutor
+from crawler.engine.transports import Wire, WireError
+from crawler.models import ErrorKind, Phase
+from crawler.threads import DaemonExecutor, NoThreadError
 
 _KEEP = 60.0  # seconds; getaddrinfo does not tell how long an answer may be kept
-_KEEP_FAILURE = 5.0
+_KEEP_MISSING = 5.0  # seconds that a name is known not to exist
 _ENTRIES = 10_000
-_MOST_THREADS = 256
+_AT_ONCE = 256  # lookups in progress that a request waits for
+_THREADS = 512  # with those that run on although nobody waits for them
+_PATIENCE = 30.0  # seconds that a request waits for a thread
+# EAI_NODATA is EAI_NONAME on some systems, and unknown to others.
+_MISSING = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class Address(NamedTuple):
@@ -24,49 +34,149 @@ class Address(NamedTuple):
 Addresses = tuple[Address, ...]
 
 
-class Resolver:
-    """Looks names up in at most `workers` threads; an exit never waits for one that is stuck.
+@dataclass(slots=True, eq=False)
+class _Lookup:
+    """A lookup, queued or running, and how many requests wait for it."""
 
-    `look_up` blocks; the one there is calls `socket.getaddrinfo`, so /etc/hosts, search
-    domains and nsswitch hold.
+    host: str
+    waiters: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Future[Addresses] | None = None  # from when it has begun
+    abandoned: bool = False
+
+
+class Resolver:
+    """Resolves names in at most `workers` threads; neither an exit nor another name waits for
+    a lookup that is stuck.
+
+    `getaddrinfo` cannot be cancelled: with a silent name server it blocks its thread for
+    20 seconds or more. Once all requests that wait for it have given up, its thread no
+    longer counts against `workers`, and another one takes its place; there are `threads`
+    in all. A request that gets none of them within `patience` seconds fails.
+
+    `look_up` blocks; the default calls `socket.getaddrinfo`, so that /etc/hosts, search
+    domains and nsswitch hold. All methods belong to one event loop.
     """
 
-    def __init__(self, workers: int, look_up: Callable[[str], Addresses] | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        look_up: Callable[[str], Addresses] | None = None,
+        *,
+        threads: int = _THREADS,
+        patience: float = _PATIENCE,
+    ) -> None:
         self._look_up = look_up or _look_up
-        self._threads = DaemonExecutor(min(workers, _MOST_THREADS), "dns")
+        self._workers = min(workers, _AT_ONCE, threads)
+        self._most = threads
+        self._patience = patience
+        self._threads = DaemonExecutor(threads, "dns")
         self._cache: OrderedDict[str, tuple[float, Addresses | OSError]] = OrderedDict()
-        self._under_way: dict[str, asyncio.Future[Addresses]] = {}
+        self._lookups: dict[str, _Lookup] = {}  # those that requests wait for
+        self._queue: dict[_Lookup, None] = {}  # of these, those that wait for a thread
+        self._running = 0
+        self._abandoned = 0
 
-    async def resolve(self, host: str) -> Addresses:
+    async def resolve(self, host: str, wire: Wire | None = None) -> Addresses:
         """Return the addresses of `host`, in the order in which to try them.
 
-        Raises socket.gaierror; a failure too is remembered for a few seconds.
+        Raises socket.gaierror, or WireError where no thread is free for too long. That a
+        name does not exist is remembered for a few seconds; a temporary failure is not, or
+        a retry would only be told what its predecessor was. `wire` gets phase and duration;
+        the wait for a thread is stall.
         """
-        loop = asyncio.get_running_loop()
-        if (kept := self._cache.get(host)) is not None and loop.time() < kept[0]:
+        wire = wire or Wire()
+        wire.phase = Phase.DNS
+        start = perf_counter()
+        if (kept := self._cache.get(host)) is not None and start < kept[0]:
+            wire.dns = perf_counter() - start
             if isinstance(kept[1], OSError):
                 raise kept[1].with_traceback(None)
             return kept[1]
-        looking = self._under_way.get(host)
-        if looking is None:
-            looking = loop.run_in_executor(self._threads, self._look_up, host)
-            self._under_way[host] = looking
-            looking.add_done_callback(lambda done: self._remember(host, done, loop.time()))
-        await asyncio.wait((looking,))  # not cancelled with us: others wait for it too
-        return looking.result()
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            lookup = self._lookups[host] = _Lookup(host)
+            self._queue[lookup] = None
+            self._start()
+        lookup.waiters += 1
+        try:
+            return await self._answer(lookup, wire)
+        finally:
+            lookup.waiters -= 1
+            if not lookup.waiters:
+                self._abandon(lookup)
 
     def close(self) -> None:
+        self._queue.clear()
         self._threads.shutdown(cancel_futures=True)
 
-    def _remember(self, host: str, looked: asyncio.Future[Addresses], now: float) -> None:
-        del self._under_way[host]
-        if looked.cancelled():
+    async def _answer(self, lookup: _Lookup, wire: Wire) -> Addresses:
+        if lookup.answer is None:
+            with wire.stalled():
+                await _within(self._patience, lookup.begun)
+        if lookup.answer is None:
+            detail = f"no thread for the lookup within {self._patience:g} s:"
+            detail += f" {self._running + self._abandoned} lookups are stuck"
+            raise WireError(ErrorKind.LOCAL_RESOURCE, detail)
+        start = perf_counter()
+        try:
+            await asyncio.wait((lookup.answer,))  # not cancelled with us: others wait for it too
+            return lookup.answer.result()
+        finally:
+            wire.dns = perf_counter() - start
+
+    def _start(self) -> None:
+        """Give threads to lookups that wait for one, as long as there are any."""
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            in_all = self._running + self._abandoned
+            if self._running >= self._workers or in_all >= self._most:
+                return
+            lookup = next(iter(self._queue))
+            try:
+                answer = loop.run_in_executor(self._threads, self._look_up, lookup.host)
+            except NoThreadError as exc:
+                if in_all:
+                    return  # one of them will be free
+                answer = loop.create_future()
+                answer.set_exception(WireError(ErrorKind.LOCAL_RESOURCE, str(exc)))
+            del self._queue[lookup]
+            self._running += 1
+            lookup.answer = answer
+            lookup.begun.set()
+            answer.add_done_callback(partial(self._ended, lookup))
+
+    def _ended(self, lookup: _Lookup, answer: asyncio.Future[Addresses]) -> None:
+        if lookup.abandoned:
+            self._abandoned -= 1
+        else:
+            self._running -= 1
+            del self._lookups[lookup.host]
+        self._remember(lookup.host, answer)
+        self._start()
+
+    def _abandon(self, lookup: _Lookup) -> None:
+        """Let a lookup that nobody waits for any more hold up no other."""
+        if lookup.answer is None:
+            self._queue.pop(lookup, None)
+        elif lookup.answer.done():
             return
-        failure = looked.exception()
+        else:
+            lookup.abandoned = True
+            self._running -= 1
+            self._abandoned += 1
+        del self._lookups[lookup.host]  # another request for it does not wait for a stuck one
+        self._start()
+
+    def _remember(self, host: str, answer: asyncio.Future[Addresses]) -> None:
+        if answer.cancelled():
+            return
+        now = perf_counter()
+        failure = answer.exception()
         if failure is None:
-            self._cache[host] = now + _KEEP, looked.result()
-        elif isinstance(failure, OSError):
-            self._cache[host] = now + _KEEP_FAILURE, failure
+            self._cache[host] = now + _KEEP, answer.result()
+        elif isinstance(failure, socket.gaierror) and failure.errno in _MISSING:
+            self._cache[host] = now + _KEEP_MISSING, failure
         while len(self._cache) > _ENTRIES:
             self._cache.popitem(last=False)
 
@@ -79,6 +189,12 @@ def literal(host: str) -> Addresses | None:
     except (OSError, ValueError):  # the latter for what is no text of C
         return None
     return (Address(family, host),)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, but no longer than `seconds`."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _look_up(host: str) -> Addresses:

@@ -124,7 +124,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
     async def _connect(self, origin: Origin, wire: Wire) -> Connection:
         loop = asyncio.get_running_loop()
         scheme, host, port = origin
-        addresses = literal(host) or await self._look_up(host, wire)
+        addresses = literal(host) or await self._resolver.resolve(host, wire)
         wire.phase = Phase.CONNECT
         if self._connecting.block_private:
             addresses = guard.public(addresses)
@@ -153,14 +153,6 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 await self._secure(connection, sock, context, host, wire)
         self._open.add(connection)
         return connection
-
-    async def _look_up(self, host: str, wire: Wire) -> Addresses:
-        wire.phase = Phase.DNS
-        start = perf_counter()
-        try:
-            return await self._resolver.resolve(host)
-        finally:
-            wire.dns = perf_counter() - start
 
     async def _secure(
         self,

@@ -9,7 +9,9 @@ from urllib import request as urllib_request
 import httpx
 
 from crawler.engine import tls
+from crawler.engine.resolve import Resolver
 from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
 from crawler.models import ErrorKind, Phase
 
 # Whether a "no_proxy" covers a host: the standard library's reading of that variable.
@@ -22,13 +24,15 @@ class StockTransport(httpx.AsyncBaseTransport):
     The SSL context is made when the first https URL comes.
     """
 
-    def __init__(self, connecting: Connecting) -> None:
+    def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
         self._connecting = connecting
+        self._resolver = resolver or Resolver(connecting.idle)
         self._exempt = {"no": connecting.proxies.no_proxy}
         self._inner: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
+        wire_of_task.set(wire)
         trace = _Trace(wire)
         request.extensions["trace"] = trace
         proxy = self._proxy_for(request.url)
@@ -58,6 +62,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
+        self._resolver.close()
         for transport in self._inner.values():
             await transport.aclose()
 
@@ -87,7 +92,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=connecting.idle, keepalive_expiry=5
         )
-        return httpx.AsyncHTTPTransport(
+        transport = httpx.AsyncHTTPTransport(
             verify=made,
             http2=connecting.http2,
             proxy=through,
@@ -95,6 +100,9 @@ class StockTransport(httpx.AsyncBaseTransport):
             limits=limits,
             retries=0,
         )
+        pool: Any = transport._pool  # noqa: SLF001 - httpx passes no backend on
+        pool._network_backend = ResolvingBackend(pool._network_backend, self._resolver)  # noqa: SLF001
+        return transport
 
 
 class _Trace:
@@ -104,14 +112,18 @@ class _Trace:
         self.connected: Any = None
         self._wire = wire
         self._since = 0.0
+        self._stall = 0.0
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         wire = self._wire
         match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
             case ("connect_tcp", "started"):
                 wire.phase, self._since = Phase.CONNECT, perf_counter()
+                wire.dns, self._stall = None, wire.stall
             case ("connect_tcp", _):
-                wire.connect = perf_counter() - self._since
+                if wire.phase is Phase.CONNECT:  # not where the lookup failed
+                    own = wire.stall - self._stall + (wire.dns or 0.0)
+                    wire.connect = perf_counter() - self._since - own
                 self.connected = info.get("return_value")
             case ("start_tls", "started"):
                 wire.phase, self._since = Phase.TLS, perf_counter()

@@ -107,7 +107,8 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def reusable(self) -> bool:
         """Whether the last exchange ended cleanly and the connection may carry another."""
-        return self._complete and self._keep and self._transport is not None
+        ended = self._complete and self._keep and not self._read_paused
+        return ended and self._transport is not None
 
     @property
     def complete(self) -> bool:
@@ -159,8 +160,10 @@ class Connection(asyncio.BufferedProtocol):
             self._wire.last_byte = perf_counter()
             self._keep = self._keep and problem is None  # no reuse after bytes beyond the end
             problem = None
+            self.resume()  # the next exchange reads on this connection
         elif problem is None:
             problem = self._out_of_bounds()
+            self._pause_when_full()
         if problem is not None:
             self._fail(httpx.RemoteProtocolError(problem))
         elif not self._in_head:
@@ -210,10 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._complete or self._body is None:
             self._problem = "bytes beyond the end of the response"
             return
-        held = self._body.add(data)
-        if held > _HIGH_WATER and not self._read_paused and self._transport is not None:
-            self._read_paused = True
-            self._transport.pause_reading()
+        self._body.add(data)
 
     def on_message_complete(self) -> None:
         if self._in_head:
@@ -256,6 +256,18 @@ class Connection(asyncio.BufferedProtocol):
                 return "the chunk framing or trailers do not end"
         return None
 
+    def _pause_when_full(self) -> None:
+        """Pause reading while much of the body waits for its reader.
+
+        Only for a response that goes on: of one that is complete nothing is left to read, and
+        nobody would resume.
+        """
+        if self._body is None or self._body.held <= _HIGH_WATER or self._read_paused:
+            return
+        if self._transport is not None:
+            self._read_paused = True
+            self._transport.pause_reading()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -295,8 +307,9 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class Body(httpx.AsyncByteStream):
-    """The body of one response, as it comes; `size` counts all bytes that came.
+    """The body of one response, as it comes.
 
+    `size` counts all bytes that came, `held` those that wait for a reader.
     `release` is called once: when the body was read to its end, or closed before.
     """
 
@@ -305,16 +318,14 @@ class Body(httpx.AsyncByteStream):
         self.error: Exception | None = None
         self.release: Callable[[Connection], None] | None = None
         self._connection = connection
-        self._held = 0
+        self.held = 0
         self._chunks: deque[bytes] = deque()
         self._reader: asyncio.Future[None] | None = None
 
-    def add(self, data: bytes) -> int:
-        """Take a piece; return how many bytes are held now."""
+    def add(self, data: bytes) -> None:
         self._chunks.append(data)
         self.size += len(data)
-        self._held += len(data)
-        return self._held
+        self.held += len(data)
 
     def wake(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -325,7 +336,7 @@ class Body(httpx.AsyncByteStream):
         while True:
             while self._chunks:
                 chunk = self._chunks.popleft()
-                self._held -= len(chunk)
+                self.held -= len(chunk)
                 yield chunk
             if self.error is not None:
                 raise self.error

@@ -1,0 +1,143 @@
+"""The direct transport and slow readers: reading pauses for them, and never for good."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+from loopback import Request, Server, reply
+
+from crawler.engine.transports import Connecting
+from crawler.engine.transports.direct import DirectTransport
+
+READ = 65_536  # bytes that the transport reads at once
+HELD = 262_144  # bytes of body that it holds before it pauses
+SIZES = [
+    *(bound + near for bound in (READ, HELD, HELD + READ) for near in (-200, -1, 0, 1)),
+    265_000,
+    600_000,
+    1_000_000,
+]
+WITHIN = 10.0  # seconds; a read that hangs would take for ever
+
+LOOPS = pytest.mark.parametrize(
+    "uvloop",
+    [
+        pytest.param(False, id="asyncio"),
+        pytest.param(
+            True,
+            id="uvloop",
+            marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is missing"),
+        ),
+    ],
+)
+SCHEMES = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+
+def run(uvloop: bool, ca_file: Path, body: Callable[[DirectTransport], Awaitable[None]]) -> None:
+    async def main() -> None:
+        connecting = Connecting(cacert=str(ca_file))
+        async with asyncio.timeout(WITHIN), DirectTransport(connecting) as transport:
+            await body(transport)
+
+    new_loop = import_module("uvloop").new_event_loop if uvloop else None
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+async def get(transport: DirectTransport, url: str, *, late: float = 0.0) -> int:
+    """Return the size of a body whose reading begins `late` seconds after its head came."""
+    response = await transport.handle_async_request(httpx.Request("GET", url))
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    await asyncio.sleep(late)
+    size = 0
+    async for chunk in response.stream:
+        size += len(chunk)
+    return size
+
+
+@pytest.mark.parametrize("late", [0.0, 0.02], ids=["reads at once", "reads late"])
+@SCHEMES
+@LOOPS
+def test_a_connection_serves_on_after_a_body_of_any_size(
+    uvloop: bool, tls: bool, late: float, server: Server, tls_server: Server, ca_file: Path
+) -> None:
+    origin = tls_server if tls else server
+    urls = [origin.on(f"/{size}", reply(200, bytes(size))) for size in SIZES]
+
+    async def body(transport: DirectTransport) -> None:
+        for _ in range(2):
+            assert [await get(transport, url, late=late) for url in urls] == SIZES
+
+    run(uvloop, ca_file, body)
+    assert origin.connections == 1
+
+
+@SCHEMES
+@LOOPS
+def test_many_large_bodies_at_once_arrive_over_kept_connections(
+    uvloop: bool, tls: bool, server: Server, tls_server: Server, ca_file: Path
+) -> None:
+    origin = tls_server if tls else server
+    urls = [origin.on(f"/{size}", reply(200, bytes(size))) for size in (265_000, 600_000)]
+
+    async def body(transport: DirectTransport) -> None:
+        async def client() -> list[int]:
+            return [await get(transport, url) for url in urls * 4]
+
+        sizes = await asyncio.gather(*(client() for _ in range(5)))
+        assert sizes == [[265_000, 600_000] * 4] * 5
+
+    run(uvloop, ca_file, body)
+    assert origin.connections == 5
+
+
+@pytest.mark.parametrize("size", [HELD + 1, 300_000, 400_000, 500_000, 600_000])
+@pytest.mark.parametrize("length", [True, False], ids=["with a length", "until close"])
+@SCHEMES
+@LOOPS
+def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
+    uvloop: bool,
+    tls: bool,
+    length: bool,
+    size: int,
+    server: Server,
+    tls_server: Server,
+    ca_file: Path,
+) -> None:
+    origin = tls_server if tls else server
+
+    async def closes(
+        request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        field = b"Content-Length: %d\r\n" % size if length else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n" + bytes(size))
+        writer.close()
+
+    url = origin.on("/closes", closes)
+
+    async def body(transport: DirectTransport) -> None:
+        for _ in range(3):
+            assert await get(transport, url, late=0.05) == size
+
+    run(uvloop, ca_file, body)
+
+
+@LOOPS
+def test_an_exchange_given_up_while_reading_was_paused_leaves_nothing_behind(
+    uvloop: bool, server: Server, ca_file: Path
+) -> None:
+    large = server.on("/large", reply(200, bytes(5_000_000)))
+    small = server.on("/small", reply(200, b"good"))
+
+    async def body(transport: DirectTransport) -> None:
+        response = await transport.handle_async_request(httpx.Request("GET", large))
+        await asyncio.sleep(0.05)
+        await response.aclose()
+        assert await get(transport, small) == 4
+
+    run(uvloop, ca_file, body)
+    assert server.connections == 2

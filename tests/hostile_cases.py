@@ -350,6 +350,8 @@ CONNECTIONS = [
     ),
     one("closed-when-reused", _closes_when_reused, good(5)),
     one("reset-when-reused", _resets_when_reused, good(5)),
+    one("post-closed-when-reused", _closes_when_reused, good(5), method="POST"),
+    one("post-reset-when-reused", _resets_when_reused, good(5), method="POST"),
     sends("closed-after-the-answer", head("Content-Length: 2") + b"ok", good(2), close=True),
     one(
         "says-close-and-stays-open",

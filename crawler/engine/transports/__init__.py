@@ -2,9 +2,9 @@
 
 A transport is an `httpx.AsyncBaseTransport`. Ours read a `Wire` from
 `request.extensions["wire"]`, note on it how far the exchange is, and hand it back in
-`response.extensions["wire"]`; direct and native open a new connection for
-`request.extensions["fresh"]`. Any other httpx transport may stand in for one of ours;
-what it does not note stays None.
+`response.extensions["wire"]`. They open a new connection for `request.extensions["fresh"]`,
+and for a request that may not be sent twice. Any other httpx transport may stand in for
+one of ours; what it does not note stays None.
 """
 
 from collections.abc import Callable, Iterator

@@ -55,14 +55,17 @@ class DirectTransport(httpx.AsyncBaseTransport):
             guard.check_host(origin[1])
         head = await asking.head(request)
         is_head = request.method == "HEAD"
-        connection = None if request.extensions.get("fresh") else self._take(origin)
+        # On a kept connection the server may be closing it already: a request that may not be
+        # sent twice would fail through no fault of the URL.
+        kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
+        connection = self._take(origin) if kept else None
         body: Body | None = None
         if connection is not None:
             try:
                 body = await connection.exchange(head, wire, is_head=is_head)
             except (OSError, httpx.TransportError):
                 # It died as we came: that says nothing about the URL (RFC 9112, section 9.3.1).
-                if not connection.untouched or request.method not in IDEMPOTENT:
+                if not connection.untouched:
                     raise
                 wire.sent = wire.first_byte = wire.last_byte = None
         if connection is None or body is None:

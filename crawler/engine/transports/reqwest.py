@@ -21,6 +21,7 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
+from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.models import ErrorKind, Phase
@@ -103,7 +104,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
     def _pick(self, request: httpx.Request) -> Client:
         origin = asking.origin(request)
-        if request.extensions.get("fresh"):
+        if request.extensions.get("fresh") or request.method not in IDEMPOTENT:
             return self._closing
         if origin in self._asked:
             return self._keeping

@@ -8,6 +8,7 @@ from urllib import request as urllib_request
 
 import httpx
 
+from crawler.core.retry import IDEMPOTENT
 from crawler.engine import tls
 from crawler.engine.resolve import Resolver
 from crawler.engine.transports import Connecting, Wire, WireError
@@ -21,6 +22,7 @@ _bypass = urllib_request.proxy_bypass_environment  # type: ignore[attr-defined] 
 class StockTransport(httpx.AsyncBaseTransport):
     """`httpx.AsyncHTTPTransport`, one for each proxy and one for direct requests.
 
+    Requests that need a connection of their own have a second one, which keeps none.
     The SSL context is made when the first https URL comes.
     """
 
@@ -28,7 +30,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         self._connecting = connecting
         self._resolver = resolver or Resolver(connecting.idle)
         self._exempt = {"no": connecting.proxies.no_proxy}
-        self._inner: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
+        self._inner: dict[tuple[str | None, bool, bool], httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
@@ -37,7 +39,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         request.extensions["trace"] = trace
         proxy = self._proxy_for(request.url)
         wire.proxied = proxy is not None
-        inner = self._pick(request.url, proxy, wire)
+        inner = self._pick(request, proxy, wire)
         try:
             response = await inner.handle_async_request(request)
         except httpx.TransportError as exc:
@@ -71,15 +73,18 @@ class StockTransport(httpx.AsyncBaseTransport):
         proxy = proxies.https if url.scheme == "https" else proxies.http
         return None if proxy and _bypass(url.netloc.decode("ascii"), self._exempt) else proxy
 
-    def _pick(self, url: httpx.URL, proxy: str | None, wire: Wire) -> httpx.AsyncHTTPTransport:
-        secure = url.scheme == "https"
-        key = (proxy, secure or (proxy or "").lower().startswith("https:"))
+    def _pick(
+        self, request: httpx.Request, proxy: str | None, wire: Wire
+    ) -> httpx.AsyncHTTPTransport:
+        secure = request.url.scheme == "https" or (proxy or "").lower().startswith("https:")
+        keep = request.method in IDEMPOTENT and not request.extensions.get("fresh")
+        key = proxy, secure, keep
         if key not in self._inner:
             with wire.stalled():  # it may have to load the roots
-                self._inner[key] = self._make(proxy, key[1])
+                self._inner[key] = self._make(*key)
         return self._inner[key]
 
-    def _make(self, proxy: str | None, secure: bool) -> httpx.AsyncHTTPTransport:
+    def _make(self, proxy: str | None, secure: bool, keep: bool) -> httpx.AsyncHTTPTransport:
         connecting = self._connecting
         verify = connecting.verify and secure
         made = tls.context(verify=verify, cacert=connecting.cacert if verify else None)
@@ -89,8 +94,9 @@ class StockTransport(httpx.AsyncBaseTransport):
             through = httpx.Proxy(proxy, ssl_context=to_proxy)
         # The default pool of 100 raises PoolTimeout above that many requests at once; the
         # semaphore of the schedule is the only bound there is.
+        idle = connecting.idle if keep else 0
         limits = httpx.Limits(
-            max_connections=None, max_keepalive_connections=connecting.idle, keepalive_expiry=5
+            max_connections=None, max_keepalive_connections=idle, keepalive_expiry=5
         )
         transport = httpx.AsyncHTTPTransport(
             verify=made,

@@ -1,7 +1,8 @@
 """An exception and the phase it came in -> a `Failure`: the one place where errors become values.
 
-Causes are read from types, errno and verify codes. What is not known here is a fault
-of ours, or of a transport, and becomes `internal`.
+Causes are read from types, errno and verify codes. A system error that is not listed here
+keeps the system's own words. Anything else is a fault of ours, or of a transport, and
+becomes `internal`.
 """
 
 import errno
@@ -35,6 +36,8 @@ _BY_ERRNO = {
     errno.ENOMEM: (ErrorKind.LOCAL_RESOURCE, "no memory left on this machine"),
     errno.EADDRNOTAVAIL: (ErrorKind.LOCAL_RESOURCE, "no free local port or address"),
 }
+# A descriptor or an address used wrongly: nothing that a host can bring about.
+_MISUSE = {errno.EBADF, errno.ENOTSOCK, errno.EFAULT}
 # Types that the standard library raises without an errno, too.
 _BY_CLASS = {
     ConnectionRefusedError: errno.ECONNREFUSED,
@@ -75,7 +78,7 @@ _IN_PHASE = {
 def of(exc: BaseException, phase: Phase | None) -> Failure:
     """Return what an exception raised in `phase` says about the target."""
     causes = list(_causes(exc))
-    for judge in (_by_transport, _by_code, _by_type):
+    for judge in (_by_transport, _by_code, _by_type, _by_words):
         for cause in causes:
             if failure := judge(cause, phase):
                 return failure
@@ -139,6 +142,28 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
             detail = f"not a URL that can be asked: {_text(exc)}"
             return Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
     return None
+
+
+def _by_words(exc: BaseException, phase: Phase | None) -> Failure | None:
+    """Judge any other system error by its phase: sockets fail in more ways than are listed.
+
+    One that names a file is not about a connection.
+    """
+    if not isinstance(exc, OSError) or exc.filename is not None:
+        return None
+    if exc.errno is None or exc.errno in _MISUSE:
+        return None
+    name = errno.errorcode.get(exc.errno, str(exc.errno))
+    where = f" {_IN_PHASE[phase]}" if phase else ""
+    detail = f"{os.strerror(exc.errno)} ({name}){where}"
+    match phase:
+        case Phase.DNS:
+            kind = ErrorKind.DNS_TEMPORARY
+        case Phase.CONNECT:
+            kind = ErrorKind.UNREACHABLE
+        case _:
+            kind = ErrorKind.RESET
+    return Failure(kind=kind, phase=phase, detail=detail)
 
 
 def _system(number: int, phase: Phase | None) -> Failure:

@@ -144,7 +144,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             sock = await _open_socket(addresses, place)
             wire.connect = perf_counter() - start
             try:
-                connection.remote_ip = sock.getpeername()[0]
+                connection.remote_ip = _peer(sock, addresses)
                 context = await self._context.get(wire) if scheme == "https" else None
             except BaseException:
                 sock.close()
@@ -184,6 +184,19 @@ class DirectTransport(httpx.AsyncBaseTransport):
             wire.tls = perf_counter() - begun
         certificate = transport.get_extra_info("peercert")
         connection.tls = tls.peer(transport.get_extra_info("ssl_object"), certificate or {})
+
+
+def _peer(sock: socket.socket, addresses: Addresses) -> str | None:
+    """Return the address that a socket is connected to; None if it is connected no more.
+
+    A server may have reset it already: that shows in the phase in which it matters.
+    """
+    if len(addresses) == 1:
+        return addresses[0].ip
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return None
 
 
 async def _open_socket(addresses: Addresses, port: int) -> socket.socket:

@@ -6,11 +6,22 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 from unittest.mock import ANY
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 from loopback import (
     Handler,
     Request,
@@ -596,6 +607,51 @@ async def _says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     await reader.read()
 
 
+def _named_by_cn(
+    name: str, *others: str, host: str = "localhost"
+) -> Callable[[Authorities], Server]:
+    """Return a server that bears `name` as its CN only; its alternative names are `others`."""
+
+    def serve(authorities: Authorities) -> Server:
+        issuer = authorities.known
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.load_pem_x509_certificate(issuer.cert_pem.bytes()).subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+        if others:
+            addresses = [x509.IPAddress(ip_address(other)) for other in others]
+            builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+        signer = load_pem_private_key(issuer.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        certificate = builder.sign(signer, SHA256()).public_bytes(Encoding.PEM)
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with trustme.Blob(secret + certificate).tempfile() as path:
+            context.load_cert_chain(path)
+        return _Named({"/bad": reply(200, b"hello")}, tls=context, name=host)
+
+    return serve
+
+
+class _Named(Server):
+    """A server whose URLs name it by `name`."""
+
+    def __init__(self, handlers: Mapping[str, Handler], *, tls: ssl.SSLContext, name: str) -> None:
+        super().__init__(handlers, tls=tls)
+        self._name = name
+
+    @property
+    def origin(self) -> str:
+        return f"https://{self._name}:{self.port}"
+
+
 class _Posing(Server):
     """A server without TLS whose URLs say https."""
 
@@ -625,6 +681,24 @@ TLS_CASES = [
     TlsCase(
         id="wrong-name",
         serve=_certified(lambda a: a.known.issue_cert("other.test")),
+        facts=_refused(ErrorKind.TLS_HOSTNAME),
+        hint="127.0.0.1",
+    ),
+    TlsCase(
+        id="name-only-as-cn",
+        serve=_named_by_cn("localhost"),
+        facts=_refused(ErrorKind.TLS_HOSTNAME),
+        hint="localhost",
+    ),
+    TlsCase(
+        id="name-only-as-cn-beside-an-address",
+        serve=_named_by_cn("localhost", "127.0.0.1"),
+        facts=_refused(ErrorKind.TLS_HOSTNAME),
+        hint="localhost",
+    ),
+    TlsCase(
+        id="address-only-as-cn",
+        serve=_named_by_cn("127.0.0.1", host="127.0.0.1"),
         facts=_refused(ErrorKind.TLS_HOSTNAME),
         hint="127.0.0.1",
     ),

@@ -24,6 +24,8 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
         return made
+    # RFC 9110, section 4.3.4: the subject's common name is not to be used.
+    made.hostname_checks_common_name = False
     made.load_default_certs(ssl.Purpose.SERVER_AUTH)
     made.load_verify_locations(cafile=certifi.where())
     if cacert is not None:

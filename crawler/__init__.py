@@ -90,7 +90,7 @@ async def crawl(
     if block_private and transport is not None:
         raise ValueError("block_private needs crawl's own transport")
 
-    connecting = Connecting(idle=bounds.max, block_private=block_private)
+    connecting = Connecting(idle=bounds.max, per_host=bounds.per_host, block_private=block_private)
     async with transport or open_transport(connecting) as wire:
         fetch = fetcher(wire, bounds, headers)
         fresh = fetcher(wire, bounds, headers, fresh=True)

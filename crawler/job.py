@@ -83,7 +83,8 @@ async def _crawl(job: Job, say: Say) -> int:
     limits = _affordable(job.limits, say)
     urls = UrlList(expectation=job.expectation, method=job.method, repeat=job.repeat)
     inputs = Inputs(sources, urls)
-    transport = open_transport(replace(job.connecting, idle=limits.max))
+    connecting = replace(job.connecting, idle=limits.max, per_host=limits.per_host)
+    transport = open_transport(connecting)
     bar = _progress_bar(job)
     start = perf_counter()
 

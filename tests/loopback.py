@@ -55,8 +55,9 @@ class Server:
     raises, other than that its client went away, is raised by `close`.
 
     `requests` holds all requests in order, `counts` their number by path (without query),
-    `connections` how many were accepted (with TLS: after the handshake), `busiest` the most
-    requests that were under way at once, `live` how many are now.
+    `connections` how many were accepted (with TLS: after the handshake), `open` how many of
+    these are open, `busiest` the most requests that were under way at once, `live` how many
+    are now.
     """
 
     def __init__(
@@ -98,6 +99,10 @@ class Server:
     @property
     def origin(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
 
     def url(self, path: str, *, host: str = "127.0.0.1") -> str:
         return f"{self.origin.replace('127.0.0.1', host)}{path}"

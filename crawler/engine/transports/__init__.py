@@ -86,13 +86,16 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connecting:
-    """The options that say how connections are made; `idle` is how many may be kept unused.
+    """The options that say how connections are made.
 
+    Idle connections are kept while there are no more than `idle` in all, and `per_host` to
+    one host, those in use counted too; stock and native bound the idle ones alone.
     With `block_private` none is made to an address that is not public, but for a proxy's.
     """
 
     engine: str = DIRECT
     idle: int = 10
+    per_host: int | None = None
     http2: bool = False
     verify: bool = True
     cacert: str | None = None

@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import ssl
-from collections import OrderedDict
 from functools import partial
 from time import perf_counter
 
@@ -20,29 +19,24 @@ from crawler.engine.resolve import Addresses, Resolver, literal
 from crawler.engine.transports import Connecting, Wire, WireError, guard
 from crawler.engine.transports.http1 import Body, Connection
 from crawler.engine.transports.late import Late
+from crawler.engine.transports.pool import Pool
 from crawler.models import ErrorKind, Phase
 
 _NEVER = 1e8  # seconds: the budget of the attempt is the only clock
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
 _BUFFER = 65_536  # bytes read at once
-_MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
 _PORT = {"http": 80, "https": 443}
 # Of several addresses that failed in different ways, the failure that says most.
 _TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """Keeps idle connections for each origin, newest first, at most `connecting.idle` in all.
-
-    Taking one and giving it back cost the same for one origin or 50,000.
-    """
+    """Keeps idle connections for each origin, within the bounds of its `Pool`."""
 
     def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
         self._connecting = connecting
         self._resolver = resolver or Resolver(connecting.idle)
-        self._idle: dict[Origin, dict[Connection, None]] = {}  # newest last
-        self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
-        self._open: set[Connection] = set()
+        self._pool = Pool(connecting.idle, connecting.per_host)
         self._buffer = memoryview(bytearray(_BUFFER))
         make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
         self._context = Late(make, "tls")
@@ -58,7 +52,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         # On a kept connection the server may be closing it already: a request that may not be
         # sent twice would fail through no fault of the URL.
         kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
-        connection = self._take(origin) if kept else None
+        connection = self._pool.take(origin) if kept else None
         body: Body | None = None
         if connection is not None:
             try:
@@ -71,7 +65,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         if connection is None or body is None:
             connection = await self._connect(origin, wire)
             body = await connection.exchange(head, wire, is_head=is_head)
-        body.release = partial(self._give_back, origin)
+        body.release = partial(self._pool.give_back, origin=origin)
         wire.phase = Phase.DOWNLOAD
         wire.remote_ip = connection.remote_ip
         wire.tls_peer = connection.tls
@@ -82,80 +76,53 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection, idle or not."""
-        for connection in tuple(self._open):
-            connection.abort()
+        self._pool.close()
         self._resolver.close()
         await asyncio.sleep(0)  # the sockets are closed when the loop comes round
 
-    def _take(self, origin: Origin) -> Connection | None:
-        idle = self._idle.get(origin)
-        now = perf_counter()
-        while idle:
-            connection, _ = idle.popitem()
-            del self._oldest[connection]
-            if not idle:
-                del self._idle[origin]
-            if now - connection.idle_since < _MOST_IDLE and connection.fresh():
-                return connection
-            connection.abort()
-        return None
-
-    def _give_back(self, origin: Origin, connection: Connection) -> None:
-        if not connection.reusable:
-            connection.abort()
-            return
-        connection.idle_since = perf_counter()
-        self._idle.setdefault(origin, {})[connection] = None
-        self._oldest[connection] = origin
-        if len(self._oldest) > self._connecting.idle:
-            oldest = next(iter(self._oldest))
-            self._forget(oldest)
-            oldest.abort()
-
-    def _lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        self._forget(connection)
-
-    def _forget(self, connection: Connection) -> None:
-        origin = self._oldest.pop(connection, None)
-        if origin is not None:
-            idle = self._idle[origin]
-            del idle[connection]
-            if not idle:
-                del self._idle[origin]
-
     async def _connect(self, origin: Origin, wire: Wire) -> Connection:
-        loop = asyncio.get_running_loop()
-        scheme, host, port = origin
+        host = origin[1]
         addresses = literal(host) or await self._resolver.resolve(host, wire)
         wire.phase = Phase.CONNECT
         if self._connecting.block_private:
             addresses = guard.public(addresses)
-        connection = Connection(loop, self._buffer, self._lost)
+        connection = Connection(asyncio.get_running_loop(), self._buffer, self._pool.discard)
+        closed = self._pool.reserve(connection, host)
+        try:
+            if closed:
+                await asyncio.sleep(0)  # the event loop closes sockets when it comes round
+            await self._open(connection, origin, addresses, wire)
+        except BaseException:
+            self._pool.discard(connection)
+            raise
+        return connection
+
+    async def _open(
+        self, connection: Connection, origin: Origin, addresses: Addresses, wire: Wire
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        scheme, host, port = origin
         place = port or _PORT[scheme]
+        start = perf_counter()
         if scheme == "http" and len(addresses) == 1:
             # In one call of the event loop's own: uvloop does it in half the time.
-            start = perf_counter()
             connection.remote_ip = addresses[0].ip
             await loop.create_connection(lambda: connection, addresses[0].ip, place)
             wire.connect = perf_counter() - start
+            return
+        sock = await _open_socket(addresses, place)
+        wire.connect = perf_counter() - start
+        try:
+            connection.remote_ip = _peer(sock, addresses)
+            context = await self._context.get(wire) if scheme == "https" else None
+        except BaseException:
+            sock.close()
+            raise
+        # From here on the event loop owns the socket, and closes it when this fails.
+        if context is None:
+            await loop.create_connection(lambda: connection, sock=sock)
         else:
-            start = perf_counter()
-            sock = await _open_socket(addresses, place)
-            wire.connect = perf_counter() - start
-            try:
-                connection.remote_ip = _peer(sock, addresses)
-                context = await self._context.get(wire) if scheme == "https" else None
-            except BaseException:
-                sock.close()
-                raise
-            # From here on the event loop owns the socket, and closes it when this fails.
-            if context is None:
-                await loop.create_connection(lambda: connection, sock=sock)
-            else:
-                await self._secure(connection, sock, context, host, wire)
-        self._open.add(connection)
-        return connection
+            await self._secure(connection, sock, context, host, wire)
 
     async def _secure(
         self,

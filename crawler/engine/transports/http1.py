@@ -32,7 +32,7 @@ class Connection(asyncio.BufferedProtocol):
 
     `untouched` says that no byte of the present answer has come. `buffer` may be shared
     by all connections of one event loop: what is read is parsed before another socket
-    is. `lost` is called once, when the connection is gone.
+    is. `lost` is called when the connection is given up, and when it is gone.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         self._keep = False
         if self._transport is not None:
             self._transport.abort()
+        self._when_lost(self)
 
     def resume(self) -> None:
         if self._read_paused and self._transport is not None:

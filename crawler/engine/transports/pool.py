@@ -1,0 +1,115 @@
+"""The open connections of a transport -> one to use again, and room for one more.
+
+Idle and in use, there are at most so many in all and to one host as there may be requests
+in flight: before another connection is opened the oldest idle one is closed, of that
+host or of all. A connection in use is never closed for another.
+"""
+
+from collections import OrderedDict
+from time import perf_counter
+
+from crawler.engine.asking import Origin
+from crawler.engine.transports.http1 import Connection
+
+_MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
+
+
+class Pool:
+    """Every step costs the same for one origin or 50,000.
+
+    `most` bounds all connections, `per_host` those to the host of an origin, whatever its
+    port and scheme; None is no bound.
+    """
+
+    def __init__(self, most: int, per_host: int | None) -> None:
+        self._most = most
+        self._per_host = per_host
+        self._open: dict[Connection, _Host] = {}
+        self._hosts: dict[str, _Host] = {}
+        self._idle: dict[Origin, dict[Connection, None]] = {}  # newest last
+        # Ordered dicts where the oldest is looked for: a dict would search for its first key.
+        self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
+
+    def take(self, origin: Origin) -> Connection | None:
+        """Return the newest idle connection that can be used again."""
+        now = perf_counter()
+        while idle := self._idle.get(origin):
+            connection, _ = idle.popitem()
+            if not idle:
+                del self._idle[origin]
+            del self._oldest[connection]
+            del self._open[connection].idle[connection]
+            if now - connection.idle_since < _MOST_IDLE and connection.fresh():
+                return connection
+            connection.abort()
+        return None
+
+    def reserve(self, connection: Connection, host: str) -> bool:
+        """Count a connection that is about to be opened; return whether idle ones were closed."""
+        state = self._hosts.get(host)
+        if state is None:
+            state = self._hosts[host] = _Host(host)
+        self._open[connection] = state
+        state.open += 1
+        return self._shrink(state)
+
+    def give_back(self, connection: Connection, origin: Origin) -> None:
+        """Keep a connection whose exchange is over, if it can be used again."""
+        state = self._open.get(connection)
+        if state is None or not connection.reusable:
+            connection.abort()
+            return
+        connection.idle_since = perf_counter()
+        self._idle.setdefault(origin, {})[connection] = None
+        self._oldest[connection] = origin
+        state.idle[connection] = None
+        if self._is_over(state):  # more were in use at once than the bounds allow
+            self._shrink(state)
+
+    def discard(self, connection: Connection) -> None:
+        """Count a connection no longer; it is closed, or about to be. Twice does no harm."""
+        state = self._open.pop(connection, None)
+        if state is None:
+            return
+        state.open -= 1
+        if not state.open:
+            del self._hosts[state.name]
+        origin = self._oldest.pop(connection, None)
+        if origin is None:
+            return
+        del state.idle[connection]
+        idle = self._idle[origin]
+        del idle[connection]
+        if not idle:
+            del self._idle[origin]
+
+    def close(self) -> None:
+        """Close every connection, idle or not."""
+        for connection in tuple(self._open):
+            connection.abort()
+
+    def _is_over(self, host: "_Host") -> bool:
+        too_many = self._per_host is not None and host.open > self._per_host
+        return too_many or len(self._open) > self._most
+
+    def _shrink(self, host: "_Host") -> bool:
+        """Close idle connections until both bounds hold, or none is left to close."""
+        closed = False
+        while self._per_host is not None and host.open > self._per_host and host.idle:
+            next(iter(host.idle)).abort()
+            closed = True
+        while len(self._open) > self._most and self._oldest:
+            next(iter(self._oldest)).abort()
+            closed = True
+        return closed
+
+
+class _Host:
+    """What is open to one host, and which of it is idle, oldest first."""
+
+    __slots__ = ("idle", "name", "open")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.open = 0
+        self.idle: OrderedDict[Connection, None] = OrderedDict()

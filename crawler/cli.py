@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -56,11 +57,14 @@ def run(args: Sequence[str]) -> int:
     return int(code or 0)
 
 
-def say(text: str) -> None:
-    """Write one line for people to standard error, if there is one."""
+def say(text: str, secrets: frozenset[str] = frozenset()) -> None:
+    """Write one line for people to standard error, if there is one.
+
+    `secrets` are query parameters whose values are hidden, besides those known for it.
+    """
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"crawl: {display(text)}", file=sys.stderr, flush=True)
+            print(f"crawl: {display(mask(text, secrets))}", file=sys.stderr, flush=True)
 
 
 LISTS, VERDICT, REQUESTS, PACE = "List", "Verdict", "Requests", "Pace"
@@ -227,6 +231,10 @@ def command(
         str | None,
         _option(OUTPUT, "Write the lines that did not pass, as a list.", metavar="FILE"),
     ] = None,
+    mask_names: Annotated[
+        list[str] | None,
+        _option(OUTPUT, "Hide the values of this query parameter too.", "--mask", metavar="NAME"),
+    ] = None,
     ordered: Annotated[
         bool, _option(OUTPUT, "JSON results in the order of the list.", "--ordered")
     ] = False,
@@ -270,6 +278,10 @@ def command(
         block_private=block_private,
     )
     chosen = _checked(engine_for, connecting, hint="'--http2'" if http2 else "'--engine'")
+    secrets = frozenset(
+        _checked(options.parameter, name, hint="'--mask'") for name in mask_names or ()
+    )
+    complain = partial(say, secrets=secrets)
     wanted = job.Job(
         targets=_targets(targets or [], demo),
         limits=Limits(
@@ -296,6 +308,7 @@ def command(
         method="HEAD" if head else method or "GET",
         headers=_checked(options.headers, header or (), hint="'-H'"),
         repeat=repeat,
+        secrets=secrets,
         stdout=stdout,
         wait=wait,
         tolerated=options.tolerance(max_failures),
@@ -312,9 +325,9 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        return process.run_on_a_loop(job.run(wanted, say), say if verbose else None, chosen)
+        return process.run_on_a_loop(job.run(wanted, complain), say if verbose else None, chosen)
     except (job.JobError, OSError) as exc:
-        say(str(exc))
+        complain(str(exc))
         return ExitCode.USAGE
 
 

@@ -40,8 +40,9 @@ class JobError(Exception):
 class Job:
     """What one command line asks for. `stdout` is "table", "json", "jsonl" or None.
 
-    `tolerated` is how many URLs may fail, or which share of them. `wait` is for how many
-    seconds the list is asked again until everything passes.
+    `secrets` are query parameters whose values are shown in no output, besides those that
+    are known for it. `tolerated` is how many URLs may fail, or which share of them. `wait`
+    is for how many seconds the list is asked again until everything passes.
     """
 
     targets: tuple[str, ...]
@@ -51,6 +52,7 @@ class Job:
     method: str = "GET"
     headers: tuple[Header, ...] = ()
     repeat: bool = False
+    secrets: frozenset[str] = frozenset()
     wait: float | None = None
     tolerated: int | float = 0
     failed_to: str | None = None
@@ -78,10 +80,12 @@ async def run(job: Job, say: Say) -> int:
 
 
 async def _crawl(job: Job, say: Say) -> int:
-    sources = _open_sources(job.targets)
+    sources = _open_sources(job)
     outputs = _open_outputs(job, sources)
     limits = _affordable(job.limits, say)
-    urls = UrlList(expectation=job.expectation, method=job.method, repeat=job.repeat)
+    urls = UrlList(
+        expectation=job.expectation, method=job.method, repeat=job.repeat, secrets=job.secrets
+    )
     inputs = Inputs(sources, urls)
     connecting = replace(job.connecting, idle=limits.max, per_host=limits.per_host)
     transport = open_transport(connecting)
@@ -168,12 +172,12 @@ async def _finish(running: Run, bar: "ProgressBar | None") -> Ended:
     return await running.finish()
 
 
-def _open_sources(targets: Sequence[str]) -> list[Source]:
-    if targets.count("-") > 1:
+def _open_sources(job: Job) -> list[Source]:
+    if job.targets.count("-") > 1:
         raise JobError("standard input (-) can be read only once")
     stdin = None if sys.stdin is None else sys.stdin.fileno()
     try:
-        return [open_source(target, stdin) for target in targets]
+        return [open_source(target, stdin, job.secrets) for target in job.targets]
     except ListError as exc:
         raise JobError(str(exc)) from exc
 

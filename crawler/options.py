@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from crawler.core import url
 from crawler.core.display import display, mask_loosely
+from crawler.core.display import parameter as compared
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
@@ -133,6 +134,13 @@ def proxy(text: str) -> str:
     if address.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ValueError("needs SOCKS support: pip install 'crawler[socks]'")
     return address
+
+
+def parameter(text: str) -> str:
+    """Return the name of a query parameter in the form in which names are compared."""
+    if not text or re.search(r"[\s=&#?;]", text) or not (name := compared(text)):
+        raise ValueError("is not the name of a query parameter, such as token")
+    return name
 
 
 def headers(given: Sequence[str]) -> tuple[tuple[str, str], ...]:

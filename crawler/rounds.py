@@ -135,7 +135,8 @@ def _line(
     if not bad:
         return f"round {number}: all {summary.total:,} passed after {duration(elapsed)}"
     first = min(bad, key=lambda check: check.result.target.index)
+    target = first.result.target
     reason = "; ".join(first.verdict.reasons)
-    example = display(mask(f"{first.result.target.url}: {reason}"))
+    example = display(mask(f"{target.url}: {reason}", target.secrets))
     then = "" if left is None else f"; asking again for {duration(left)}"
     return f"round {number}: {len(bad):,} of {summary.total:,} did not pass ({example}){then}"

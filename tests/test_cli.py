@@ -971,6 +971,51 @@ def test_no_secret_of_a_list_is_shown(site: Server, tmp_path: Path, form: list[s
 
 
 @pytest.mark.parametrize(
+    "form",
+    [[], ["--all"], ["--json"], ["--jsonl"], ["--jsonl", "-v", "--wait", "1"]],
+    ids=["table", "all", "json", "jsonl", "wait"],
+)
+def test_no_secret_of_a_query_is_shown(site: Server, tmp_path: Path, form: list[str]) -> None:
+    secrets = f"access_token={SECRET}&X-Amz-Signature={SECRET}&Mine={SECRET}#code={SECRET}"
+    site.on("/loop", redirect(f"/loop?{secrets}"))
+    site.on("/astray", redirect(f"ftp://127.0.0.1/?{secrets} {SECRET}"))
+    site.on("/onward", redirect(f"/gone?{secrets}"))
+    lines = [
+        f"{site.origin}/ok?{secrets}",
+        f"{site.origin}/gone?{secrets}",
+        f"{site.origin}/loop?{secrets}",
+        site.url("/astray"),
+        site.url("/onward"),
+        f"http://127.0.0.1:1/?{secrets}",
+        f"http://127.0.0.1:99999/?{secrets} {SECRET}",
+        f"ftp://127.0.0.1/?{secrets}",
+    ]
+    listed = write(tmp_path / "urls.txt", *lines)
+    files = [tmp_path / "out.json", tmp_path / "out.jsonl"]
+    options: list[str | Path] = ["--mask", "mine", "--retries", "0", "-o", files[0], "-o", files[1]]
+    ended = crawl(listed, *form, *options, "--failed-to", tmp_path / "again.txt")
+    again = (tmp_path / "again.txt").read_text("utf-8")
+
+    assert len(records(files[1].read_text("utf-8"))) == len(lines)
+    assert leaks(ended, *files) == []
+    assert [line for line in again.splitlines() if SECRET in line and line.startswith("#")] == []
+    assert f"\n{lines[1]}\n" in again
+
+
+def test_progress_on_a_terminal_shows_no_secret_of_a_query(site: Server) -> None:
+    ended = on_terminal(f"{site.origin}/gone?token={SECRET}", "--wait", "1")
+    assert "token=***" in plain(ended.stdout)
+    assert leaks(ended) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "?token", "a&b", "_-"])
+def test_what_is_no_name_of_a_parameter_is_a_usage_error(name: str) -> None:
+    ended = crawl("http://127.0.0.1:1/", "--mask", name)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is not the name of a query parameter" in complaint(ended)
+
+
+@pytest.mark.parametrize(
     "args",
     [
         ["{origin}/gone", "-H", f"Authorization: Bearer {SECRET}"],
@@ -980,6 +1025,9 @@ def test_no_secret_of_a_list_is_shown(site: Server, tmp_path: Path, form: list[s
         [f"http://user:{SECRET}@{{address}}/ok"],
         [f"file://user:{SECRET}@{{address}}/ok"],
         [f"user:{SECRET}@{{address}}/ok.txt"],
+        [f"{{address}}/ok.txt?token={SECRET}"],
+        [f"{{address}}/ok.txt?mine=a {SECRET}", "--mask", "mine"],
+        [f"file://{{address}}/ok?token={SECRET}"],
         ["{origin}/ok", "--proxy", f"http://user:{SECRET}@127.0.0.1:1"],
         ["{origin}/ok", "--proxy", f"ftp://user:{SECRET}@127.0.0.1:1"],
         ["{origin}/ok", "--proxy", f"user:{SECRET}@127.0.0.1:x"],

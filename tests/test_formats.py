@@ -471,6 +471,33 @@ def test_a_password_is_masked_everywhere(place: str) -> None:
     assert "user:***@host.example" in text
 
 
+TOKEN = "https://host.example/?token=hunter2&mine=hunter2#key=hunter2"
+CALLED = frozenset({"mine"})
+TOKEN_PLACES: dict[str, Callable[[], Check]] = {
+    "input": lambda: check(responded(target(input=TOKEN, secrets=CALLED))),
+    "url": lambda: check(responded(target(url=TOKEN, input="", secrets=CALLED))),
+    "final_url": lambda: check(responded(target(secrets=CALLED), final_url=TOKEN)),
+    "redirects": lambda: check(responded(target(secrets=CALLED), redirects=hops(TOKEN))),
+    "error": lambda: check(
+        failed(
+            ErrorKind.BAD_REDIRECT,
+            target(secrets=CALLED),
+            error=Failure(kind=ErrorKind.BAD_REDIRECT, phase=None, detail=f"leads to '{TOKEN}'"),
+        )
+    ),
+    "reasons": lambda: Check(
+        result=responded(target(secrets=CALLED)), verdict=Verdict(reasons=(f"{TOKEN}: is bad",))
+    ),
+}
+
+
+@pytest.mark.parametrize("place", TOKEN_PLACES)
+def test_a_secret_in_a_query_is_masked_everywhere(place: str) -> None:
+    text = jsonl.line(TOKEN_PLACES[place]())
+    assert "hunter2" not in text
+    assert "https://host.example/?token=***&mine=***#key=***" in text
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_document_masks_as_lines_do(place: str) -> None:
     one = PLACES[place]()

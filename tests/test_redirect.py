@@ -211,10 +211,29 @@ def test_too_many_redirects_say_how_many_are_followed() -> None:
         "https://user:a@s3cr3t@h.example:0/",
         "https://user:s3cr3t\\x@h.example/",
         "ftp://user:s3cr3t@h.example/",
+        "ftp://h.example/?token=s3cr3t",
+        "https://h.example:0/?token=a s3cr3t",
     ],
 )
 def test_a_password_in_a_location_is_not_shown(location: str) -> None:
     assert SECRET not in repr(step(location))
+
+
+def test_a_secret_in_a_url_that_is_a_loop_is_not_shown() -> None:
+    here = "https://h.example/a?token=s3cr3t"
+    found = step(here, url=here)
+    assert isinstance(found, Failure)
+    assert found.kind is ErrorKind.REDIRECT_LOOP
+    assert "https://h.example/a?token=***, which" in found.detail
+
+
+def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:
+    before = {("GET", HERE)}
+    found = follow(
+        method="GET", url=HERE, status=302, locations=["ftp://h/?mine=a s3cr3t"], asked=before,
+        secrets=frozenset({"mine"}),
+    )  # fmt: skip
+    assert "'ftp://h/?mine=***', which" in complaint(found)
 
 
 def test_a_long_location_is_shown_in_part() -> None:

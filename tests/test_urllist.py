@@ -401,6 +401,11 @@ def test_binary_content_ends_the_list_with_one_line_that_names_the_place(
         ("https://s3cr3t!/x@h.example/", "https://***@h.example/"),
         ("https://s3cr3té!/x@h.example/", "https://***@h.example/"),
         ("https://user:99999/s3cr3t@h.example/", "https://user:***@h.example/"),
+        ("https://h.example/?token=s3cr3t", "https://h.example/?token=***"),
+        ("h.example/?token=s3cr3t#key=s3cr3t", "h.example/?token=***#key=***"),
+        ("https://h.example/?token=a\u3000s3cr3t", "https://h.example/?token=***"),
+        ("https://h.example:0/?token=a s3cr3t&b=c", "https://h.example:0/?token=***&b=c"),
+        ("ftp://h.example/?token=s3cr3t", "ftp://h.example/?token=***"),
     ],
 )  # fmt: skip
 def test_a_secret_is_masked_in_what_was_written_and_in_every_complaint(
@@ -473,6 +478,8 @@ def test_a_number_that_may_be_half_of_a_password_is_not_in_the_complaint() -> No
     [
         pytest.param(f"https://user:{SECRET}{'x' * 3_000}@h/{'y' * 70_000}", id="line"),
         pytest.param(f"https://user:{SECRET}{'x' * 3_000}@h/{'y' * 20_000}", id="URL"),
+        pytest.param(f"https://user:p@h/y?key={SECRET}{'x' * 70_000}", id="query of a line"),
+        pytest.param(f"https://user:p@h/y?key={SECRET}{'x' * 20_000}", id="query of a URL"),
     ],
 )
 def test_a_secret_is_masked_before_a_long_line_is_cut(line: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from crawler.core import url as urls
-from crawler.core.display import display, mask_loosely, shorten
+from crawler.core.display import display, mask, mask_loosely, shorten
 from crawler.models import ErrorKind, Failure, Phase
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -26,12 +26,13 @@ def follow(
     status: int,
     locations: Sequence[str],
     asked: Collection[tuple[str, str]],
+    secrets: frozenset[str] = frozenset(),
 ) -> Next | Failure:
     """Return where a redirect leads (RFC 9110, section 15.4).
 
     `url` is without userinfo. `asked` holds the (method, URL without fragment) pairs
     asked so far, the present one among them. Bytes of `locations` that are not ASCII may
-    come as lone surrogates (PEP 383).
+    come as lone surrogates (PEP 383). `secrets` are parameters that a complaint hides, too.
     """
     if len(set(locations)) > 1:
         return _bad("gives two different locations")
@@ -40,12 +41,12 @@ def follow(
     try:
         target, _ = urls.resolve(url, locations[0])
     except ValueError as exc:
-        shown = shorten(display(mask_loosely(_text(locations[0]))), 200)
+        shown = shorten(display(mask_loosely(_text(locations[0]), secrets)), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
     if (method, target.partition("#")[0]) in asked:
-        detail = f"redirects back to {shorten(target, 200)}, which was asked before"
+        detail = f"redirects back to {shorten(mask(target, secrets), 200)}, which was asked before"
         return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
     same_origin = urls.origin(url) == urls.origin(target)
     return Next(method=method, url=target, same_origin=same_origin)

@@ -54,7 +54,8 @@ class UrlList:
     """Turns the lines of one run's lists into targets, numbered in one sequence.
 
     An entry equal to an earlier one after normalisation is dropped and counted in
-    `duplicates`, unless `repeat` is true. To keep memory flat, the `memory` first
+    `duplicates`, unless `repeat` is true. `secrets` are parameters whose values are hidden,
+    in the form that `display.parameter` gives them. To keep memory flat, the `memory` first
     different URLs are remembered; a later one may be asked twice.
     """
 
@@ -64,11 +65,13 @@ class UrlList:
         expectation: Expectation | None = None,
         method: str = "GET",
         repeat: bool = False,
+        secrets: frozenset[str] = frozenset(),
         memory: int = 250_000,
     ) -> None:
         self.duplicates = 0
         self._expectation = expectation or Expectation()
         self._method = method
+        self._secrets = secrets
         self._numbers = count()
         self._seen: set[bytes] | None = None if repeat else set()
         self._memory = memory
@@ -108,14 +111,14 @@ class UrlList:
             address, host = url.parse(_with_scheme(text))
         except ValueError as exc:
             hidden = "@" in more
-            shown, written = (_veiled(text), text + more) if hidden else (text, text)
+            shown, written = (self._veiled(text), text + more) if hidden else (text, text)
             return self._invalid(written, shown, str(exc), source, line)
         return self._target(text, address, host, source, line)
 
     def _too_long(self, text: str, source: str | None, line: int | None) -> FetchResult:
         """Return the record of a line whose end was cut off: no URL can be made of it."""
         complaint = f"is longer than {MAX_LINE:,} characters"
-        return self._invalid(text, _veiled(text), complaint, source, line)
+        return self._invalid(text, self._veiled(text), complaint, source, line)
 
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
@@ -131,18 +134,19 @@ class UrlList:
             index=next(self._numbers),
             source=source,
             line=line,
-            input=(shown := mask(text)),
+            input=(shown := mask(text, self._secrets)),
             url=address,
             host=host,
             expectation=self._expectation,
             method=self._method,
             written=None if shown == text else text,
+            secrets=self._secrets,
         )
 
     def _invalid(
         self, written: str, text: str, complaint: str, source: str | None, line: int | None
     ) -> FetchResult:
-        shown = shorten(encodable(mask_loosely(text)), SHOWN)
+        shown = shorten(encodable(mask_loosely(text, self._secrets)), SHOWN)
         target = Target(
             index=next(self._numbers),
             source=source,
@@ -153,21 +157,23 @@ class UrlList:
             expectation=self._expectation,
             method=self._method,
             written=None if shown == written else written,
+            secrets=self._secrets,
         )
         place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
         detail = f"{place}'{shorten(shown, 200)}' {encodable(complaint)}"
         failure = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
         return FetchResult(target=target, outcome=Outcome.INVALID, error=failure)
 
+    def _veiled(self, text: str) -> str:
+        """Hide what may be a password whose "@" was cut off."""
+        if not _UNFINISHED.fullmatch(text):
+            return text
+        return mask_loosely(f"{text}@", self._secrets)[:-1]
+
 
 def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | FetchResult]:
     """Yield what a whole list holds, with the default expectation and method."""
     return UrlList().parse(lines, source=source)
-
-
-def _veiled(text: str) -> str:
-    """Hide what may be a password whose "@" was cut off."""
-    return mask_loosely(f"{text}@")[:-1] if _UNFINISHED.fullmatch(text) else text
 
 
 def _named(source: str | None) -> str:

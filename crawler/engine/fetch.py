@@ -161,6 +161,7 @@ class _Attempt:
                 status=response.status_code,
                 locations=locations,
                 asked=asked,
+                secrets=self._target.secrets,
             )
             if isinstance(step, Failure):
                 return step

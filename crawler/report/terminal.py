@@ -158,11 +158,11 @@ def _table(checks: list[Check], width: int | None) -> Table | None:
     """Return the table for so many columns, None where they are too few; uncut without `width`."""
     rows = [
         [
-            Text(display(mask(check.result.target.url))),
+            Text(display(mask(check.result.target.url, check.result.target.secrets))),
             _status(check),
             Text(size(check.result.size) + ("+" if check.result.truncated else "")),
             Text(duration(check.result.latency)),
-            Text(display(mask(remark(check)))),
+            Text(display(mask(remark(check), check.result.target.secrets))),
         ]
         for check in checks
     ]

@@ -1,29 +1,50 @@
-"""Check lists of URLs, concurrently: `async for check in crawl(urls): ...`."""
+"""Check lists of URLs, concurrently: `async for check in crawl(urls): ...`.
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+Nothing is imported before it is used: the command too comes in here, and until its own
+door has seen to signals, an interrupt shows a traceback.
+"""
 
-from crawler.models import (
-    Check,
-    Crawl,
-    ErrorKind,
-    Expectation,
-    Failure,
-    FetchResult,
-    Hop,
-    Limits,
-    Outcome,
-    Phase,
-    Target,
-    Timings,
-    Tls,
-    Verdict,
-)
+from __future__ import annotations
+
 from crawler.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
     import httpx
+
+    from crawler.models import (
+        Check,
+        Crawl,
+        ErrorKind,
+        Expectation,
+        Failure,
+        FetchResult,
+        Hop,
+        Limits,
+        Outcome,
+        Phase,
+        Target,
+        Timings,
+        Tls,
+        Verdict,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from crawler import models
+
+        # All of them, so that the annotations of `crawl` can be resolved, too.
+        known = {one: getattr(models, one) for one in __all__ if hasattr(models, one)}
+        globals().update(known)
+        return known[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Check",
@@ -55,7 +76,7 @@ async def crawl(
     headers: Sequence[tuple[str, str]] = (),
     repeat: bool = False,
     block_private: bool = False,
-    transport: "httpx.AsyncBaseTransport | None" = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[Check, None]:
     """Yield a check for each of `urls` as it finishes; `check.result.target.line` is its place.
 
@@ -67,12 +88,13 @@ async def crawl(
     `transport` may be any httpx transport; it is closed at the end. Leaving the loop
     early ends all requests under way once the generator is closed (`contextlib.aclosing`).
     """
-    # Imported here: `crawl --version` must not pay for httpx.
+    from contextlib import aclosing
     from dataclasses import replace
 
     from crawler.core.urllist import UrlList
     from crawler.engine.fetch import fetcher
     from crawler.engine.transports import Connecting, open_transport
+    from crawler.models import Limits
     from crawler.run import Collector
 
     bounds = limits or Limits()

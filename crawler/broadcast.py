@@ -7,6 +7,7 @@ from concurrent import futures
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from crawler.core import faults
 from crawler.core.summary import Summary
 from crawler.core.urllist import ListError
 from crawler.models import Check
@@ -22,12 +23,16 @@ _Future = TypeVar("_Future", asyncio.Future[None], futures.Future[None])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a run ended. `failed_outputs` are by name; `reader_gone` is no failure."""
+    """How a run ended. `failed_outputs` are by name; `reader_gone` is no failure.
+
+    `fault` is the exception that nobody expected and that ended it.
+    """
 
     summary: Summary
     list_error: ListError | None
     failed_outputs: Mapping[str, OSError]
     reader_gone: bool
+    fault: Exception | None = None
 
 
 class Broadcast:
@@ -44,15 +49,20 @@ class Broadcast:
         stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
     ) -> None:
         self.broken: dict[str, OSError] = {}
-        self._threads = {sink: DaemonExecutor(1, f"writer-{sink.name}") for sink in sinks}
+        self._threads = {
+            sink: DaemonExecutor(1, f"writer-{sink.name}", inline=True) for sink in sinks
+        }
         self._stop = stop
         self._stuck = stuck
         self._slow = 0
 
     async def write(self, checks: list[Check]) -> None:
-        for sink in self._threads:
-            for check in checks:
-                sink.write(check)
+        for sink in tuple(self._threads):
+            try:
+                for check in checks:
+                    sink.write(check)
+            except Exception as exc:
+                self._drop(sink, exc)
         await self._each(lambda sink: sink.flush(), len(checks))
         if self.reader_gone or (self.broken and not self._threads):
             self._stop.set()
@@ -112,15 +122,20 @@ class Broadcast:
                 del writing[future]
                 try:
                     future.result()
-                except OSError as exc:
+                except Exception as exc:
                     self._drop(sink, exc)
 
-    def _drop(self, sink: Sink, exc: OSError) -> None:
-        self.broken[sink.name] = exc
+    def _drop(self, sink: Sink, exc: Exception) -> None:
+        self.broken[sink.name] = exc if isinstance(exc, OSError) else OSError(faults.line(exc))
         del self._threads[sink]
 
 
-async def close(outputs: Broadcast, summary: Summary, list_error: ListError | None = None) -> Ended:
+async def close(
+    outputs: Broadcast,
+    summary: Summary,
+    list_error: ListError | None = None,
+    fault: Exception | None = None,
+) -> Ended:
     """Give every sink the summary; return how the run ended."""
     await outputs.finish(summary)
     if outputs.failed:
@@ -130,4 +145,5 @@ async def close(outputs: Broadcast, summary: Summary, list_error: ListError | No
         list_error=list_error,
         failed_outputs=outputs.failed,
         reader_gone=outputs.reader_gone,
+        fault=fault,
     )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from crawler import options
-from crawler.core import expect, units
+from crawler.core import expect, faults, units
 from crawler.core.display import display, mask, mask_loosely
 from crawler.core.summary import ExitCode
 from crawler.models import NO_CLASSES, Expectation, Limits
@@ -42,7 +43,7 @@ class GroupedHelp(TyperCommand):
                 formatter.write_dl([(name.ljust(width), text) for name, text in records], width)
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def run(args: Sequence[str]) -> int:
@@ -54,6 +55,9 @@ def run(args: Sequence[str]) -> int:
         return ExitCode.USAGE
     except OSError:
         return ExitCode.USAGE  # help that cannot be written: main says so
+    except Exception as exc:
+        say(faults.line(exc))
+        return ExitCode.USAGE
     return int(code or 0)
 
 
@@ -263,6 +267,7 @@ def command(
     """
     from crawler import job, process  # only now: httpx costs 80 ms
     from crawler.engine.transports import Connecting, engine_for
+    from crawler.threads import NoThreadError
 
     if as_json and as_jsonl:
         raise typer.BadParameter("--json and --jsonl exclude each other")
@@ -325,10 +330,14 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        return process.run_on_a_loop(job.run(wanted, complain), say if verbose else None, chosen)
-    except (job.JobError, OSError) as exc:
+        return process.run_on_a_loop(job.run(wanted, complain), complain, chosen, verbose=verbose)
+    except (job.JobError, NoThreadError, OSError) as exc:
         complain(str(exc))
-        return ExitCode.USAGE
+    except Exception as exc:
+        complain(faults.line(exc))
+        for line in "".join(traceback.format_exception(exc)).splitlines() if verbose else ():
+            complain(line)
+    return ExitCode.USAGE
 
 
 def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:

@@ -66,7 +66,10 @@ class Job:
 
 
 async def run(job: Job, say: Say) -> int:
-    """Do the job; return the exit code. `say` gets complaints, one line each. Raises JobError."""
+    """Do the job; return the exit code. `say` gets complaints, one line each.
+
+    Raises JobError, and what nobody expected, once the results that there are were written.
+    """
     if job.demo:
         from crawler.demo import serve
 
@@ -81,7 +84,6 @@ async def run(job: Job, say: Say) -> int:
 
 async def _crawl(job: Job, say: Say) -> int:
     sources = _open_sources(job)
-    outputs = _open_outputs(job, sources)
     limits = _affordable(job.limits, say)
     urls = UrlList(
         expectation=job.expectation, method=job.method, repeat=job.repeat, secrets=job.secrets
@@ -90,6 +92,8 @@ async def _crawl(job: Job, say: Say) -> int:
     connecting = replace(job.connecting, idle=limits.max, per_host=limits.per_host)
     transport = open_transport(connecting)
     bar = _progress_bar(job)
+    # Last, as all has been imported: a signal before the run has begun would leave files behind.
+    outputs = _open_outputs(job, sources)
     start = perf_counter()
 
     def stuck(name: str, seconds: float) -> bool:
@@ -136,6 +140,8 @@ async def _crawl(job: Job, say: Say) -> int:
         with suppress(TimeoutError):
             await asyncio.wait_for(transport.aclose(), _CLOSING)
     _conclude(job, ended, outputs, say)
+    if ended.fault is not None:
+        raise ended.fault  # all that was finished is written
     return exit_code(ended.summary)
 
 
@@ -150,7 +156,7 @@ def _conclude(job: Job, ended: Ended, outputs: Sequence[Output], say: Say) -> No
     summary = ended.summary
     if ended.list_error is not None:
         say(str(ended.list_error))
-    elif not summary.total and summary.crawl.interrupted is None:
+    elif not summary.total and summary.crawl.interrupted is None and ended.fault is None:
         say("nothing to check: the list holds no URL")
     elif job.closing_line and not ended.reader_gone:
         from crawler.report.terminal import closing_line
@@ -167,7 +173,7 @@ async def _finish(running: Run, bar: "ProgressBar | None") -> Ended:
         await running.collect()
     finally:
         # In a thread, and not for long: a terminal that takes nothing would hold up the end.
-        stopping = DaemonExecutor(1, "progress").submit(bar.stop)
+        stopping = DaemonExecutor(1, "progress", inline=True).submit(bar.stop)
         await asyncio.wait((asyncio.wrap_future(stopping),), timeout=_CLOSING)
     return await running.finish()
 

@@ -295,7 +295,8 @@ class Crawl:
     server, may have added to a latency.
     `interrupted` is the signal number that ended it, or None. `list_read` says
     whether the list was read to its end, `list_failed` that it turned out to be no
-    list, `output_failed` that an output could not be written. `duplicates` counts the
+    list, `output_failed` that an output could not be written, `faulty` that an exception
+    which nobody expected ended it. `duplicates` counts the
     entries that were not asked again because an equal URL stood before them.
     `tolerated` is how many URLs may fail before the exit code says so, `tolerated_share`
     which part of them.
@@ -308,5 +309,6 @@ class Crawl:
     list_read: bool = True
     list_failed: bool = False
     output_failed: bool = False
+    faulty: bool = False
     tolerated: int = 0
     tolerated_share: float = 0.0

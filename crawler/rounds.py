@@ -77,7 +77,7 @@ class Rounds:
         checks, ended = await self._poll(entries, list_error)
         outputs = Broadcast(sinks, asyncio.Event(), stuck)
         await outputs.write(checks)
-        return await close(outputs, ended.summary, list_error)
+        return await close(outputs, ended.summary, list_error, ended.fault)
 
     async def _poll(
         self, entries: Sequence[Target | FetchResult], list_error: ListError | None

@@ -124,6 +124,7 @@ class Run:
         stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
     ) -> None:
         self.list_error: ListError | None = None
+        self.fault: Exception | None = None
         self.signal: int | None = None
         self._limits = limits
         self._collector = Collector(
@@ -152,13 +153,19 @@ class Run:
         self._collector.stop.set()
 
     async def collect(self) -> None:
-        """Crawl, writing each check to every sink as it comes."""
+        """Crawl, writing each check to every sink as it comes.
+
+        What nobody expected is kept in `fault`: what is finished can be written all the same.
+        """
         watching = asyncio.create_task(self._look())
         try:
             await self._collect()
         finally:
             watching.cancel()
             await asyncio.wait((watching,))
+            broken = None if watching.cancelled() else watching.exception()
+            if isinstance(broken, Exception) and not isinstance(broken, OSError):
+                self.fault = self.fault or broken  # OSError: the terminal went away
         self._elapsed = self._clock() - self._start
 
     async def finish(self) -> Ended:
@@ -168,13 +175,15 @@ class Run:
             lag=self._lag,
             duplicates=self._duplicates(),
             interrupted=self.signal,
-            list_read=self._share_read() == 1.0,
+            list_read=self._share_read() == 1.0 and self.fault is None,
             list_failed=self.list_error is not None,
             output_failed=bool(self._outputs.failed),
+            faulty=self.fault is not None,
             tolerated=self._tolerated if isinstance(self._tolerated, int) else 0,
             tolerated_share=self._tolerated if isinstance(self._tolerated, float) else 0.0,
         )
-        return await close(self._outputs, self._tally.summary(crawl), self.list_error)
+        summary = self._tally.summary(crawl)
+        return await close(self._outputs, summary, self.list_error, self.fault)
 
     async def _collect(self) -> None:
         async with aclosing(self._collector.batches()) as batches:
@@ -185,6 +194,8 @@ class Run:
                     await self._outputs.write(checks)
             except ListError as exc:
                 self.list_error = exc
+            except Exception as exc:
+                self.fault = exc
 
     async def _look(self) -> None:
         """Ten times a second see how late the loop is, and show the progress.
@@ -192,7 +203,7 @@ class Run:
         That is shown from a thread: a terminal may block. Once it shows that the crawl will
         not make its deadline, say so.
         """
-        thread = DaemonExecutor(1, "progress")
+        thread = DaemonExecutor(1, "progress", inline=True)
         loop = asyncio.get_running_loop()
         while True:
             if self._watch is not None:

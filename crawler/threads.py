@@ -25,12 +25,14 @@ class DaemonExecutor(Executor):
 
     The standard pool joins its threads when the interpreter ends, so one stuck
     look-up or one blocked pipe would keep the whole process alive.
-    `submit` raises NoThreadError where a call would need a thread that cannot be started.
+    Where a call needs a thread and none can be started, `submit` raises NoThreadError; with
+    `inline` the call is made in the caller's own thread.
     """
 
-    def __init__(self, workers: int, name: str) -> None:
+    def __init__(self, workers: int, name: str, *, inline: bool = False) -> None:
         self._workers = workers
         self._name = name
+        self._inline = inline
         self._threads = 0
         self._idle = threading.Semaphore(0)
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], None]] | None]
@@ -54,14 +56,14 @@ class DaemonExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
-            if not self._idle.acquire(blocking=False) and self._threads < self._workers:
-                name = f"{self._name}-{next(_names)}"
-                try:
-                    threading.Thread(target=self._work, name=name, daemon=True).start()
-                except (RuntimeError, MemoryError) as exc:
-                    raise NoThreadError from exc
-                self._threads += 1
-            self._calls.put((future, call))
+            if self._idle.acquire(blocking=False) or self._threads >= self._workers:
+                in_thread = True
+            else:
+                in_thread = self._start_thread()
+            if in_thread:
+                self._calls.put((future, call))
+        if not in_thread:
+            call()
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
@@ -74,6 +76,18 @@ class DaemonExecutor(Executor):
                         waiting[0].cancel()
             for _ in range(self._threads):
                 self._calls.put(None)
+
+    def _start_thread(self) -> bool:
+        """Start one more thread; False where that is not possible and calls may be inline."""
+        name = f"{self._name}-{next(_names)}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except (RuntimeError, MemoryError) as exc:
+            if self._inline:
+                return False
+            raise NoThreadError from exc
+        self._threads += 1
+        return True
 
     def _work(self) -> None:
         while (waiting := self._calls.get()) is not None:

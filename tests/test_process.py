@@ -144,17 +144,31 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
     ("message", "told"),
     [("Fatal error on SSL protocol", False), ("Task exception was never retrieved", True)],
 )
-def test_a_connection_that_breaks_in_closing_is_no_news(
-    caplog: pytest.LogCaptureFixture, message: str, told: bool
-) -> None:
+def test_a_connection_that_breaks_in_closing_is_no_news(message: str, told: bool) -> None:
+    said: list[str] = []
+
     async def work() -> int:
         loop = asyncio.get_running_loop()
         loop.call_exception_handler({"message": message, "exception": RuntimeError("closed")})
         return 7
 
+    assert run_on_a_loop(work(), said.append, "direct") == 7
+    assert said == (["internal error: RuntimeError: closed"] if told else [])
+
+
+def test_a_complaint_of_the_loop_has_its_traceback_where_that_is_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> int:
+        context = {"message": "never retrieved", "exception": RuntimeError("closed")}
+        asyncio.get_running_loop().call_exception_handler(context)
+        return 0
+
+    said: list[str] = []
     with caplog.at_level("ERROR", "asyncio"):
-        assert run_on_a_loop(work(), None, "direct") == 7
-    assert (message in caplog.text) is told
+        run_on_a_loop(work(), said.append, "direct", verbose=True)
+    assert "RuntimeError: closed" in caplog.text
+    assert [line.split(",")[0] for line in said] == ["engine direct"]
 
 
 # Open files

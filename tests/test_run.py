@@ -30,7 +30,7 @@ from samples import (
 )
 
 from crawler.broadcast import Broadcast
-from crawler.core.summary import Summary
+from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, fetcher
 from crawler.inputs import Inputs, open_source
@@ -623,16 +623,18 @@ def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
     run(body())
 
 
-def test_a_fault_in_the_list_comes_out() -> None:
+def test_a_fault_in_the_list_is_kept_and_ends_the_run_with_exit_code_2() -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Target | FetchResult, None]:
             yield on("a")
             raise ZeroDivisionError
 
         bench = Bench(Gate(shut=False), entries())
-        with pytest.raises(ZeroDivisionError):
-            await bench.run.collect()
+        told = await bench.whole()
+        assert isinstance(bench.run.fault, ZeroDivisionError)
+        assert bench.ended.fault is bench.run.fault
         assert indices(bench.kept.checks) == [0]
+        assert (told.complete, exit_code(told)) == (False, ExitCode.USAGE)
 
     run(body())
 

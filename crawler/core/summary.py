@@ -193,9 +193,10 @@ def exit_code(summary: Summary) -> int:
     """Return what the process tells the shell about this crawl."""
     if summary.crawl.interrupted is not None:
         return 128 + summary.crawl.interrupted
-    if summary.crawl.output_failed or summary.crawl.list_failed or not summary.total:
+    crawl = summary.crawl
+    if crawl.output_failed or crawl.list_failed or crawl.faulty or not summary.total:
         return ExitCode.USAGE
-    failures, crawl = summary.failed + summary.invalid, summary.crawl
+    failures = summary.failed + summary.invalid
     # Divided, not multiplied: 0.29 * 100 is a little less than 29.
     if failures > crawl.tolerated and failures / summary.total > crawl.tolerated_share:
         return ExitCode.FAILED

@@ -29,7 +29,7 @@ class Late(Generic[T]):
     async def get(self, wire: Wire) -> T:
         """Return it; the wait for it is our own. Raises what making it raised."""
         if self._making is None:
-            thread = DaemonExecutor(1, self._name)
+            thread = DaemonExecutor(1, self._name, inline=True)
             self._making = asyncio.get_running_loop().run_in_executor(thread, self._make)
             thread.shutdown()
         making = self._making

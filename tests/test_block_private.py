@@ -16,13 +16,20 @@ from crawler import crawl as library_crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting, WireError, guard
+from crawler.engine.transports import Connecting, Proxies, WireError, guard
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.stock import StockTransport
 
 LOOPBACK = Address(socket.AF_INET, "127.0.0.1")
 LOOPBACK6 = Address(socket.AF_INET6, "::1")
 PUBLIC = Address(socket.AF_INET, "203.0.112.1")
 PUBLIC6 = Address(socket.AF_INET6, "2606:4700::1111")
+
+
+Made = type[DirectTransport | StockTransport]
+ENGINES = pytest.mark.parametrize(
+    "made", [DirectTransport, StockTransport], ids=["direct", "stock"]
+)
 
 
 class Names:
@@ -51,12 +58,18 @@ class Redirecting(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(request)
 
 
-def fetched(url: str, names: Names | None = None, location: str | None = None) -> FetchResult:
+def fetched(
+    url: str,
+    names: Names | None = None,
+    location: str | None = None,
+    made: Made = DirectTransport,
+    **options: Any,
+) -> FetchResult:
     async def main() -> FetchResult:
         resolver = Resolver(1, names)
-        direct: httpx.AsyncBaseTransport
-        async with DirectTransport(Connecting(block_private=True), resolver) as direct:
-            transport = direct if location is None else Redirecting(direct, location)
+        inner: httpx.AsyncBaseTransport
+        async with made(Connecting(block_private=True, **options), resolver) as inner:
+            transport = inner if location is None else Redirecting(inner, location)
             target = UrlList().entry(url)
             assert isinstance(target, Target)
             return await fetcher(transport, Limits(timeout=30))(target)
@@ -103,22 +116,26 @@ def test_another_way_to_write_an_address_passes_for_no_name(host: str) -> None:
     assert entry.outcome is Outcome.INVALID
 
 
+@ENGINES
 @pytest.mark.parametrize("addresses", [(LOOPBACK,), (LOOPBACK6,), (LOOPBACK, LOOPBACK6)])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_name_of_a_private_address_is_refused_after_its_lookup(
-    server: Server, addresses: Addresses, scheme: str
+    server: Server, addresses: Addresses, scheme: str, made: Made
 ) -> None:
-    result = fetched(f"{scheme}://name.test:{server.port}/", Names(name=[addresses]))
+    url = f"{scheme}://name.test:{server.port}/"
+    result = fetched(url, Names(name=[addresses]), made=made)
     assert_refused(result, f"{addresses[0].ip} is a loopback address")
     assert server.connections == 0
 
 
-def test_a_name_that_leads_elsewhere_at_the_next_lookup_is_looked_up_once(server: Server) -> None:
+@ENGINES
+def test_a_name_that_leads_elsewhere_at_the_next_lookup_is_looked_up_once(
+    server: Server, made: Made
+) -> None:
     """DNS rebinding: the address that was judged is the one that is connected to."""
     names = Names(name=[(LOOPBACK,), (PUBLIC,)])
-    assert_refused(
-        fetched(f"http://name.test:{server.port}/", names), "127.0.0.1 is a loopback address"
-    )
+    result = fetched(f"http://name.test:{server.port}/", names, made=made)
+    assert_refused(result, "127.0.0.1 is a loopback address")
     assert names.asked == ["name.test"]
     assert server.connections == 0
 
@@ -129,6 +146,7 @@ def test_of_several_addresses_only_the_public_ones_are_tried() -> None:
         guard.public((LOOPBACK, LOOPBACK6))
 
 
+@ENGINES
 @pytest.mark.parametrize(
     ("location", "words"),
     [
@@ -140,12 +158,11 @@ def test_of_several_addresses_only_the_public_ones_are_tried() -> None:
     ids=["address", "no scheme", "name", "mapped"],
 )
 def test_a_redirect_into_the_network_is_refused_at_its_hop(
-    server: Server, location: str, words: str
+    server: Server, location: str, words: str, made: Made
 ) -> None:
     mapped = ipaddress.IPv6Address("::ffff:7f00:1").compressed
-    result = fetched(
-        "http://public.test/", Names(name=[(LOOPBACK,)]), location.format(port=server.port)
-    )
+    names = Names(name=[(LOOPBACK,)])
+    result = fetched("http://public.test/", names, location.format(port=server.port), made)
     assert_refused(result, words.format(mapped=mapped))
     assert [hop.url for hop in result.redirects] == ["http://public.test/"]
     assert server.connections == 0
@@ -171,13 +188,47 @@ def test_without_the_option_private_addresses_are_checked_as_ever(server: Server
     assert crawl(server.on("/ok", reply())).returncode == 0
 
 
-@pytest.mark.parametrize("options", [["--engine", "stock"], ["--engine", "native"], ["--http2"]])
-def test_an_engine_that_hides_its_addresses_is_a_usage_error(options: list[str]) -> None:
-    if "--http2" in options and find_spec("h2") is None:
-        pytest.skip("h2 is missing: the extra http2 has it")
-    ended = crawl("http://127.0.0.1:1/", "--block-private", *options)
+def test_the_engine_that_hides_its_addresses_is_a_usage_error() -> None:
+    if find_spec("pyreqwest") is None:
+        pytest.skip("pyreqwest is missing: the extra fast has it")
+    ended = crawl("http://127.0.0.1:1/", "--block-private", "--engine", "native")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--block-private" in complaint(ended)
+
+
+@pytest.mark.parametrize("options", [["--engine", "stock"], ["--http2"]])
+def test_the_other_engines_refuse_as_direct_does(server: Server, options: list[str]) -> None:
+    if "--http2" in options and find_spec("h2") is None:
+        pytest.skip("h2 is missing: the extra http2 has it")
+    ended = crawl(server.on("/ok", reply()), "--block-private", "--jsonl", *options)
+    assert [record["error"]["kind"] for record in records(ended.stdout)] == ["blocked"]
+    assert server.connections == 0
+
+
+# Proxies
+
+
+def test_a_proxy_that_is_named_may_be_private_but_leads_to_no_address_that_is(
+    server: Server,
+) -> None:
+    server.on("http://public.test/", reply(200, b"from the proxy"))
+    private = ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://10.0.0.1/"]
+    ended = crawl(
+        "http://public.test/", *private, "--block-private", "--jsonl", "--proxy", server.origin
+    )
+    found = {record["url"]: record for record in records(ended.stdout)}
+    assert found.pop("http://public.test/")["status"] == 200
+    assert [record["error"]["kind"] for record in found.values()] == ["blocked"] * len(private)
+    assert [request.target for request in server.requests] == ["http://public.test/"]
+
+
+@ENGINES
+def test_what_goes_past_the_proxy_is_checked_like_all_else(server: Server, made: Made) -> None:
+    proxies = Proxies(http=server.origin, no_proxy="name.test")
+    names = Names(name=[(LOOPBACK,)])
+    result = fetched(f"http://name.test:{server.port}/", names, made=made, proxies=proxies)
+    assert_refused(result, "127.0.0.1 is a loopback address")
+    assert server.connections == 0
 
 
 def test_the_library_refuses_them_too_and_takes_no_transport_for_it(server: Server) -> None:

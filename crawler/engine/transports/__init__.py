@@ -120,15 +120,11 @@ def engine_for(connecting: Connecting) -> str:
         if find_spec("pyreqwest") is None:
             raise ValueError("--engine native needs the extra fast: pip install 'crawler[fast]'")
         if connecting.block_private:
-            raise ValueError("--block-private needs --engine direct: native resolves names itself")
+            raise ValueError(
+                "--engine native resolves names itself, which rules out --block-private"
+            )
         return NATIVE
-    name = STOCK if through_proxy or connecting.http2 else connecting.engine
-    if connecting.block_private and name == STOCK:
-        cause = "--http2" if connecting.http2 else "a proxy" if through_proxy else "--engine stock"
-        raise ValueError(
-            f"--block-private cannot be used with {cause}, which resolves names itself"
-        )
-    return name
+    return STOCK if through_proxy or connecting.http2 else connecting.engine
 
 
 def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from crawler.engine.resolve import Addresses, Resolver, literal
-from crawler.engine.transports import Wire
+from crawler.engine.transports import Wire, guard
 from crawler.models import Phase
 
 _HEAD_START = 0.25  # seconds before the next address is tried too (RFC 8305, section 5)
@@ -17,18 +17,22 @@ class ResolvingBackend:
     """Stands in for the backend of an `httpcore` pool.
 
     httpcore's own one resolves in a pool that the event loop has for everything: four
-    threads with uvloop, so that four stuck lookups fail all other names.
+    threads with uvloop, so that four stuck lookups fail all other names. With
+    `block_private` it connects to no address that is not public, unless it is a proxy's.
     """
 
-    def __init__(self, inner: Any, resolver: Resolver) -> None:
+    def __init__(self, inner: Any, resolver: Resolver, *, block_private: bool = False) -> None:
         self._inner = inner
         self._resolver = resolver
+        self._block_private = block_private
 
     async def connect_tcp(self, host: str, port: int, *args: Any, **options: Any) -> Any:
         """Return a stream. Raises socket.gaierror, WireError and what httpcore raises."""
         wire = wire_of_task.get(None) or Wire()
         addresses = literal(host) or await self._resolver.resolve(host, wire)
         wire.phase = Phase.CONNECT
+        if self._block_private and not wire.proxied:
+            addresses = guard.public(addresses)
         if len(addresses) == 1:
             return await self._inner.connect_tcp(addresses[0].ip, port, *args, **options)
         return await self._race(addresses, port, *args, **options)

@@ -9,9 +9,9 @@ from urllib import request as urllib_request
 import httpx
 
 from crawler.core.retry import IDEMPOTENT
-from crawler.engine import tls
+from crawler.engine import asking, tls
 from crawler.engine.resolve import Resolver
-from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports import Connecting, Wire, WireError, guard
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
 from crawler.models import ErrorKind, Phase
 
@@ -35,6 +35,8 @@ class StockTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire_of_task.set(wire)
+        if self._connecting.block_private:
+            guard.check_host(asking.origin(request)[1])
         trace = _Trace(wire)
         request.extensions["trace"] = trace
         proxy = self._proxy_for(request.url)
@@ -107,7 +109,11 @@ class StockTransport(httpx.AsyncBaseTransport):
             retries=0,
         )
         pool: Any = transport._pool  # noqa: SLF001 - httpx passes no backend on
-        pool._network_backend = ResolvingBackend(pool._network_backend, self._resolver)  # noqa: SLF001
+        pool._network_backend = ResolvingBackend(  # noqa: SLF001
+            pool._network_backend,  # noqa: SLF001
+            self._resolver,
+            block_private=connecting.block_private,
+        )
         return transport
 
 

@@ -62,7 +62,8 @@ class Crawling:
         self._listed = False  # the list is through
         self._over = False  # nothing starts any more
         self._handing_on = False  # what is emitted without being asked
-        self._unsettled = 0  # visits that are neither emitted nor put off
+        # All that was read and is not emitted, by index. This alone says what a record is
+        # still owed for: lanes and tasks only say what happens to it next.
         self._open: dict[int, Visit | FetchResult] = {}
         self._doubtful: list[Visit] = []
         self._hedging = Hedging(
@@ -103,10 +104,9 @@ class Crawling:
                 task.cancel()
         if timer is not None:
             timer.cancel()
-        rest = {held.visit if isinstance(held, Hedge) else held for held in self._lanes.clear()}
-        waiting = {visit.target.index: visit for visit in (*rest, *self._doubtful)}
-        for _, held in sorted({**waiting, **self._open}.items()):
-            await self._emit(held if isinstance(held, FetchResult) else self._ended(held))
+        self._lanes.clear()
+        for _, held in sorted(self._open.items()):
+            await self._settle(held if isinstance(held, FetchResult) else self._ended(held))
         if not feeding.cancelled() and (broken := feeding.result()) is not None:
             raise broken
 
@@ -134,8 +134,8 @@ class Crawling:
                     if isinstance(entry, FetchResult):
                         await self._hand_on(entry)
                     else:
-                        self._unsettled += 1
-                        self._lanes.add(Visit(entry, self._clock.time()))
+                        visit = self._open[entry.index] = Visit(entry, self._clock.time())
+                        self._lanes.add(visit)
                     while len(self._lanes) >= self._limits.window and not self._over:
                         self._room.clear()
                         await self._room.wait()
@@ -151,7 +151,7 @@ class Crawling:
         return None
 
     async def _give_up(self) -> None:
-        """Emit all that waits, after the deadline."""
+        """Emit all that waits, after the deadline; what a stop keeps this from stays open."""
         for waiting in self._lanes.clear():
             if isinstance(waiting, Visit):
                 await self._hand_on(self._ended(waiting))
@@ -163,7 +163,7 @@ class Crawling:
         self._handing_on = False
 
     async def _settle(self, result: FetchResult) -> None:
-        """Emit a final result; it stays open until that is done."""
+        """Emit a final result; it stays open until `emit` has taken it, which it may never."""
         self._open[result.target.index] = result
         await self._emit(result)
         del self._open[result.target.index]
@@ -186,7 +186,7 @@ class Crawling:
 
     def _through(self) -> bool:
         """Whether all is settled; brings up what a second opinion is wanted on before that."""
-        if not self._listed or self._unsettled:
+        if not self._listed or len(self._open) > len(self._doubtful):
             return False
         if not self._doubtful:
             return True
@@ -196,7 +196,6 @@ class Crawling:
         for visit in sorted(self._doubtful, key=lambda visit: visit.target.index):
             visit.second_opinion = True
             self._lanes.add(visit, at=due)
-        self._unsettled += len(self._doubtful)
         self._doubtful.clear()
         return False
 
@@ -217,8 +216,6 @@ class Crawling:
             return None
         self._requests += 1
         self._room.set()
-        if isinstance(asked, Visit):
-            self._open[asked.target.index] = asked
         return asked
 
     async def _ask_on(self, asked: Visit | Hedge | None) -> None:
@@ -236,10 +233,7 @@ class Crawling:
         self._slots.release()
 
     async def _ask(self, asked: Visit | Hedge) -> None:
-        """Send one request for a visit, and do what its answer calls for.
-
-        When the crawl is ended, a visit that is not emitted stays open.
-        """
+        """Send one request for a visit, and do what its answer calls for."""
         visit = asked.visit if isinstance(asked, Hedge) else asked
         try:
             final = await self._answer(asked, visit)
@@ -248,7 +242,6 @@ class Crawling:
             self.live -= 1
         if final is not None:
             await self._settle(final)
-            self._unsettled -= 1
             self._lanes.nudge()
 
     async def _answer(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
@@ -328,7 +321,6 @@ class Crawling:
         if limits.confirm_after is not None and retry.doubtful(result, limits):
             self._try_again(visit, result)
             self._doubtful.append(visit)
-            self._unsettled -= 1
             return True
         return False
 
@@ -342,7 +334,6 @@ class Crawling:
         status = result.status if kind is None else None
         self._remember(visit, result)
         visit.tries = (*visit.tries, Try(method=result.target.method, kind=kind, status=status))
-        del self._open[visit.target.index]
 
     def _remember(self, visit: Visit, result: FetchResult) -> None:
         """Keep the record of an attempt, in case the crawl ends before the next one has."""

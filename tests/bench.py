@@ -1,0 +1,75 @@
+"""A script and limits in, a crawl by a clock of its own out, whose results end in a list."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from clocks import FakeClock, Script, Web, quiet
+from samples import listed
+
+from crawler.engine.schedule import Crawling
+from crawler.models import FetchResult, Limits, Target
+
+Entry = Target | FetchResult
+
+
+class Bench:
+    """A crawl by a clock of its own, over a scripted web; its results end in a list.
+
+    Giving a result away takes `taken` seconds.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        clock: FakeClock | None = None,
+        closing: float = 0.0,
+        taken: float = 0.0,
+        fresh: bool = True,
+        **limits: Any,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.web = Web(self.clock, script, closing)
+        self.results: list[FetchResult] = []
+        self.at: dict[int, float] = {}
+        self.stop = asyncio.Event()
+        self.limits = Limits(**limits)
+        self.crawling = Crawling(
+            self.web,
+            self.limits,
+            self._emit,
+            self.stop,
+            fetch_fresh=self.web.fresh if fresh else None,
+            clock=self.clock,
+        )
+        self._taken = taken
+
+    async def _emit(self, result: FetchResult) -> None:
+        if self._taken:
+            await self.clock.sleep(self._taken)
+        self.results.append(result)
+        self.at[result.target.index] = self.clock.now
+
+    def start(self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]) -> asyncio.Task[None]:
+        if not isinstance(entries, AsyncGenerator):
+            entries = listed(entries)
+        return asyncio.create_task(self.crawling.run(entries))
+
+    async def finish(self, crawl: asyncio.Task[None]) -> dict[int, FetchResult]:
+        """Return the results by index, once it is sure that each entry read has one."""
+        await self.clock.finish(crawl)
+        await quiet()
+        found = Counter(result.target.index for result in self.results)
+        assert found == Counter(range(self.crawling.read))
+        assert self.crawling.live == 0
+        assert self.web.most <= self.limits.max
+        assert self.web.most_on_a_host <= self.limits.per_host
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return {result.target.index: result for result in self.results}
+
+    async def crawl(
+        self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]
+    ) -> dict[int, FetchResult]:
+        return await self.finish(self.start(entries))

@@ -606,33 +606,109 @@ def test_an_idle_time_is_not_made_up_for(kind: str) -> None:
     assert max(times.values()) - start >= 3 / 4.0 - LATE
 
 
+# One request after the other in one slot
+
+
+@pytest.mark.parametrize("kind", ["rate", "host_rate"])
+def test_a_transfer_waits_for_the_rates_and_counts_against_them(kind: str) -> None:
+    clock = Clock()
+    rates: dict[str, Any] = {kind: 10.0}
+    lanes: Lanes[Target] = Lanes([on("a", 0)], clock=clock, **rates)
+    lanes.take()
+    assert lanes.transfer("a", "a") is False
+    clock.now += 0.1
+    assert [lanes.transfer("a", "a"), lanes.transfer("a", "a")] == [True, False]
+    lanes.add(on("a", 1))
+    assert taken_at(lanes, clock) == pytest.approx({1: 0.2})
+
+
+def test_without_rates_a_transfer_starts_at_once() -> None:
+    lanes = Lanes([on("a", 0)], clock=Clock())
+    lanes.take()
+    assert [lanes.transfer("a", "a") for _ in range(5)] == [True] * 5
+
+
+def test_a_transfer_takes_a_slot_of_the_new_host_and_frees_one_of_the_old() -> None:
+    lanes = Lanes([on("a", 0), on("a", 1)], per_host=1)
+    assert lanes.take() == on("a", 0)
+    assert lanes.transfer("a", "b") is True
+    lanes.add(on("b", 2))
+    assert take_all(lanes) == [on("a", 1)]
+    lanes.leave(on("b", 0))
+    assert take_all(lanes) == [on("b", 2)]
+
+
+def test_a_transfer_within_a_host_keeps_its_slot() -> None:
+    lanes = Lanes([on("a", 0), on("a", 1)], per_host=1)
+    assert lanes.take() == on("a", 0)
+    assert lanes.transfer("a", "a") is True
+    assert lanes.take() is None
+
+
+def refusing_full(clock: Clock) -> Lanes[Target]:
+    lanes = Lanes([on("b", 0), on("a", 1)], per_host=1, clock=clock)
+    take_all(lanes)
+    return lanes
+
+
+def refusing_held(clock: Clock) -> Lanes[Target]:
+    lanes = Lanes([on("a", 1)], per_host=1, clock=clock)
+    take_all(lanes)
+    lanes.hold("b", clock.now + 5)
+    return lanes
+
+
+def refusing_rated(clock: Clock) -> Lanes[Target]:
+    lanes = Lanes([on("a", 1)], per_host=1, rate=0.5, clock=clock)
+    take_all(lanes)
+    return lanes
+
+
+def refusing_with_one_first(clock: Clock) -> Lanes[Target]:
+    lanes = Lanes([on("b", 0), on("a", 1)], per_host=1, clock=clock)
+    take_all(lanes)
+    lanes.add(on("b", 2), first=True)
+    assert lanes.take() is None
+    lanes.leave(on("b", 0))
+    return lanes
+
+
 @pytest.mark.parametrize(
-    ("rates", "a", "b"),
-    [
-        ({"rate": 10.0}, 0.4, 0.5),
-        ({"host_rate": 10.0}, 0.4, 0.0),
-        ({}, 0.0, 0.0),
-    ],
-    ids=["of all", "of the host", "none"],
+    "made", [refusing_full, refusing_held, refusing_rated, refusing_with_one_first]
 )
-def test_requests_that_no_one_took_are_charged_to_the_rates(
-    rates: dict[str, float], a: float, b: float
+def test_a_transfer_that_is_refused_changes_nothing(
+    made: Callable[[Clock], Lanes[Target]],
 ) -> None:
     clock = Clock()
-    lanes: Lanes[Target] = Lanes([on("a", 0)], clock=clock, **rates)  # type: ignore[arg-type]  # floats
-    lanes.take()
-    lanes.charge("a", 3)
-    lanes.add(on("a", 1))
-    lanes.add(on("b", 2))
-    assert taken_at(lanes, clock) == pytest.approx({1: a, 2: b})
+    lanes = made(clock)
+    assert lanes.transfer("a", "b") is False
+    lanes.add(on("a", 9))
+    clock.now += 10
+    assert on("a", 9) not in take_all(lanes)  # the slot is still taken
+    lanes.leave(on("a", 1))
+    assert on("a", 9) in take_all(lanes)
 
 
-def test_a_charge_to_a_host_that_is_not_known_is_one_to_the_rate_of_all() -> None:
+def test_a_transfer_within_a_host_waits_where_the_host_lost_that_slot() -> None:
     clock = Clock()
-    lanes: Lanes[Target] = Lanes(rate=10.0, host_rate=1.0, clock=clock)
-    lanes.charge("a", 2)
-    lanes.add(on("b", 0))
-    assert taken_at(lanes, clock) == pytest.approx({0: 0.2})
+    lanes = Lanes([on("a", index) for index in range(4)], per_host=4, clock=clock)
+    assert len(take_all(lanes)) == 4
+    answer(lanes, clock, (on("a", 0), responded(status=503)))
+    assert lanes.transfer("a", "a") is False
+    lanes.leave(on("a", 1))
+    assert lanes.transfer("a", "a") is True
+
+
+def test_followed_redirects_give_slots_back_to_a_host_that_throttled() -> None:
+    clock = Clock()
+    lanes: Lanes[Target] = Lanes(per_host=2, clock=clock)
+    use(lanes, "a", clock, responded(status=503))
+    for index in range(3):
+        lanes.add(on("a", index))
+    (one,) = take_all(lanes)
+    lanes.note("a", None, clock.now)
+    lanes.leave(one)
+    assert len(take_all(lanes)) == 2
 
 
 @steady
@@ -640,7 +716,7 @@ def test_a_charge_to_a_host_that_is_not_known_is_one_to_the_rate_of_all() -> Non
     st.lists(
         st.tuples(
             st.sampled_from([0.0, 0.01, 0.049, 0.26, 1.5]),  # seconds that pass
-            st.sampled_from(["take", "take", "leave", "charge"]),
+            st.sampled_from(["take", "take", "leave", "transfer"]),
         ),
         max_size=60,
     ),
@@ -660,9 +736,9 @@ def test_at_no_time_are_there_more_requests_than_the_rate_allows(
         clock.now += seconds
         if step == "leave" and live:
             lanes.leave(live.pop())
-        elif step == "charge" and live:
-            lanes.charge("a", 2)
-            sent += [clock.now, clock.now]
+        elif step == "transfer" and live:
+            if lanes.transfer("a", "a"):
+                sent.append(clock.now)
         else:
             while (one := lanes.take()) is not None:
                 for number, earlier in enumerate(reversed(sent), start=1):
@@ -869,7 +945,8 @@ def starts(jobs: list[Job], *, always: bool, **how: Any) -> list[tuple[int, int]
         for one in ends.pop(tick, []):
             job = jobs[one.index]
             lanes.note(one.host, responded(status=job.status), clock.now - job.lasts * TICK)
-            lanes.charge(one.host, job.redirects)
+            for _ in range(job.redirects):
+                lanes.transfer(one.host, one.host)
             if job.hold:
                 lanes.hold(one.host, clock.now + job.hold)
             lanes.leave(one)
@@ -1155,30 +1232,79 @@ def test_a_host_whose_rate_is_spent_is_not_forgotten_before_it_is_asked_again() 
     assert taken_at(lanes, clock) == pytest.approx({7: 1.0})
 
 
-def test_of_hosts_that_asked_for_something_the_last_ten_thousand_are_remembered() -> None:
-    hosts = [f"host{number}" for number in range(10_100)]
+def test_every_host_that_asked_for_a_pause_is_remembered_until_that_is_over() -> None:
+    hosts = [f"host{number}" for number in range(12_000)]
     clock = Clock()
     lanes = held(clock, *hosts)
     for index, host in enumerate(hosts):
         lanes.add(target(index, host=host))
-    assert {one.host for one in take_all(lanes)} == set(hosts[:100])
+    assert take_all(lanes) == []
+    clock.now += 60.0
+    assert len(take_all(lanes)) == 12_000
 
 
-def test_a_host_that_comes_back_counts_among_the_last() -> None:
-    hosts = [f"host{number}" for number in range(10_000)]
+def test_the_rate_of_every_host_is_remembered_however_many_there_are() -> None:
+    hosts = [f"host{number}" for number in range(22_000)]
+    clock = Clock()
+    lanes: Lanes[Target] = Lanes(host_rate=0.01, clock=clock)
+    for host in hosts:
+        use(lanes, host, clock, responded())
+    for index, host in enumerate(hosts):
+        lanes.add(target(index, host=host))
+    times = taken_at(lanes, clock)
+    started = [index * 0.001 for index in range(22_000)]
+    assert len(times) == 22_000
+    early = [index for index in times if times[index] < started[index] + 100 - LATE]
+    assert early == []
+
+
+def test_a_host_that_throttled_is_remembered_for_a_minute_however_many_there_are() -> None:
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock)
-    for host in [*hosts, hosts[0], "one more"]:
-        use(lanes, host, clock, responded(status=503))
+    for number in range(12_000):
+        use(lanes, f"host{number}", clock, responded(status=503))
+    clock.now += 59 - 12
     for index in range(20):
-        lanes.add(target(index, host=hosts[0]))
-        lanes.add(target(index, host=hosts[1]))
-    assert Counter(one.host for one in take_all(lanes)) == {hosts[0]: 2, hosts[1]: 10}
+        lanes.add(target(index, host="host0"))
+    assert len(take_all(lanes)) == 5
+
+
+def spent_its_rate(lanes: Lanes[Target], host: str, clock: Clock) -> None:
+    use(lanes, host, clock, responded())
+
+
+@pytest.mark.parametrize("used", [pushed_back, timed_out, asked_to_wait, spent_its_rate])
+def test_idle_hosts_are_forgotten_once_their_time_has_come(
+    used: Callable[[Lanes[Target], str, Clock], None],
+) -> None:
+    clock = Clock()
+    lanes: Lanes[Target] = Lanes(host_rate=0.1, clock=clock)
+    hosts = [Host(f"host{number}") for number in range(500)]
+    alive = [weakref.ref(host) for host in hosts]
+    while hosts:
+        used(lanes, hosts.pop(), clock)
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) == 500
+    clock.now += 61
+    for number in range(250):
+        lanes.add(target(number, host=f"another{number}"))
+        lanes.take()
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) == 0
+
+
+def test_a_busy_host_is_noted_for_its_forgetting_once() -> None:
+    clock = Clock()
+    lanes: Lanes[Target] = Lanes(clock=clock)
+    use(lanes, "a", clock, responded(status=503))
+    for _ in range(200):
+        use(lanes, "a", clock, responded(status=503), responded())
+    assert len(lanes._idle) == 1
 
 
 def test_what_is_taken_back_from_hosts_that_asked_for_something_is_not_remembered_either() -> None:
     clock = Clock()
-    hosts = [Host(f"host{number}") for number in range(10_000)]
+    hosts = [Host(f"host{number}") for number in range(500)]
     alive = [weakref.ref(host) for host in hosts]
     lanes = held(clock, *hosts)
     for host in hosts:
@@ -1186,9 +1312,8 @@ def test_what_is_taken_back_from_hosts_that_asked_for_something_is_not_remembere
         assert lanes.take() is None
         lanes.forget(target(host=host))
     clock.now += 100
-    assert take_all(lanes) == []
-    for number in range(100):
-        use(lanes, f"another{number}", clock, responded(status=503))
     del hosts, host
+    for _ in range(250):
+        assert lanes.take() is None
     gc.collect()
-    assert sum(ref() is not None for ref in alive) <= 9_900
+    assert sum(ref() is not None for ref in alive) == 0

@@ -50,12 +50,16 @@ class Pace:
         """Whether there is nothing to remember about this host."""
         return self.places == self.most and not self._timeouts and not self._timeouts_before
 
-    def note(self, result: FetchResult, started: float, now: float) -> None:
-        """Take an answer to a request that was started then. Times are in seconds."""
+    def note(self, result: FetchResult | None, started: float, now: float) -> None:
+        """Take an answer to a request that was started then. Times are in seconds.
+
+        None stands for a redirect that was followed: a good answer.
+        """
         if started < self._cut:
             return
-        timed_out = result.error is not None and result.error.kind is ErrorKind.TIMEOUT
-        pushed = result.status in PUSHES_BACK
+        error = None if result is None else result.error
+        timed_out = error is not None and error.kind is ErrorKind.TIMEOUT
+        pushed = result is not None and result.status in PUSHES_BACK
         self._answers += 1
         self._timeouts += timed_out
         rising = timed_out and self._timeouts > max(1, self._timeouts_before)
@@ -65,7 +69,7 @@ class Pace:
             self._cut = now
             self._new_round()
             return
-        self._clean = self._clean + 1 if result.error is None else 0
+        self._clean = self._clean + 1 if error is None else 0
         if self._clean >= self.places:
             self.places = min(self.most, self.places + 1)
             self._clean = 0

@@ -2,50 +2,17 @@
 
 import asyncio
 import itertools
-import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from time import perf_counter
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from crawler.core.pacing import PUSHES_BACK, Pace, Rate
+from crawler.engine.lane import Lane, T
 from crawler.models import FetchResult
 
-_REMEMBERED = 10_000  # hosts without a target waiting, for what they asked of us
-
-
-class HasHost(Protocol):
-    @property
-    def host(self) -> str: ...
-
-
-T = TypeVar("T", bound=HasHost)
-
-
-@dataclass(slots=True)
-class _Lane(Generic[T]):
-    """A host: what waits for it, how many places are taken, and how it wants to be treated."""
-
-    host: str
-    places: int
-    waiting: deque[T] = field(default_factory=deque)
-    first: int = 0  # how many of those go before all others
-    live: int = 0
-    queued: bool = False  # in the queue of the ready ones, or of those held back
-    pace: Pace | None = None
-    rate: Rate | None = None
-    due: float = -math.inf  # when the next one may start, as far as time is concerned
-
-    def spend(self, now: float, requests: int = 1) -> None:
-        if self.rate is not None:
-            self.rate.spend(now, requests)
-            self.due = max(self.due, self.rate.due)
-
-    def remarkable(self, now: float) -> bool:
-        """Whether the host is to be treated otherwise than one never heard of."""
-        return self.due > now or (self.pace is not None and not self.pace.eased)
+_FORGETS = 2  # idle hosts at most that one step forgets; it adds one at most
 
 
 class Lanes(Generic[T]):
@@ -53,7 +20,8 @@ class Lanes(Generic[T]):
 
     `take` hands out hosts in turn and at most `per_host` entries of a host at once, each
     until it is given to `leave`; at most `rate` of them in a second, and `host_rate` of
-    a host. It never waits: `changed` does, and `due` says until when at most.
+    a host. It never waits: `changed` does, and `due` says until when at most. An idle host is
+    forgotten once its rate, its hold and, after a minute, its lost slots make no difference.
     """
 
     def __init__(
@@ -69,12 +37,12 @@ class Lanes(Generic[T]):
         self._rate = None if rate is None else Rate(rate)
         self._host_rate = host_rate
         self._clock = clock
-        self._lanes: dict[str, _Lane[T]] = {}
-        self._ready: deque[_Lane[T]] = deque()
-        self._held: list[tuple[float, int, _Lane[T]]] = []  # lanes that wait for their time
+        self._lanes: dict[str, Lane[T]] = {}
+        self._ready: deque[Lane[T]] = deque()
+        self._held: list[tuple[float, int, Lane[T]]] = []  # lanes that wait for their time
         self._later: list[tuple[float, int, T]] = []  # entries that do
-        self._urgent: deque[T] = deque()  # entries that go before all others
-        self._kept: OrderedDict[str, None] = OrderedDict()  # remarkable hosts that are idle
+        self._urgent: OrderedDict[T, None] = OrderedDict()  # entries that go before all others
+        self._idle: list[tuple[float, int, Lane[T]]] = []  # hosts by when to forget them
         self._number = itertools.count()
         self._count = 0
         self._change = asyncio.Event()
@@ -88,7 +56,7 @@ class Lanes(Generic[T]):
         """Let an entry wait: behind the others of its host, before all others, or until a time."""
         self._count += 1
         if first:
-            self._urgent.append(entry)
+            self._urgent[entry] = None
         elif at is not None and at > self._clock():
             heappush(self._later, (at, next(self._number), entry))
         else:
@@ -100,57 +68,76 @@ class Lanes(Generic[T]):
         now = self._clock()
         if self._later or self._held:
             self._wake(now)
+        if self._idle and self._idle[0][0] <= now:
+            self._expire(now)
         if self._rate is not None and self._rate.due > now:
             return None
         while self._urgent:
-            entry = self._urgent.popleft()
+            entry, _ = self._urgent.popitem(last=False)
             lane = self._lane(entry.host)
             if not lane.first and lane.due <= now and lane.live < lane.places:
                 return self._start(lane, entry, now)
-            lane.waiting.insert(lane.first, entry)
-            lane.first += 1
+            if lane.first is None:
+                lane.first = OrderedDict()
+            lane.first[entry] = None
             self._offer(lane, now)
         while self._ready:
             lane = self._ready.popleft()
             lane.queued = False
-            if lane.waiting and lane.due <= now and lane.live < lane.places:
-                if lane.first:
-                    lane.first -= 1
-                return self._start(lane, lane.waiting.popleft(), now)
+            if lane.due <= now and lane.live < lane.places and (lane.waiting or lane.first):
+                return self._start(lane, lane.next(), now)
             self._offer(lane, now)  # what was true when it was put here is so no more
         return None
 
+    def transfer(self, old: str, new: str) -> bool:
+        """Let the holder of a slot of host `old` send one more request, to host `new`.
+
+        It then holds a slot of that one instead. False if the request may not start now:
+        nothing has changed then. What is first for a host goes before; the rest does not.
+        """
+        now = self._clock()
+        if self._rate is not None and self._rate.due > now:
+            return False
+        lane = self._lane(new)  # one made here never refuses
+        if lane.due > now:
+            return False
+        if new == old:
+            if lane.live > lane.places:
+                return False
+        elif lane.first or lane.live >= lane.places:
+            return False
+        else:
+            lane.live += 1
+            self._free(old, now)
+        self._spend(lane, now)
+        return True
+
     def leave(self, entry: T) -> None:
         """Free the place that a taken entry held."""
-        lane = self._lanes[entry.host]
-        lane.live -= 1
-        now = self._clock()
-        if lane.waiting:
-            self._offer(lane, now)
-        elif not lane.live:
-            self._retire(lane, now)
-        self._change.set()
+        self._free(entry.host, self._clock())
 
     def forget(self, entry: T) -> bool:
         """Take out an entry that was to be first; say whether it waited still."""
         lane = self._lanes.get(entry.host)
         if entry in self._urgent:
-            self._urgent.remove(entry)
-        elif lane is not None and entry in itertools.islice(lane.waiting, lane.first):
-            lane.waiting.remove(entry)
-            lane.first -= 1
-            if not (lane.waiting or lane.live):
+            del self._urgent[entry]
+        elif lane is not None and lane.first is not None and entry in lane.first:
+            del lane.first[entry]
+            if lane.idle:
                 self._retire(lane, self._clock())
         else:
             return False
         self._count -= 1
         return True
 
-    def note(self, host: str, result: FetchResult, started: float) -> None:
-        """Learn from an answer of a host how many requests at once it takes. Before `leave`."""
+    def note(self, host: str, result: FetchResult | None, started: float) -> None:
+        """Learn from an answer of a host how many requests at once it takes. Before `leave`.
+
+        None stands for a redirect that was followed.
+        """
         lane = self._lanes[host]
         if lane.pace is None:
-            if result.error is None and result.status not in PUSHES_BACK:
+            if result is None or (result.error is None and result.status not in PUSHES_BACK):
                 return
             lane.pace = Pace(self._per_host, self._per_host)
         lane.pace.note(result, started, self._clock())
@@ -160,17 +147,14 @@ class Lanes(Generic[T]):
         """Start nothing on a host before a time. Called before `leave`."""
         lane = self._lane(host)
         lane.due = max(lane.due, until)
-        if not lane.live and not lane.waiting:
+        if lane.idle:
             self._retire(lane, self._clock())
 
     def charge(self, host: str, requests: int) -> None:
         """Count requests that were sent without `take`, as redirects are, against the rates."""
-        now = self._clock()
-        if self._rate is not None:
-            self._rate.spend(now, requests)
-        lane = self._lanes.get(host)
-        if lane is not None:
-            lane.spend(now, requests)
+        lane = self._lanes[host]
+        for _ in range(requests):
+            self._spend(lane, self._clock())
 
     def one_at_a_time(self) -> None:
         """From now on give each host one place only."""
@@ -180,14 +164,14 @@ class Lanes(Generic[T]):
 
     def clear(self) -> list[T]:
         """Take out and return all that waits; of hosts only those with live ones are kept."""
-        rest = [entry for lane in self._lanes.values() for entry in lane.waiting]
+        lanes = self._lanes.values()
+        rest = [entry for lane in lanes for entry in (*(lane.first or ()), *(lane.waiting or ()))]
         rest += [*self._urgent, *(entry for _, _, entry in self._later)]
         self._lanes = {host: lane for host, lane in self._lanes.items() if lane.live}
-        self._kept.clear()
         for lane in self._lanes.values():
-            lane.waiting.clear()
-            lane.first = 0
-            lane.queued = False
+            lane.waiting = lane.first = None
+            lane.queued = lane.expires = False
+        self._idle.clear()
         self._ready.clear()
         self._held.clear()
         self._later.clear()
@@ -204,7 +188,8 @@ class Lanes(Generic[T]):
 
     def longest(self) -> int:
         """Return how many entries wait for the host for which most do."""
-        return max((len(lane.waiting) for lane in self._lanes.values()), default=0)
+        lanes = self._lanes.values()
+        return max((len(lane.waiting or ()) + len(lane.first or ()) for lane in lanes), default=0)
 
     def nudge(self) -> None:
         """Let those that wait for a change look again."""
@@ -215,34 +200,49 @@ class Lanes(Generic[T]):
         await self._change.wait()
         self._change.clear()
 
-    def _lane(self, host: str) -> _Lane[T]:
+    def _lane(self, host: str) -> Lane[T]:
         lane = self._lanes.get(host)
         if lane is None:
             rate = None if self._host_rate is None else Rate(self._host_rate)
-            lane = self._lanes[host] = _Lane(host, self._per_host, rate=rate)
-        elif self._kept:
-            self._kept.pop(host, None)
+            lane = self._lanes[host] = Lane(host, self._per_host, rate=rate)
         return lane
 
     def _join(self, entry: T) -> None:
         lane = self._lane(entry.host)
+        if lane.waiting is None:
+            lane.waiting = deque()
         lane.waiting.append(entry)
         self._offer(lane, self._clock())
 
-    def _start(self, lane: _Lane[T], entry: T, now: float) -> T:
+    def _start(self, lane: Lane[T], entry: T, now: float) -> T:
         lane.live += 1
         self._count -= 1
-        if self._rate is not None:
-            self._rate.spend(now)
-        if lane.rate is not None:
-            lane.spend(now)
-        if lane.waiting:
+        self._spend(lane, now)
+        if lane.waiting or lane.first:
             self._offer(lane, now)
         return entry
 
-    def _offer(self, lane: _Lane[T], now: float) -> None:
+    def _spend(self, lane: Lane[T], now: float) -> None:
+        """Count a request against the rates."""
+        if self._rate is not None:
+            self._rate.spend(now)
+        if lane.rate is not None:
+            lane.rate.spend(now)
+            lane.due = max(lane.due, lane.rate.due)
+
+    def _free(self, host: str, now: float) -> None:
+        """Free a slot of a host."""
+        lane = self._lanes[host]
+        lane.live -= 1
+        if lane.waiting or lane.first:
+            self._offer(lane, now)
+        elif not lane.live:
+            self._retire(lane, now)
+        self._change.set()
+
+    def _offer(self, lane: Lane[T], now: float) -> None:
         """Queue a lane where its next entry will be able to start, unless it is queued."""
-        if lane.queued or not lane.waiting or lane.live >= lane.places:
+        if lane.queued or lane.live >= lane.places or not (lane.waiting or lane.first):
             return
         lane.queued = True
         if lane.due > now:
@@ -261,12 +261,32 @@ class Lanes(Generic[T]):
             lane.queued = False
             self._offer(lane, now)
 
-    def _retire(self, lane: _Lane[T], now: float) -> None:
-        """Forget a host that is idle, unless it asked for something."""
-        if not lane.remarkable(now):
-            del self._lanes[lane.host]
+    def _retire(self, lane: Lane[T], now: float) -> None:
+        """Forget a host that is idle now, or see to it that this is done when its time comes."""
+        lane.until = lane.remembered(now)
+        if lane.until <= now:
+            self._drop(lane)
             return
-        self._kept[lane.host] = None
-        if len(self._kept) > _REMEMBERED:
-            oldest, _ = self._kept.popitem(last=False)
-            del self._lanes[oldest]
+        lane.waiting = lane.first = None
+        if not lane.expires:
+            lane.expires = True
+            heappush(self._idle, (lane.until, next(self._number), lane))
+
+    def _expire(self, now: float) -> None:
+        """Forget idle hosts whose time has come; of many at once the rest is left for later."""
+        for _ in range(_FORGETS):
+            if not self._idle or self._idle[0][0] > now:
+                return
+            lane = heappop(self._idle)[2]
+            lane.expires = False
+            if not lane.host or not lane.idle:
+                continue
+            if lane.until <= now:
+                self._drop(lane)
+            else:  # it was busy since
+                lane.expires = True
+                heappush(self._idle, (lane.until, next(self._number), lane))
+
+    def _drop(self, lane: Lane[T]) -> None:
+        del self._lanes[lane.host]
+        lane.host = ""  # it may stand in queues still, which are not to keep the name alive

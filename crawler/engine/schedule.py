@@ -52,7 +52,7 @@ class Crawling:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._lanes: Lanes[Visit | Hedge] = Lanes(
-            per_host=limits.per_host,
+            per_host=min(limits.per_host, limits.max),
             rate=limits.rate,
             host_rate=limits.host_rate,
             clock=self._clock.time,

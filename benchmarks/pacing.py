@@ -166,12 +166,16 @@ async def _paced(load: Load, budget: float) -> Paced:
             final_url=target.url,
         )
 
-    async def fetch(target: Target, _queue: float | None = None) -> FetchResult:
+    async def fetch(
+        target: Target, _queue: float | None = None, _gate: object = None
+    ) -> FetchResult:
         sent[0] += 1
         begun[target.index] = time.perf_counter()
         return await answer(target, next(first))
 
-    async def fetch_fresh(target: Target, _queue: float | None = None) -> FetchResult:
+    async def fetch_fresh(
+        target: Target, _queue: float | None = None, _gate: object = None
+    ) -> FetchResult:
         sent[1] += 1
         return await answer(target, next(again))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from samples import NOON, failed, responded
 
+from crawler.engine.transports import Gate
 from crawler.models import ErrorKind, FetchResult, Target
 
 _TURNS = 100_000  # of the loop without a pause: that many mean that something spins
@@ -116,15 +117,19 @@ Answer = Callable[[Target], FetchResult]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a request comes to: an answer, after so many seconds."""
+    """What a request comes to: redirects to these hosts, then an answer, each after `seconds`."""
 
     answer: Answer
     seconds: float = 0.1
+    hosts: tuple[str, ...] = ()
 
 
-def status(code: int = 200, seconds: float = 0.1, **fields: Any) -> Step:
+def status(
+    code: int = 200, seconds: float = 0.1, hosts: tuple[str, ...] = (), **fields: Any
+) -> Step:
     return Step(
         seconds=seconds,
+        hosts=hosts,
         answer=lambda of: responded(of, status=code, latency=seconds, **fields),
     )
 
@@ -155,6 +160,8 @@ Script = Callable[[Target, int], Step]
 class Web:
     """Two fetches, `__call__` and `fresh`, that answer by a script and remember their requests.
 
+    `sent` tells the host and the time of each request, those after redirects among them.
+
     The script is asked with a target and how many requests for it came before.
     A request that is cancelled takes `closing` seconds to end.
     """
@@ -163,16 +170,21 @@ class Web:
     script: Script
     closing: float = 0.0
     asked: list[Asked] = field(default_factory=list)
+    sent: list[tuple[str, float]] = field(default_factory=list)
     live: Counter[str] = field(default_factory=Counter)
     most: int = 0
     most_on_a_host: int = 0
     _before: Counter[int] = field(default_factory=Counter)
 
-    async def __call__(self, of: Target, _queue: float | None = None) -> FetchResult:
-        return await self._ask(of, fresh=False)
+    async def __call__(
+        self, of: Target, _queue: float | None = None, gate: Gate | None = None
+    ) -> FetchResult:
+        return await self._ask(of, gate, fresh=False)
 
-    async def fresh(self, of: Target, _queue: float | None = None) -> FetchResult:
-        return await self._ask(of, fresh=True)
+    async def fresh(
+        self, of: Target, _queue: float | None = None, gate: Gate | None = None
+    ) -> FetchResult:
+        return await self._ask(of, gate, fresh=True)
 
     def of(self, index: int) -> list[Asked]:
         return [one for one in self.asked if one.index == index]
@@ -186,27 +198,39 @@ class Web:
     def hedges(self) -> list[Asked]:
         return [one for one in self.asked if one.fresh]
 
-    async def _ask(self, of: Target, *, fresh: bool) -> FetchResult:
+    async def _ask(self, of: Target, gate: Gate | None, *, fresh: bool) -> FetchResult:
         start = self.clock.now
         one = Asked(of, start, fresh)
         step = self.script(of, self._before[of.index])
         self._before[of.index] += 1
         self.asked.append(one)
-        self.live[of.host] += 1
-        self.most = max(self.most, self.live.total())
-        self.most_on_a_host = max(self.most_on_a_host, self.live[of.host])
         try:
-            await self.clock.sleep(step.seconds)
+            await self._request(of.host, step.seconds)
+            for host in step.hosts:
+                assert gate is not None
+                if not gate.hop(host):
+                    await gate.wait()
+                await self._request(host, step.seconds)
             one.answered = True
             result = step.answer(of)
+        finally:
+            one.end = self.clock.now
+        return replace(result, timestamp=NOON + start)
+
+    async def _request(self, host: str, seconds: float) -> None:
+        """Be in flight to a host for a while."""
+        self.sent.append((host, self.clock.now))
+        self.live[host] += 1
+        self.most = max(self.most, self.live.total())
+        self.most_on_a_host = max(self.most_on_a_host, self.live[host])
+        try:
+            await self.clock.sleep(seconds)
         except asyncio.CancelledError:
             if self.closing:
                 await self.clock.sleep(self.closing)
             raise
         finally:
-            one.end = self.clock.now
-            self.live[of.host] -= 1
-        return replace(result, timestamp=NOON + start)
+            self.live[host] -= 1
 
 
 def scripted(steps: Mapping[int, Iterable[Step]], otherwise: Step | None = None) -> Script:

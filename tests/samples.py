@@ -198,7 +198,9 @@ class Gate:
         self._answer = answer
         self._told: dict[int, asyncio.Event] = {}
 
-    async def __call__(self, of: Target, _queue: float | None = None) -> FetchResult:
+    async def __call__(
+        self, of: Target, _queue: float | None = None, _gate: object = None
+    ) -> FetchResult:
         self.started.append(of)
         self.live[of.host] += 1
         self.most = max(self.most, self.live.total())

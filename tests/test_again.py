@@ -938,7 +938,9 @@ def test_a_failure_does_not_wait_for_a_request_that_was_called_off_and_still_end
 @pytest.mark.parametrize("end", ["answer", "fault"])
 def test_a_request_that_ends_otherwise_than_called_off_gives_no_second_result(end: str) -> None:
     async def body() -> None:
-        async def stubborn(of: Target, _queue: float | None = None) -> FetchResult:
+        async def stubborn(
+            of: Target, _queue: float | None = None, _gate: object = None
+        ) -> FetchResult:
             try:
                 return await bench.web(of)
             except asyncio.CancelledError:  # as where closing a connection fails
@@ -1002,7 +1004,9 @@ def test_hedging_remembers_no_url_that_is_finished(answer: str) -> None:
         alive: list[weakref.ref[Name]] = []
         left: list[int] = []
 
-        async def fetch(of: Target, _queue: float | None = None) -> FetchResult:
+        async def fetch(
+            of: Target, _queue: float | None = None, _gate: object = None
+        ) -> FetchResult:
             await asyncio.sleep(0)
             return KEY[answer].answer(of)
 
@@ -1190,7 +1194,7 @@ def test_a_refused_head_alone_says_nothing_about_the_url(name: str) -> None:
 # Conservation
 
 steps = st.builds(
-    lambda make, seconds: make(seconds),
+    lambda make, seconds, hosts: replace(make(seconds), hosts=hosts),
     st.sampled_from(
         [
             *(lambda seconds: status(200, seconds),) * 4,
@@ -1206,6 +1210,7 @@ steps = st.builds(
         ]
     ),
     st.sampled_from([0.0, 0.05, 0.1, 0.1, 0.1, 1.0, 8.0]),
+    st.sampled_from([(), (), (), ("a",), ("b", "a"), ("c",), ("b", "b", "c")]),
 )
 limits = st.fixed_dictionaries(
     {
@@ -1329,6 +1334,8 @@ EVENTFUL: dict[int, Sequence[Step]] = {
     WARM: [status(200, 60), status(503, 1), status(200, 60), status(503), status(200)],
     WARM + 1: [error(seconds=1), error(seconds=3), status()],
     WARM + 2: [status(405), status()],
+    WARM + 3: [status(200, hosts=("b", "a", "a"))],
+    WARM + 4: [status(503, retry_after=3.0, hosts=("b",)), status(200, 60, hosts=("b", "b"))],
 }
 
 
@@ -1336,7 +1343,7 @@ async def stopped_at(number: int) -> bool:
     """Check a crawl that is stopped after so many events; return whether it was."""
     clock = FakeClock(0.5)
     bench = hedging(EVENTFUL, clock=clock, retries=1, confirm_after=5.0, head_first=True, max=6)
-    rest = [replace(on("a", WARM + index), method="HEAD") for index in range(3)]
+    rest = [replace(on("a", WARM + index), method="HEAD") for index in range(5)]
     crawl = bench.start(warmed(clock, *rest, pause=20.0))
     await quiet()
     for _ in range(number):

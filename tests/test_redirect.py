@@ -1,6 +1,7 @@
 """Locations as servers send them: the request that follows, or a `bad_redirect` that says why."""
 
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -44,6 +45,13 @@ def step(
     return follow(method=method, url=url, status=status, locations=locations, asked=before)
 
 
+def to(*, url: str, method: str = "GET", same_origin: bool) -> Next:
+    """Return the request that leads to a URL."""
+    host = urlsplit(url).hostname
+    assert host is not None
+    return Next(method=method, url=url, host=host, same_origin=same_origin)
+
+
 def complaint(of: Next | Failure) -> str:
     """Return the detail of a `bad_redirect`."""
     assert isinstance(of, Failure)
@@ -76,7 +84,7 @@ def test_the_five_statuses_that_redirect_are_followed() -> None:
 def test_the_method_that_follows_is_as_rfc_9110_says(
     status: int, method: str, following: str
 ) -> None:
-    assert step("/b", method=method, status=status) == Next(
+    assert step("/b", method=method, status=status) == to(
         method=following, url="https://h.example/b", same_origin=True
     )
 
@@ -105,7 +113,7 @@ def test_the_method_that_follows_is_as_rfc_9110_says(
 def test_a_location_leads_to_its_url_and_says_whether_the_origin_is_the_same(
     location: str, url: str, same_origin: bool
 ) -> None:
-    assert step(location) == Next(method="GET", url=url, same_origin=same_origin)
+    assert step(location) == to(method="GET", url=url, same_origin=same_origin)
 
 
 def test_a_location_sent_twice_alike_is_one() -> None:
@@ -175,19 +183,17 @@ def test_the_same_method_and_url_again_is_a_loop(method: str, asked: str, locati
 
 
 def test_the_same_url_with_another_method_is_no_loop() -> None:
-    assert step("/a", method="POST", status=303) == Next(method="GET", url=HERE, same_origin=True)
+    assert step("/a", method="POST", status=303) == to(method="GET", url=HERE, same_origin=True)
 
 
 def test_an_empty_query_makes_another_url_and_so_no_loop() -> None:
-    assert step("/a?") == Next(method="GET", url=f"{HERE}?", same_origin=True)
+    assert step("/a?") == to(method="GET", url=f"{HERE}?", same_origin=True)
 
 
 def test_the_fragment_of_the_page_goes_on_where_the_location_has_none() -> None:
     here = f"{HERE}#top"
-    assert step("/b", url=here) == Next(
-        method="GET", url="https://h.example/b#top", same_origin=True
-    )
-    assert step("/b#own", url=here) == Next(
+    assert step("/b", url=here) == to(method="GET", url="https://h.example/b#top", same_origin=True)
+    assert step("/b#own", url=here) == to(
         method="GET", url="https://h.example/b#own", same_origin=True
     )
 

@@ -10,7 +10,6 @@ from clocks import FakeClock
 from samples import (
     Gate,
     failed,
-    hops,
     invalid,
     listed,
     on,
@@ -169,7 +168,9 @@ def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
             for index in range(21, 30):
                 yield on("other.example", index)
 
-        async def never(of: Target, _queue: float | None = None) -> FetchResult:
+        async def never(
+            of: Target, _queue: float | None = None, _gate: object = None
+        ) -> FetchResult:
             raise AssertionError("there is no place for it")
 
         slow = asyncio.Event()
@@ -195,7 +196,9 @@ def test_a_list_without_end_starts_at_once() -> None:
     async def body() -> None:
         read_before: list[int] = []
 
-        async def fetch(of: Target, _queue: float | None = None) -> FetchResult:
+        async def fetch(
+            of: Target, _queue: float | None = None, _gate: object = None
+        ) -> FetchResult:
             read_before.append(bench.crawling.read)
             return responded(of)
 
@@ -565,25 +568,6 @@ def test_the_host_rate_spaces_the_starts_on_each_host() -> None:
             await clock.advance(0.25)
         await crawl
         assert counts == [3, 6, 9]
-
-    run(body())
-
-
-@pytest.mark.parametrize("limits", [{"rate": 1.0}, {"host_rate": 1.0}], ids=["rate", "host rate"])
-def test_redirects_count_against_the_rates(limits: dict[str, Any]) -> None:
-    def answer(of: Target) -> FetchResult:
-        return responded(of, redirects=hops("https://a/x", "https://a/y"))
-
-    async def body() -> None:
-        clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=answer)
-        bench = Bench(gate, clock=clock, per_host=1, **limits)
-        crawl = asyncio.create_task(bench.crawling.run(listed([on("a", 0), on("a", 1)])))
-        await clock.advance(2.9)
-        assert len(gate.started) == 1
-        await clock.advance(0.2)
-        assert len(gate.started) == 2
-        await crawl
 
     run(body())
 

@@ -16,6 +16,7 @@ class Next:
 
     method: str
     url: str
+    host: str
     same_origin: bool
 
 
@@ -39,7 +40,7 @@ def follow(
     if not locations[0].strip():
         return _bad("gives an empty location")
     try:
-        target, _ = urls.resolve(url, locations[0])
+        target, host = urls.resolve(url, locations[0])
     except ValueError as exc:
         shown = shorten(display(mask_loosely(_text(locations[0]), secrets)), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
@@ -49,7 +50,7 @@ def follow(
         detail = f"redirects back to {shorten(mask(target, secrets), 200)}, which was asked before"
         return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
     same_origin = urls.origin(url) == urls.origin(target)
-    return Next(method=method, url=target, same_origin=same_origin)
+    return Next(method=method, url=target, host=host, same_origin=same_origin)
 
 
 def too_many(limit: int) -> Failure:

@@ -21,7 +21,7 @@ from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
 from crawler.engine.budget import Budget
-from crawler.engine.transports import Wire
+from crawler.engine.transports import Gate, Wire
 from crawler.models import (
     ErrorKind,
     Failure,
@@ -50,10 +50,13 @@ _TOLD = frozenset({b"content-length", b"content-type", b"retry-after", *botwall.
 class Fetch(Protocol):
     """Asks for one target, once; never raises.
 
-    `queue` is how many seconds the target had waited, which the result tells too.
+    `queue` is how many seconds the target had waited, which the result tells too. Without a
+    `gate` every request starts at once; the time spent at one is neither latency nor timeout.
     """
 
-    def __call__(self, target: Target, queue: float | None = None, /) -> Awaitable[FetchResult]: ...
+    def __call__(
+        self, target: Target, queue: float | None = None, gate: Gate | None = None, /
+    ) -> Awaitable[FetchResult]: ...
 
 
 def fetcher(
@@ -79,11 +82,13 @@ def fetcher(
 
     budget = Budget(limits.timeout)
 
-    async def fetch(target: Target, queue: float | None = None) -> FetchResult:
+    async def fetch(
+        target: Target, queue: float | None = None, gate: Gate | None = None
+    ) -> FetchResult:
         bound = asyncio.timeout(None)
         paused = partial(budget.paused, bound)
         attempt = _Attempt(
-            transport, limits, target, clock, now, own, harmless, paused, fresh=fresh
+            transport, limits, target, clock, now, own, harmless, paused, gate, fresh=fresh
         )
         error: Failure | None = None
         try:
@@ -115,10 +120,11 @@ class _Attempt:
         fields: Fields,
         harmless: Fields,
         paused: Callable[[], AbstractContextManager[None]],
+        gate: Gate | None,
         *,
         fresh: bool,
     ) -> None:
-        self.wire = Wire(paused=paused)
+        self.wire = Wire(paused=paused, gate=gate)
         self._transport = transport
         self._limits = limits
         self._target = target
@@ -168,6 +174,7 @@ class _Attempt:
             if len(self._hops) == self._limits.max_redirects:
                 return redirect.too_many(self._limits.max_redirects)
             self._hops.append(Hop(url=url, status=response.status_code))
+            await self.wire.hop(step.host)
             if not step.same_origin:
                 fields = self._harmless
             method, url = step.method, step.url
@@ -175,7 +182,7 @@ class _Attempt:
 
     async def _ask(self, method: str, url: str, fields: Fields) -> httpx.Response:
         if self._response is not None:
-            self.wire = Wire(paused=self.wire.paused)
+            self.wire = Wire(paused=self.wire.paused, gate=self.wire.gate)
             self._wires.append(self.wire)
         request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=self._fresh)
         response = await self._transport.handle_async_request(request)

@@ -36,6 +36,7 @@ class Lanes(Generic[T]):
         self._per_host = per_host
         self._rate = None if rate is None else Rate(rate)
         self._host_rate = host_rate
+        self._paced = rate is not None or host_rate is not None
         self._clock = clock
         self._lanes: dict[str, Lane[T]] = {}
         self._ready: deque[Lane[T]] = deque()
@@ -150,12 +151,6 @@ class Lanes(Generic[T]):
         if lane.idle:
             self._retire(lane, self._clock())
 
-    def charge(self, host: str, requests: int) -> None:
-        """Count requests that were sent without `take`, as redirects are, against the rates."""
-        lane = self._lanes[host]
-        for _ in range(requests):
-            self._spend(lane, self._clock())
-
     def one_at_a_time(self) -> None:
         """From now on give each host one place only."""
         self._per_host = 1
@@ -217,7 +212,8 @@ class Lanes(Generic[T]):
     def _start(self, lane: Lane[T], entry: T, now: float) -> T:
         lane.live += 1
         self._count -= 1
-        self._spend(lane, now)
+        if self._paced:
+            self._spend(lane, now)
         if lane.waiting or lane.first:
             self._offer(lane, now)
         return entry

@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from crawler.core import expect, retry, url
+from crawler.core import retry, url
 from crawler.engine import failure
 from crawler.engine.clock import Clock, SystemClock
 from crawler.engine.fetch import Fetch
+from crawler.engine.flight import Flight, Slots
 from crawler.engine.hedging import Hedging
-from crawler.engine.lanes import Lanes
 from crawler.engine.visit import Hedge, Visit
 from crawler.models import FetchResult, Limits, Outcome, Target, Try
 
@@ -42,7 +42,6 @@ class Crawling:
         clock: Clock | None = None,
     ) -> None:
         self.read = 0
-        self.live = 0
         self._requests = 0
         self._fetch = fetch
         self._fetch_fresh = fetch_fresh
@@ -51,13 +50,8 @@ class Crawling:
         self._has_end = has_end
         self._stop = stop
         self._clock = clock or SystemClock()
-        self._lanes: Lanes[Visit | Hedge] = Lanes(
-            per_host=min(limits.per_host, limits.max),
-            rate=limits.rate,
-            host_rate=limits.host_rate,
-            clock=self._clock.time,
-        )
-        self._slots = asyncio.Semaphore(limits.max)
+        self._slots = Slots(limits, self._clock)
+        self._lanes = self._slots.lanes
         self._room = asyncio.Event()
         self._listed = False  # the list is through
         self._over = False  # nothing starts any more
@@ -71,6 +65,10 @@ class Crawling:
             self._clock,
             lambda hedge: self._lanes.add(hedge, first=True),
         )
+
+    @property
+    def live(self) -> int:
+        return self._slots.live
 
     def least(self, total: int) -> float:
         """Return how many seconds the rates make a list of so many URLs take from now on."""
@@ -106,7 +104,7 @@ class Crawling:
             timer.cancel()
         self._lanes.clear()
         for _, held in sorted(self._open.items()):
-            await self._settle(held if isinstance(held, FetchResult) else self._ended(held))
+            await self._settle(held if isinstance(held, FetchResult) else held.ended())
         if not feeding.cancelled() and (broken := feeding.result()) is not None:
             raise broken
 
@@ -154,7 +152,7 @@ class Crawling:
         """Emit all that waits, after the deadline; what a stop keeps this from stays open."""
         for waiting in self._lanes.clear():
             if isinstance(waiting, Visit):
-                await self._hand_on(self._ended(waiting))
+                await self._hand_on(waiting.ended())
 
     async def _hand_on(self, result: FetchResult) -> None:
         """Emit what is not asked, and say so meanwhile: an output may make it wait."""
@@ -177,6 +175,9 @@ class Crawling:
                     if self._through():
                         return
                     await self._changed()
+                if isinstance(asked, Flight):
+                    asked.resume()  # its task goes on, and the slot is its own
+                    continue
                 group.create_task(self._ask_on(asked))
                 begun += 1
                 if begun < self._limits.max:
@@ -209,16 +210,17 @@ class Crawling:
             if timer is not None:
                 timer.cancel()
 
-    def _next(self) -> Visit | Hedge | None:
+    def _next(self) -> Visit | Hedge | Flight | None:
         """Take the next one that may start, or None while there is none."""
         asked = self._lanes.take()
         if asked is None:
             return None
-        self._requests += 1
+        if not isinstance(asked, Flight):
+            self._requests += 1
         self._room.set()
         return asked
 
-    async def _ask_on(self, asked: Visit | Hedge | None) -> None:
+    async def _ask_on(self, asked: Visit | Hedge) -> None:
         """Send one request after the other, as long as there is one that may start at once.
 
         After each the others get their turn, so that requests go out in bursts: one by one
@@ -226,56 +228,78 @@ class Crawling:
         """
         task = asyncio.current_task()
         assert task is not None
-        while asked is not None:
-            await self._ask(asked)
+        while True:
+            if not await self._ask(asked):
+                self._room.set()  # it was called off while it waited in the lanes
+                return
             await asyncio.sleep(0)
-            asked = None if task.cancelling() else self._next()
+            following = None if task.cancelling() else self._next()
+            if isinstance(following, Flight):
+                following.resume()  # the slot is its own now
+                return
+            if following is None:
+                break
+            asked = following
         self._slots.release()
 
-    async def _ask(self, asked: Visit | Hedge) -> None:
-        """Send one request for a visit, and do what its answer calls for."""
+    async def _ask(self, asked: Visit | Hedge) -> bool:
+        """Send one request for a visit, and do what its answer calls for.
+
+        Return whether its slot is free for the next, or else was given away already.
+        """
         visit = asked.visit if isinstance(asked, Hedge) else asked
+        flight = Flight(self._slots, visit)
         try:
-            final = await self._answer(asked, visit)
+            final = await self._answer(asked, visit, flight)
         finally:
-            self._lanes.leave(asked)
-            self.live -= 1
+            flight.end()
         if final is not None:
             await self._settle(final)
             self._lanes.nudge()
+        return flight.held
 
-    async def _answer(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
+    async def _answer(
+        self, asked: Visit | Hedge, visit: Visit, flight: Flight
+    ) -> FetchResult | None:
         """Return the final result that a request leads to, None where it leads to none."""
-        started = self._clock.time()
-        self.live += 1
-        if isinstance(asked, Hedge):
-            if visit.hedge is not asked:
-                return None  # the answer came while this one waited for its start
-            visit.hedge = None
-            visit.hedged = True
-        else:
-            visit.attempts += 1
-            if visit.attempts == 1:
-                visit.queue = started - visit.arrived
-            if self._hedging.on:
-                self._hedging.watch(visit, started)
-        result = await self._send(asked, visit)
+        started = flight.started
+        if not self._begin(asked, visit, started):
+            return None
+        result = await self._send(asked, visit, flight)
         if result is None:
             return None
-        self._lanes.note(visit.host, result, started)
-        if result.redirects:
-            self._lanes.charge(visit.host, len(result.redirects))
+        if flight.held:
+            self._lanes.note(flight.host, result, flight.started)
         if visit.timestamp is None and result.timestamp is not None:
             visit.timestamp = result.timestamp - (started - visit.arrived - visit.queue)
-        if self._hedging.on and self._other_may_do_better(visit, result):
-            return None
         # No policy but the verdict's concerns an answer below 400: most are done with here.
         good = result.error is None and result.status is not None and result.status < 400
-        if not good and self._will_ask_again(visit, result):
+        chance = 0.0 if good else self._clock.chance()
+        if not good:
+            self._keep_hold(visit, result, chance)
+        if self._hedging.on and self._other_may_do_better(visit, result):
             return None
-        return self._final(visit, result)
+        if not good and self._will_ask_again(visit, result, chance):
+            return None
+        return visit.final(result)
 
-    async def _send(self, asked: Visit | Hedge, visit: Visit) -> FetchResult | None:
+    def _begin(self, asked: Visit | Hedge, visit: Visit, started: float) -> bool:
+        """Note that a request starts; False where it need not, as the other one was answered."""
+        if isinstance(asked, Hedge):
+            if visit.hedge is not asked:
+                self._hedging.unsent()
+                return False
+            visit.hedge = None
+            visit.hedged = True
+            return True
+        visit.attempts += 1
+        if visit.attempts == 1:
+            visit.queue = started - visit.arrived
+        if self._hedging.on:
+            self._hedging.watch(visit, started)
+        return True
+
+    async def _send(self, asked: Visit | Hedge, visit: Visit, flight: Flight) -> FetchResult | None:
         """Fetch; None where that was called off because the other request was answered."""
         task = asyncio.current_task()
         assert task is not None
@@ -286,7 +310,7 @@ class Crawling:
         visit.running = (*visit.running, task)
         self._hedging.count()
         try:
-            result = await fetch(visit.target, visit.queue)
+            result = await fetch(visit.target, visit.queue, flight)
         except (Exception, asyncio.CancelledError) as exc:
             if task.cancelling() and task in visit.running:
                 self._hedging.end(visit)
@@ -298,13 +322,15 @@ class Crawling:
         visit.running = tuple(other for other in visit.running if other is not task)
         return result
 
-    def _will_ask_again(self, visit: Visit, result: FetchResult) -> bool:
+    def _keep_hold(self, visit: Visit, result: FetchResult, chance: float) -> None:
+        """Start nothing more on a host for as long as it asks to be left alone."""
+        seconds = retry.hold(result, self._limits, visit.retries + 1, chance)
+        if seconds is not None:
+            self._lanes.hold(_answering(result), self._clock.time() + seconds)
+
+    def _will_ask_again(self, visit: Visit, result: FetchResult, chance: float) -> bool:
         """Do what an answer that is not good calls for; whether the visit goes on."""
-        limits, now = self._limits, self._clock.time()
-        chance = self._clock.chance()
-        tries = visit.retries + 1
-        if (seconds := retry.hold(result, limits, tries, chance)) is not None:
-            self._lanes.hold(_answering(result), now + seconds)
+        limits = self._limits
         if self._refuses_head(result):
             self._try_again(visit, result)
             visit.target = replace(visit.target, method="GET")
@@ -312,11 +338,11 @@ class Crawling:
             return True
         if visit.second_opinion:
             return False
-        pause = retry.wait(result, limits, tries, chance)
+        pause = retry.wait(result, limits, visit.retries + 1, chance)
         if pause is not None:
             visit.retries += 1
             self._try_again(visit, result)
-            self._lanes.add(visit, at=now + pause)
+            self._lanes.add(visit, at=self._clock.time() + pause)
             return True
         if limits.confirm_after is not None and retry.doubtful(result, limits):
             self._try_again(visit, result)
@@ -338,37 +364,19 @@ class Crawling:
     def _remember(self, visit: Visit, result: FetchResult) -> None:
         """Keep the record of an attempt, in case the crawl ends before the next one has."""
         if not self._refuses_head(result):  # that says nothing about the URL
-            visit.last = self._final(visit, result)
-
-    def _final(self, visit: Visit, result: FetchResult) -> FetchResult:
-        """Return a result with what only the visit knows; most first attempts know all."""
-        first = visit.attempts == result.attempts == 1 and not visit.hedged
-        if first and result.queue == visit.queue:
-            return result
-        return replace(
-            result,
-            queue=visit.queue,
-            attempts=visit.attempts,
-            retried=visit.tries,
-            timestamp=visit.timestamp,
-            flaky=visit.second_opinion and expect.accepted(result),
-            hedged=visit.hedged,
-        )
-
-    def _ended(self, visit: Visit) -> FetchResult:
-        """Return the record of a visit that the end of the crawl has overtaken.
-
-        The last attempt that had come to an end, if one had: that one is a fact.
-        """
-        return visit.last or FetchResult(target=visit.target, outcome=Outcome.UNREACHED)
+            visit.last = visit.final(result)
 
     def _other_may_do_better(self, visit: Visit, result: FetchResult) -> bool:
-        """Whether the other one of two requests is to be waited for; if not, call it off."""
-        if result.outcome is Outcome.ERROR and (visit.running or visit.hedge is not None):
-            self._remember(visit, result)
-            return True
+        """Whether the other one of two requests is to be waited for; if not, call it off.
+
+        The first good answer wins: a failure that may pass waits for the other request,
+        but not for one that has not started. That would be a retry, and is counted as one.
+        """
         if result.outcome is Outcome.RESPONDED:
             self._hedging.answered(visit, result.latency or 0.0, self.live)
+        if visit.running and (result.outcome is Outcome.ERROR or retry.may_pass(result)):
+            self._remember(visit, result)
+            return True
         self._hedging.end(visit)
         if visit.hedge is not None:
             if self._lanes.forget(visit.hedge):

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from time import perf_counter
+from typing import Protocol
 
 import httpx
 
@@ -21,13 +22,27 @@ DIRECT, STOCK, NATIVE = "direct", "stock", "native"
 ENGINES = (DIRECT, STOCK, NATIVE)
 
 
+class Gate(Protocol):
+    """What lets an attempt send further requests after its first, each after the one before."""
+
+    def hop(self, host: str) -> bool:
+        """Whether the request that a redirect leads to may start now; else `wait` for it."""
+
+    def resend(self) -> bool:
+        """Whether the present request may be sent once more now; else `wait` for that."""
+
+    async def wait(self) -> None:
+        """Return once the request that was refused may start."""
+
+
 @dataclass(slots=True)
 class Wire:
     """Clock readings (uvloop's own ticks in ms, so `time.perf_counter`) and facts of a request.
 
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
-    latency; `paused` stops the clock of the attempt's timeout meanwhile. `phase` is where
+    latency; `paused` stops the clock of the attempt's timeout meanwhile. `gate` says when
+    a further request may start: see `hop` and `resend`. `phase` is where
     the exchange is, or where it ended; `proxied` says that what was connected to is a
     proxy, not the target.
     """
@@ -45,6 +60,7 @@ class Wire:
     stall: float = 0.0
     proxied: bool = False
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    gate: Gate | None = None
 
     @property
     def wait(self) -> float | None:
@@ -60,6 +76,20 @@ class Wire:
                 yield
         finally:
             self.stall += perf_counter() - start
+
+    async def hop(self, host: str) -> None:
+        """Return once the request that a redirect leads to may start."""
+        if self.gate is not None and not self.gate.hop(host):
+            await self._wait(self.gate)
+
+    async def resend(self) -> None:
+        """Return once this request may be sent once more, as the connection had died."""
+        if self.gate is not None and not self.gate.resend():
+            await self._wait(self.gate)
+
+    async def _wait(self, gate: Gate) -> None:
+        with self.stalled():
+            await gate.wait()
 
 
 class WireError(httpx.TransportError):

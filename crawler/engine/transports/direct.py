@@ -62,6 +62,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 if not connection.untouched:
                     raise
                 wire.sent = wire.first_byte = wire.last_byte = None
+                await wire.resend()
         if connection is None or body is None:
             connection = await self._connect(origin, wire)
             body = await connection.exchange(head, wire, is_head=is_head)

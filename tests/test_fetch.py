@@ -252,7 +252,7 @@ def test_userinfo_goes_along_to_the_same_origin_only(server: Server) -> None:
     assert "secret" not in f"{result.redirects} {result.final_url}"
 
 
-@pytest.mark.parametrize("location", ["//user:secret@{host}/end", "http://user:secret@{host}/end"])
+@pytest.mark.parametrize("location", ["//user:s3cr3t@{host}/end", "http://user:s3cr3t@{host}/end"])
 def test_userinfo_in_a_location_is_neither_sent_nor_shown(server: Server, location: str) -> None:
     server.on("/end", reply())
     url = server.on("/start", redirect(location.format(host=f"127.0.0.1:{server.port}")))
@@ -260,18 +260,18 @@ def test_userinfo_in_a_location_is_neither_sent_nor_shown(server: Server, locati
 
     assert facts_of(result) == good(0, redirects=1)
     assert server.last("/end").header("Authorization") is None
-    assert "secret" not in repr(result)
+    assert "s3cr3t" not in repr(result)
 
 
 @pytest.mark.parametrize(
     "location",
-    ["ftp://user:secret@a.test/", "http://user:secret@a.test:0/", "http://user:my secret@[bad/"],
+    ["ftp://user:s3cr3t@a.test/", "http://user:s3cr3t@a.test:0/", "http://user:my s3cr3t@[bad/"],
 )
 def test_userinfo_in_a_bad_location_is_not_shown(server: Server, location: str) -> None:
     result = fetched(server.on("/start", redirect(location)))
 
     assert facts_of(result) == bad(ErrorKind.BAD_REDIRECT, None, 302)
-    assert "secret" not in repr(result)
+    assert "s3cr3t" not in repr(result)
 
 
 # --- Redirects ---

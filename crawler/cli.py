@@ -61,14 +61,14 @@ def run(args: Sequence[str]) -> int:
     return int(code or 0)
 
 
-def say(text: str, secrets: frozenset[str] = frozenset()) -> None:
+def say(text: str, masked: frozenset[str] = frozenset()) -> None:
     """Write one line for people to standard error, if there is one.
 
-    `secrets` are query parameters whose values are hidden, besides those known for it.
+    `masked` are query parameters whose values are hidden, besides those known for it.
     """
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"crawl: {display(mask(text, secrets))}", file=sys.stderr, flush=True)
+            print(f"crawl: {display(mask(text, masked))}", file=sys.stderr, flush=True)
 
 
 LISTS, VERDICT, REQUESTS, PACE = "List", "Verdict", "Requests", "Pace"
@@ -283,10 +283,10 @@ def command(
         block_private=block_private,
     )
     chosen = _checked(engine_for, connecting, hint="'--http2'" if http2 else "'--engine'")
-    secrets = frozenset(
+    masked = frozenset(
         _checked(options.parameter, name, hint="'--mask'") for name in mask_names or ()
     )
-    complain = partial(say, secrets=secrets)
+    complain = partial(say, masked=masked)
     wanted = job.Job(
         targets=_targets(targets or [], demo),
         limits=Limits(
@@ -313,7 +313,7 @@ def command(
         method="HEAD" if head else method or "GET",
         headers=_checked(options.headers, header or (), hint="'-H'"),
         repeat=repeat,
-        secrets=secrets,
+        masked=masked,
         stdout=stdout,
         wait=wait,
         tolerated=options.tolerance(max_failures),

@@ -34,11 +34,11 @@ class Source:
     fifo: bool = False
 
 
-def open_source(argument: str, stdin: int | None, secrets: frozenset[str] = frozenset()) -> Source:
+def open_source(argument: str, stdin: int | None, masked: frozenset[str] = frozenset()) -> Source:
     """Return the source an argument names: a URL, `-` for the descriptor `stdin`, or a file.
 
     Raises ListError with the path and the reason where there is nothing to read; of the
-    path, the values of parameters named `secrets` are hidden.
+    path, the values of the parameters `masked` are hidden.
     """
     if "://" in argument:
         return Source(name=argument)
@@ -54,7 +54,7 @@ def open_source(argument: str, stdin: int | None, secrets: frozenset[str] = froz
             os.close(fd)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except (OSError, ValueError) as exc:
-        shown = display(mask_loosely(argument, secrets))
+        shown = display(mask_loosely(argument, masked))
         reason = getattr(exc, "strerror", None) or str(exc)
         hint = ""
         if isinstance(exc, FileNotFoundError) and "." in argument.strip("."):

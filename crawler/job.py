@@ -40,7 +40,7 @@ class JobError(Exception):
 class Job:
     """What one command line asks for. `stdout` is "table", "json", "jsonl" or None.
 
-    `secrets` are query parameters whose values are shown in no output, besides those that
+    `masked` are query parameters whose values are shown in no output, besides those that
     are known for it. `tolerated` is how many URLs may fail, or which share of them. `wait`
     is for how many seconds the list is asked again until everything passes.
     """
@@ -52,7 +52,7 @@ class Job:
     method: str = "GET"
     headers: tuple[Header, ...] = ()
     repeat: bool = False
-    secrets: frozenset[str] = frozenset()
+    masked: frozenset[str] = frozenset()
     wait: float | None = None
     tolerated: int | float = 0
     failed_to: str | None = None
@@ -86,7 +86,7 @@ async def _crawl(job: Job, say: Say) -> int:
     sources = _open_sources(job)
     limits = _affordable(job.limits, say)
     urls = UrlList(
-        expectation=job.expectation, method=job.method, repeat=job.repeat, secrets=job.secrets
+        expectation=job.expectation, method=job.method, repeat=job.repeat, masked=job.masked
     )
     inputs = Inputs(sources, urls)
     connecting = replace(job.connecting, idle=limits.max, per_host=limits.per_host)
@@ -183,7 +183,7 @@ def _open_sources(job: Job) -> list[Source]:
         raise JobError("standard input (-) can be read only once")
     stdin = None if sys.stdin is None else sys.stdin.fileno()
     try:
-        return [open_source(target, stdin, job.secrets) for target in job.targets]
+        return [open_source(target, stdin, job.masked) for target in job.targets]
     except ListError as exc:
         raise JobError(str(exc)) from exc
 

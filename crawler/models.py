@@ -83,7 +83,7 @@ class Target:
 
     `url` is normalised and may hold credentials; `host` is its lower-case host
     without port, the key under which it queues. `line` is 1-based. `written` is what
-    stood in the list, where `input` hides or shortens that. `secrets` are parameters
+    stood in the list, where `input` hides or shortens that. `masked` are parameters
     whose values are shown in no output, besides those that are known for it.
     """
 
@@ -96,7 +96,7 @@ class Target:
     expectation: Expectation
     method: str
     written: str | None = field(default=None, repr=False)  # it may hold a password
-    secrets: frozenset[str] = frozenset()
+    masked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,6 @@ def _line(
     first = min(bad, key=lambda check: check.result.target.index)
     target = first.result.target
     reason = "; ".join(first.verdict.reasons)
-    example = display(mask(f"{target.url}: {reason}", target.secrets))
+    example = display(mask(f"{target.url}: {reason}", target.masked))
     then = "" if left is None else f"; asking again for {duration(left)}"
     return f"round {number}: {len(bad):,} of {summary.total:,} did not pass ({example}){then}"

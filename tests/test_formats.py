@@ -474,19 +474,19 @@ def test_a_password_is_masked_everywhere(place: str) -> None:
 TOKEN = "https://host.example/?token=hunter2&mine=hunter2#key=hunter2"
 CALLED = frozenset({"mine"})
 TOKEN_PLACES: dict[str, Callable[[], Check]] = {
-    "input": lambda: check(responded(target(input=TOKEN, secrets=CALLED))),
-    "url": lambda: check(responded(target(url=TOKEN, input="", secrets=CALLED))),
-    "final_url": lambda: check(responded(target(secrets=CALLED), final_url=TOKEN)),
-    "redirects": lambda: check(responded(target(secrets=CALLED), redirects=hops(TOKEN))),
+    "input": lambda: check(responded(target(input=TOKEN, masked=CALLED))),
+    "url": lambda: check(responded(target(url=TOKEN, input="", masked=CALLED))),
+    "final_url": lambda: check(responded(target(masked=CALLED), final_url=TOKEN)),
+    "redirects": lambda: check(responded(target(masked=CALLED), redirects=hops(TOKEN))),
     "error": lambda: check(
         failed(
             ErrorKind.BAD_REDIRECT,
-            target(secrets=CALLED),
+            target(masked=CALLED),
             error=Failure(kind=ErrorKind.BAD_REDIRECT, phase=None, detail=f"leads to '{TOKEN}'"),
         )
     ),
     "reasons": lambda: Check(
-        result=responded(target(secrets=CALLED)), verdict=Verdict(reasons=(f"{TOKEN}: is bad",))
+        result=responded(target(masked=CALLED)), verdict=Verdict(reasons=(f"{TOKEN}: is bad",))
     ),
 }
 

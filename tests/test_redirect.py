@@ -237,7 +237,7 @@ def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:
     before = {("GET", HERE)}
     found = follow(
         method="GET", url=HERE, status=302, locations=["ftp://h/?mine=a s3cr3t"], asked=before,
-        secrets=frozenset({"mine"}),
+        masked=frozenset({"mine"}),
     )  # fmt: skip
     assert "'ftp://h/?mine=***', which" in complaint(found)
 

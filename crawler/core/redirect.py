@@ -27,13 +27,13 @@ def follow(
     status: int,
     locations: Sequence[str],
     asked: Collection[tuple[str, str]],
-    secrets: frozenset[str] = frozenset(),
+    masked: frozenset[str] = frozenset(),
 ) -> Next | Failure:
     """Return where a redirect leads (RFC 9110, section 15.4).
 
     `url` is without userinfo. `asked` holds the (method, URL without fragment) pairs
     asked so far, the present one among them. Bytes of `locations` that are not ASCII may
-    come as lone surrogates (PEP 383). `secrets` are parameters that a complaint hides, too.
+    come as lone surrogates (PEP 383). `masked` are parameters that a complaint hides, too.
     """
     if len(set(locations)) > 1:
         return _bad("gives two different locations")
@@ -42,12 +42,12 @@ def follow(
     try:
         target, host = urls.resolve(url, locations[0])
     except ValueError as exc:
-        shown = shorten(display(mask_loosely(_text(locations[0]), secrets)), 200)
+        shown = shorten(display(mask_loosely(_text(locations[0]), masked)), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
     if (method, target.partition("#")[0]) in asked:
-        detail = f"redirects back to {shorten(mask(target, secrets), 200)}, which was asked before"
+        detail = f"redirects back to {shorten(mask(target, masked), 200)}, which was asked before"
         return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
     same_origin = urls.origin(url) == urls.origin(target)
     return Next(method=method, url=target, host=host, same_origin=same_origin)

@@ -54,7 +54,7 @@ class UrlList:
     """Turns the lines of one run's lists into targets, numbered in one sequence.
 
     An entry equal to an earlier one after normalisation is dropped and counted in
-    `duplicates`, unless `repeat` is true. `secrets` are parameters whose values are hidden,
+    `duplicates`, unless `repeat` is true. `masked` are parameters whose values are hidden,
     in the form that `display.parameter` gives them. To keep memory flat, the `memory` first
     different URLs are remembered; a later one may be asked twice.
     """
@@ -65,13 +65,13 @@ class UrlList:
         expectation: Expectation | None = None,
         method: str = "GET",
         repeat: bool = False,
-        secrets: frozenset[str] = frozenset(),
+        masked: frozenset[str] = frozenset(),
         memory: int = 250_000,
     ) -> None:
         self.duplicates = 0
         self._expectation = expectation or Expectation()
         self._method = method
-        self._secrets = secrets
+        self._masked = masked
         self._numbers = count()
         self._seen: set[bytes] | None = None if repeat else set()
         self._memory = memory
@@ -134,19 +134,19 @@ class UrlList:
             index=next(self._numbers),
             source=source,
             line=line,
-            input=(shown := mask(text, self._secrets)),
+            input=(shown := mask(text, self._masked)),
             url=address,
             host=host,
             expectation=self._expectation,
             method=self._method,
             written=None if shown == text else text,
-            secrets=self._secrets,
+            masked=self._masked,
         )
 
     def _invalid(
         self, written: str, text: str, complaint: str, source: str | None, line: int | None
     ) -> FetchResult:
-        shown = shorten(encodable(mask_loosely(text, self._secrets)), SHOWN)
+        shown = shorten(encodable(mask_loosely(text, self._masked)), SHOWN)
         target = Target(
             index=next(self._numbers),
             source=source,
@@ -157,7 +157,7 @@ class UrlList:
             expectation=self._expectation,
             method=self._method,
             written=None if shown == written else written,
-            secrets=self._secrets,
+            masked=self._masked,
         )
         place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
         detail = f"{place}'{shorten(shown, 200)}' {encodable(complaint)}"
@@ -168,7 +168,7 @@ class UrlList:
         """Hide what may be a password whose "@" was cut off."""
         if not _UNFINISHED.fullmatch(text):
             return text
-        return mask_loosely(f"{text}@", self._secrets)[:-1]
+        return mask_loosely(f"{text}@", self._masked)[:-1]
 
 
 def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | FetchResult]:

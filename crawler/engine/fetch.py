@@ -167,7 +167,7 @@ class _Attempt:
                 status=response.status_code,
                 locations=locations,
                 asked=asked,
-                secrets=self._target.secrets,
+                masked=self._target.masked,
             )
             if isinstance(step, Failure):
                 return step

@@ -15,9 +15,9 @@ def element(check: Check, first: bool) -> str:  # noqa: ARG001 - what stands fir
         return ""
     target = check.result.target
     line = target.input if target.written is None else target.written
-    reason = display(mask("; ".join(check.verdict.reasons), target.secrets))
+    reason = display(mask("; ".join(check.verdict.reasons), target.masked))
     if "\n" in line or "\r" in line:  # an argument: in a list it would be two entries
-        return f"# {reason}\n# {display(mask_loosely(line, target.secrets))}\n"
+        return f"# {reason}\n# {display(mask_loosely(line, target.masked))}\n"
     return f"# {reason}\n{line}\n"
 
 

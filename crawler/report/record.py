@@ -25,15 +25,15 @@ def record(check: Check) -> dict[str, Any]:
     """
     result = check.result
     target = result.target
-    secrets = target.secrets
+    masked = target.masked
     return {
         "schema": SCHEMA,
         "index": target.index,
         "source": target.source,
         "line": target.line,
-        "input": _clean(target.input, secrets),
-        "url": _clean(target.url, secrets),
-        "final_url": _clean(result.final_url, secrets),
+        "input": _clean(target.input, masked),
+        "url": _clean(target.url, masked),
+        "final_url": _clean(result.final_url, masked),
         "method": target.method,
         "ok": check.ok,
         "outcome": result.outcome.value,
@@ -44,15 +44,15 @@ def record(check: Check) -> dict[str, Any]:
         "timings_ms": _timings(result),
         "attempts": result.attempts,
         "redirects": [
-            {"url": _clean(hop.url, secrets), "status": hop.status} for hop in result.redirects
+            {"url": _clean(hop.url, masked), "status": hop.status} for hop in result.redirects
         ],
         "http_version": result.http_version,
         "remote_ip": result.remote_ip,
-        "content_type": _clean(result.content_type, secrets),
+        "content_type": _clean(result.content_type, masked),
         "content_length": result.content_length,
         "truncated": result.truncated,
-        "error": _error(result.error, secrets),
-        "reasons": [_clean(reason, secrets) for reason in check.verdict.reasons],
+        "error": _error(result.error, masked),
+        "reasons": [_clean(reason, masked) for reason in check.verdict.reasons],
         "timestamp": _timestamp(result.timestamp),
         "tls": _tls(result.tls),
         "retried": [_try(one) for one in result.retried],
@@ -90,8 +90,8 @@ def summary(of: Summary) -> dict[str, Any]:
     }
 
 
-def _clean(text: str | None, secrets: frozenset[str] = frozenset()) -> str | None:
-    return None if text is None else mask(encodable(text), secrets)
+def _clean(text: str | None, masked: frozenset[str] = frozenset()) -> str | None:
+    return None if text is None else mask(encodable(text), masked)
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -110,11 +110,11 @@ def _timings(result: FetchResult) -> dict[str, float | None]:
     }
 
 
-def _error(error: Failure | None, secrets: frozenset[str]) -> dict[str, str | None] | None:
+def _error(error: Failure | None, masked: frozenset[str]) -> dict[str, str | None] | None:
     if error is None:
         return None
     phase = error.phase.value if error.phase else None
-    return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail, secrets)}
+    return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail, masked)}
 
 
 def _try(one: Try) -> dict[str, str | int | None]:

@@ -158,11 +158,11 @@ def _table(checks: list[Check], width: int | None) -> Table | None:
     """Return the table for so many columns, None where they are too few; uncut without `width`."""
     rows = [
         [
-            Text(display(mask(check.result.target.url, check.result.target.secrets))),
+            Text(display(mask(check.result.target.url, check.result.target.masked))),
             _status(check),
             Text(size(check.result.size) + ("+" if check.result.truncated else "")),
             Text(duration(check.result.latency)),
-            Text(display(mask(remark(check), check.result.target.secrets))),
+            Text(display(mask(remark(check), check.result.target.masked))),
         ]
         for check in checks
     ]

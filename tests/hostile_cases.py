@@ -1,6 +1,7 @@
 """What servers do to a URL checker, as data: what each sends, and what is right to say of it."""
 
 import asyncio
+import contextlib
 import gzip
 import ssl
 import zlib
@@ -603,6 +604,56 @@ def _answers_hello(data: bytes, *, cut: bool = False) -> Callable[[Authorities],
     return lambda _: _Posing(accept=accept)
 
 
+_BAD_RECORD = bytes.fromhex("1703030020") + bytes(32)  # what nobody encrypted
+
+
+def over_tls(
+    data: bytes,
+    *,
+    notify: bool = False,
+    then: bytes = b"",
+    cut: bool = False,
+    version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+) -> Callable[[Authorities], Server]:
+    """Return a server that answers a request with `data` over TLS, and ends the connection.
+
+    `notify` says that close_notify goes before the end, `cut` that this is a TCP reset;
+    `then` follows below TLS. All of it is sent at once.
+    """
+
+    def serve(authorities: Authorities) -> Server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = context.maximum_version = version
+        authorities.known.issue_cert("127.0.0.1").configure_cert(context)
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context.wrap_bio(arriving, leaving, server_side=True)
+            request = b""
+            while b"\r\n\r\n" not in request:
+                try:
+                    request += tls.read()
+                except ssl.SSLWantReadError:
+                    writer.write(leaving.read())
+                    received = await reader.read(65536)
+                    if not received:
+                        return
+                    arriving.write(received)
+            tls.write(data)
+            if notify:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    tls.unwrap()
+            writer.write(leaving.read() + then)
+            await writer.drain()
+            if cut:
+                await asyncio.sleep(0.05)
+                reset(writer)
+
+        return _Posing(accept=accept)
+
+    return serve
+
+
 async def _says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -771,6 +822,83 @@ TLS_CASES = [
         serve=_answers_hello(b"", cut=True),
         facts=_refused(ErrorKind.RESET),
         hint="TLS handshake",
+    ),
+    TlsCase(id="until-close-notify", serve=over_tls(head() + b"hello", notify=True), facts=good(5)),
+    TlsCase(
+        id="until-close-notify-with-tls-1.2",
+        serve=over_tls(head() + b"hello", notify=True, version=ssl.TLSVersion.TLSv1_2),
+        facts=good(5),
+    ),
+    TlsCase(
+        id="until-close-notify-and-a-reset",
+        serve=over_tls(head() + b"hello", notify=True, cut=True),
+        facts=good(5),
+    ),
+    TlsCase(
+        id="until-close-without-close-notify",
+        serve=over_tls(head() + b"hello"),
+        facts=CUT_SHORT,
+        hint="close_notify",
+    ),
+    TlsCase(
+        id="until-close-without-close-notify-with-tls-1.2",
+        serve=over_tls(head() + b"hello", version=ssl.TLSVersion.TLSv1_2),
+        facts=CUT_SHORT,
+        hint="close_notify",
+    ),
+    TlsCase(
+        id="http-1.0-until-close-without-close-notify",
+        serve=over_tls(b"HTTP/1.0 200 OK\r\n\r\nhello"),
+        facts=CUT_SHORT,
+    ),
+    TlsCase(
+        id="length-without-close-notify",
+        serve=over_tls(head("Content-Length: 5") + b"hello"),
+        facts=good(5),
+    ),
+    TlsCase(
+        id="chunks-without-close-notify",
+        serve=over_tls(_CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"),
+        facts=good(5),
+    ),
+    TlsCase(
+        id="no-content-without-close-notify",
+        serve=over_tls(head(status="204 No Content")),
+        facts=good(0, 204),
+    ),
+    TlsCase(
+        id="length-longer-than-the-body-over-tls",
+        serve=over_tls(head("Content-Length: 9") + b"hello", notify=True),
+        facts=CUT_SHORT,
+    ),
+    TlsCase(
+        id="bad-record-behind-the-head",
+        serve=over_tls(head("Content-Length: 9"), then=_BAD_RECORD),
+        facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
+        hint="inside the body",
+    ),
+    TlsCase(
+        id="bad-record-inside-the-body",
+        serve=over_tls(head() + b"hello", then=_BAD_RECORD),
+        facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
+        hint="inside the body",
+    ),
+    TlsCase(
+        id="plain-text-behind-the-head",
+        serve=over_tls(head("Content-Length: 9"), then=b"HTTP/1.1 500 Oh\r\n\r\n"),
+        facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
+        hint="inside the body",
+    ),
+    TlsCase(
+        id="bad-record-behind-the-whole-answer",
+        serve=over_tls(head("Content-Length: 5") + b"hello", then=_BAD_RECORD),
+        facts=good(5),
+    ),
+    TlsCase(
+        id="bad-record-inside-the-head",
+        serve=over_tls(b"HTTP/1.1 200 OK\r\nX-", then=_BAD_RECORD),
+        facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.WAIT),
+        hint="while waiting",
     ),
     TlsCase(
         id="silence-in-the-handshake",

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
+from hostile_cases import Authorities, over_tls
 from loopback import Request, Server, reply
 
-from crawler.engine.transports import Connecting
+from crawler.engine.transports import Connecting, WireError
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.http1 import Body
 
 READ = 65_536  # bytes that the transport reads at once
 HELD = 262_144  # bytes of body that it holds before it pauses
@@ -124,6 +128,29 @@ def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
             assert await get(transport, url, late=0.05) == size
 
     run(uvloop, ca_file, body)
+
+
+@pytest.mark.parametrize("size", [HELD + 1, 300_000, 400_000, 500_000, 600_000])
+@pytest.mark.parametrize("length", [True, False], ids=["with a length", "until close"])
+@LOOPS
+def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
+    uvloop: bool, length: bool, size: int, ca: trustme.CA, ca_file: Path
+) -> None:
+    field = b"Content-Length: %d\r\n" % size if length else b""
+    data = b"HTTP/1.1 200 OK\r\n" + field + b"\r\n" + bytes(size)
+
+    async def body(transport: DirectTransport) -> None:
+        request = httpx.Request("GET", server.url("/"))
+        response = await transport.handle_async_request(request)
+        assert isinstance(response.stream, Body)
+        await asyncio.sleep(0.1)
+        with nullcontext() if length else pytest.raises(WireError, match="close_notify"):
+            async for _ in response.stream:
+                pass
+        assert response.stream.size == size
+
+    with over_tls(data)(Authorities(ca)) as server:
+        run(uvloop, ca_file, body)
 
 
 @LOOPS

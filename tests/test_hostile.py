@@ -110,6 +110,11 @@ _NATIVE_STRICT = Known(
     why="hyper takes no control character in a header", facts=bad(ErrorKind.PROTOCOL, Phase.WAIT)
 )
 
+_NATIVE_NO_HEAD = Known(
+    why="hyper drops a head that came with a bad TLS record",
+    facts=bad(ErrorKind.PROTOCOL, Phase.WAIT),
+)
+
 KNOWN: dict[tuple[str, str], Known] = {
     ("stock", "two-responses"): _LEFT_OVER,
     ("stock", "short-content-length"): _LEFT_OVER,
@@ -147,6 +152,14 @@ KNOWN: dict[tuple[str, str], Known] = {
     ),
     ("native", "tls-alert"): _NATIVE_MUTE,
     ("native", "tls-alert-held-open"): _NATIVE_MUTE,
+    ("native", "bad-record-behind-the-head"): _NATIVE_NO_HEAD,
+    ("native", "bad-record-inside-the-body"): _NATIVE_NO_HEAD,
+    ("native", "bad-record-behind-the-whole-answer"): _NATIVE_NO_HEAD,
+    ("native", "bad-record-inside-the-head"): _NATIVE_NO_HEAD,
+    ("native", "plain-text-behind-the-head"): Known(
+        why="hyper drops a head that came with a bad TLS record",
+        facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.TLS),
+    ),
     ("native", "redirect-with-a-control-character"): _NATIVE_STRICT,
     ("native", "redirect-with-an-escape"): _NATIVE_STRICT,
     ("native", "redirect-with-del"): _NATIVE_STRICT,

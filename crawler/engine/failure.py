@@ -55,11 +55,12 @@ _BY_VERIFY_CODE = {
     62: ErrorKind.TLS_HOSTNAME,
     64: ErrorKind.TLS_HOSTNAME,
 }
+_NO_TLS = "the port does not speak TLS; is it plain HTTP?"
 _TLS_HINTS = {
-    "WRONG_VERSION_NUMBER": "the port does not speak TLS; is it plain HTTP?",
-    "HTTP_REQUEST": "the port does not speak TLS; is it plain HTTP?",
-    "PACKET_LENGTH_TOO_LONG": "the port does not speak TLS; is it plain HTTP?",
-    "RECORD_LAYER_FAILURE": "the port does not speak TLS; is it plain HTTP?",
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "HTTP_REQUEST": _NO_TLS,
+    "PACKET_LENGTH_TOO_LONG": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake",
     "TLSV1_ALERT_PROTOCOL_VERSION": "the server refused the TLS version",
@@ -188,6 +189,8 @@ def _tls(exc: ssl.SSLError, phase: Phase | None) -> Failure:
         return Failure(kind=ErrorKind.DISCONNECTED, phase=late, detail=detail)
     reason: str | None = getattr(exc, "reason", None)  # unset where Python raised it itself
     hint = _TLS_HINTS.get(reason or "", "the TLS handshake failed")
+    if late is not Phase.TLS and (hint is _NO_TLS or reason not in _TLS_HINTS):
+        hint = f"the TLS connection failed {_IN_PHASE[late]}"
     code = f" ({reason})" if reason else ""
     return Failure(kind=ErrorKind.TLS_HANDSHAKE, phase=late, detail=hint + code)
 

@@ -1,12 +1,14 @@
 """TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import certifi
 
 from crawler.models import Tls
+
+CUT = "the connection was closed without TLS's close_notify"
 
 
 def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext:
@@ -17,6 +19,7 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     ssl.SSLError where `cacert` is not a readable PEM file.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.sslobject_class = TlsObject
     made.set_alpn_protocols(["http/1.1"])
     # No session is ever resumed: tickets would cost a handshake 7 % for nothing.
     made.options |= ssl.OP_NO_TICKET
@@ -31,6 +34,41 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     if cacert is not None:
         made.load_verify_locations(cafile=cacert)
     return made
+
+
+class TlsObject(ssl.SSLObject):
+    """An SSLObject that reports a fault before it raises it.
+
+    Event loops read records into one buffer until none is left. When one is bad, they drop
+    the good ones before it: the head of a response, perhaps. `on_fault` gets the number of
+    bytes that are still free in that buffer.
+    """
+
+    on_fault: Callable[[int], None] | None = None
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        try:
+            return super().read(len, buffer)
+        except ssl.SSLWantReadError:
+            raise
+        except ssl.SSLError:
+            if buffer is not None and self.on_fault is not None:
+                self.on_fault(len)
+            raise
+
+
+def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
+    """Read what came over a connection that is closed now; yield how much is in `buffer`.
+
+    Ends where the server ended it, with close_notify. Raises ssl.SSLWantReadError if that
+    did not come, so that anybody may have cut it (RFC 8446, section 6.1), and
+    ssl.SSLError if a record is bad.
+    """
+    try:
+        while count := connection.read(len(buffer), buffer):
+            yield int(count)
+    except ssl.SSLZeroReturnError:
+        return  # the same, once our own close_notify has gone out
 
 
 def peer(connection: ssl.SSLObject, certificate: Mapping[str, Any] | None = None) -> Tls:

@@ -150,8 +150,9 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise
         finally:
             wire.tls = perf_counter() - begun
-        certificate = transport.get_extra_info("peercert")
-        connection.tls = tls.peer(transport.get_extra_info("ssl_object"), certificate or {})
+        secured = transport.get_extra_info("ssl_object")
+        connection.secured_by(secured)
+        connection.tls = tls.peer(secured, transport.get_extra_info("peercert") or {})
 
 
 def _peer(sock: socket.socket, addresses: Addresses) -> str | None:

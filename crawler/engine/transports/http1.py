@@ -8,6 +8,7 @@ Content-Length set, but one: equal Content-Length fields, which are made one her
 
 import asyncio
 import select
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from time import perf_counter
@@ -16,6 +17,7 @@ from typing import cast
 import httptools
 import httpx
 
+from crawler.engine import tls
 from crawler.engine.transports import Wire, WireError
 from crawler.engine.transports.head import with_one_length
 from crawler.models import ErrorKind, Phase, Tls
@@ -64,6 +66,8 @@ class Connection(asyncio.BufferedProtocol):
         self._parsed_whole = True
         self._keep = False
         self._read_paused = False
+        self._secured: ssl.SSLObject | None = None
+        self._cut = False  # TLS ended without close_notify
         self._interim = False
         self._problem: str | None = None
         self._head = b""
@@ -125,9 +129,16 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once. Nothing that is still to come matters any more."""
         self._keep = False
+        self._secured = None
         if self._transport is not None:
             self._transport.abort()
         self._when_lost(self)
+
+    def secured_by(self, secured: ssl.SSLObject) -> None:
+        """Note what encrypts the connection."""
+        self._secured = secured
+        if isinstance(secured, tls.TlsObject):
+            secured.on_fault = self._rescue
 
     def resume(self) -> None:
         if self._read_paused and self._transport is not None:
@@ -175,6 +186,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if not self._complete and self._secured is not None:
+            exc = self._read_rest(self._secured, exc)
+        self._secured = None
         if not self._complete:
             self._fail(exc or self._cut_off())
         self._when_lost(self)
@@ -257,6 +271,32 @@ class Connection(asyncio.BufferedProtocol):
                 return "the chunk framing or trailers do not end"
         return None
 
+    def _rescue(self, free: int) -> None:
+        """Take in what was read before a fault of TLS that is about to end the connection."""
+        count = len(self._buffer) - free
+        if count > 0:
+            self.buffer_updated(count)
+        self._keep = False
+
+    def _read_rest(self, secured: ssl.SSLObject, exc: Exception | None) -> Exception | None:
+        """Take in what TLS still holds of a closed connection; return why it was closed.
+
+        Event loops leave it there if the close comes while reading is paused.
+        """
+        if isinstance(exc, ssl.SSLError):
+            return exc  # a fatal alert reads like a proper close afterwards
+        try:
+            for count in tls.read_rest(secured, self._buffer):
+                self.buffer_updated(count)
+                if self._complete:
+                    break
+        except ssl.SSLWantReadError:
+            self._cut = True
+            return exc
+        except ssl.SSLError as fault:
+            return fault
+        return None  # closed properly: what TCP says afterwards matters no more
+
     def _pause_when_full(self) -> None:
         """Pause reading while much of the body waits for its reader.
 
@@ -288,7 +328,8 @@ class Connection(asyncio.BufferedProtocol):
         if b"content-length" in fields if coding is None else coding.endswith(b"chunked"):
             detail = "the connection was closed inside the body"
             return WireError(ErrorKind.BODY_INCOMPLETE, detail)
-        return None
+        # A body that lasts until the close is complete only if TLS was closed too (RFC 9112, 9.8).
+        return WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT) if self._cut else None
 
     def _fail(self, exc: Exception | None) -> None:
         """End the exchange: with an error, or without one where the close was its proper end."""

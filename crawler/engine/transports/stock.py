@@ -1,6 +1,7 @@
 """httpx's own transport, with its limits lifted, noting what it can on a `Wire`."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Any, NoReturn
@@ -54,6 +55,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
         stream = response.extensions.get("network_stream")
+        secured = None
         if stream is not None:
             address = stream.get_extra_info("server_addr")
             if isinstance(address, tuple) and not wire.proxied:
@@ -62,7 +64,8 @@ class StockTransport(httpx.AsyncBaseTransport):
             wire.tls_peer = tls.peer(secured) if secured is not None else None
         response.extensions["wire"] = wire
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Body(response.stream, wire)
+        ends_with_tls = secured if _lasts_until_close(request, response) else None
+        response.stream = _Body(response.stream, wire, ends_with_tls)
         return response
 
     async def aclose(self) -> None:
@@ -150,11 +153,17 @@ class _Trace:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response body whose errors say whether the connection ended inside it."""
+    """A response body whose errors say whether the connection ended inside it.
 
-    def __init__(self, stream: httpx.AsyncByteStream, wire: Wire) -> None:
+    `secured` is the TLS connection that must be closed properly for it to be complete.
+    """
+
+    def __init__(
+        self, stream: httpx.AsyncByteStream, wire: Wire, secured: ssl.SSLObject | None
+    ) -> None:
         self._stream = stream
         self._wire = wire
+        self._secured = secured
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -162,9 +171,24 @@ class _Body(httpx.AsyncByteStream):
                 yield chunk
         except httpx.TransportError as exc:
             _raise_told_apart(exc, self._wire)
+        if self._secured is not None:
+            try:
+                for _ in tls.read_rest(self._secured, memoryview(bytearray(1))):
+                    pass
+            except ssl.SSLError as exc:
+                raise WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT) from exc
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool:
+    """Whether nothing but the end of the connection ends a body (RFC 9112, section 6.3)."""
+    if request.method == "HEAD" or response.status_code in (204, 304):
+        return False
+    headers = response.headers
+    framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
+    return not framed and response.extensions.get("http_version") != b"HTTP/2"
 
 
 def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:

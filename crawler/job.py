@@ -96,8 +96,8 @@ async def _crawl(job: Job, say: Say) -> int:
     outputs = _open_outputs(job, sources)
     start = perf_counter()
 
-    def stuck(name: str, seconds: float) -> bool:
-        return any(one.stream.name == name and one.stream.stuck(seconds) for one in outputs)
+    def taken(name: str) -> int | None:
+        return next(one.stream.taken() for one in outputs if one.stream.name == name)
 
     def begin(entries: Entries, sinks: Sequence[Sink], share_read: ShareRead) -> Run:
         bounds = _left(limits, perf_counter() - start)
@@ -112,7 +112,7 @@ async def _crawl(job: Job, say: Say) -> int:
             tolerated=job.tolerated,
             watch=bar.show if bar else None,
             warn=bar.say if bar else say,
-            stuck=stuck,
+            taken=taken,
         )
 
     def abandon() -> None:
@@ -132,7 +132,7 @@ async def _crawl(job: Job, say: Say) -> int:
                 inputs.entries(), job.wait, begin, say, start=start, deadline=limits.deadline
             )
             with process.signals(rounds.interrupt, abandon):
-                ended = await rounds.run(sinks, stuck)
+                ended = await rounds.run(sinks, taken)
     except BaseException:
         abandon()
         raise

@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from crawler.broadcast import Broadcast, Ended, close
+from crawler.broadcast import Broadcast, Ended, Taken, close
 from crawler.core.display import display, mask
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
@@ -16,6 +16,7 @@ from crawler.report import Sink
 from crawler.run import Entries, Run, ShareRead
 
 _PAUSE = 1.0  # seconds between two rounds
+_BATCH = 500  # checks that are written in one step
 Begin = Callable[[Entries, Sequence[Sink], ShareRead], Run]
 
 
@@ -28,6 +29,9 @@ class Held:
 
     def write(self, check: Check) -> None:
         self.checks.append(check)
+
+    def catch_up(self) -> bool:
+        return False
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -60,7 +64,7 @@ class Rounds:
         if self._running is not None:
             self._running.interrupt(signal)
 
-    async def run(self, sinks: Sequence[Sink], stuck: Callable[[str, float], bool]) -> Ended:
+    async def run(self, sinks: Sequence[Sink], taken: Taken) -> Ended:
         """Poll; give the last round's checks and its summary to `sinks`."""
         entries: list[Target | FetchResult] = []
         list_error = None
@@ -75,8 +79,9 @@ class Rounds:
         else:
             reading.cancel()
         checks, ended = await self._poll(entries, list_error)
-        outputs = Broadcast(sinks, asyncio.Event(), stuck)
-        await outputs.write(checks)
+        outputs = Broadcast(sinks, self._stop, taken)
+        for start in range(0, len(checks), _BATCH):
+            await outputs.write(checks[start : start + _BATCH])
         return await close(outputs, ended.summary, list_error, ended.fault)
 
     async def _poll(

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
-from crawler.broadcast import Broadcast, Ended, close
+from crawler.broadcast import Broadcast, Ended, Taken, close
 from crawler.core import pacing
 from crawler.core.expect import judge
 from crawler.core.summary import Tally
@@ -121,7 +121,7 @@ class Run:
         tolerated: float = 0,
         watch: Callable[[Progress], None] | None = None,
         warn: Callable[[str], None] | None = None,
-        stuck: Callable[[str, float], bool] = lambda _name, _seconds: True,
+        taken: Taken = lambda _name: 0,
     ) -> None:
         self.list_error: ListError | None = None
         self.fault: Exception | None = None
@@ -135,7 +135,7 @@ class Run:
             has_end=lambda: share_read() is not None,
             gather=_GATHER,
         )
-        self._outputs = Broadcast(sinks, self._collector.stop, stuck)
+        self._outputs = Broadcast(sinks, self._collector.stop, taken)
         self._share_read = share_read
         self._duplicates = duplicates
         self._tolerated = tolerated

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import httpx
@@ -68,6 +69,9 @@ class Kept:
 
     def write(self, check: Check) -> None:
         self._waiting.append(check)
+
+    def catch_up(self) -> bool:
+        return False
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -424,13 +428,97 @@ def test_a_write_returns_when_the_slowest_sink_has_it() -> None:
     run(body())
 
 
+class Costly(Kept):
+    """A sink that takes 0.1 ms of a clock for each check; `burst` of them are due at once."""
+
+    def __init__(self, name: str, clock: "Watch", burst: int) -> None:
+        super().__init__(name)
+        self._clock = clock
+        self._left: list[Check] = []
+        self._burst = burst
+
+    def write(self, check: Check) -> None:
+        self._left.append(check)
+        if len(self._left) == self._burst:
+            self._burst = 0
+            self.catch_up()
+
+    def catch_up(self) -> bool:
+        if self._burst or not self._left:
+            return False
+        self._clock.now += 0.0001
+        super().write(self._left.pop(0))
+        return True
+
+
+class Watch:
+    """A clock that is set by hand, and what it showed at each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.turns: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def look(self) -> None:
+        while True:
+            self.turns.append(self.now)
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("burst", [1, 250], ids=["one by one", "all at once"])
+@pytest.mark.parametrize("count", [1, 4], ids=["one output", "four outputs"])
+def test_the_event_loop_stands_still_for_all_encoding_for_less_than_a_millisecond(
+    count: int, burst: int
+) -> None:
+    async def body() -> None:
+        watch = Watch()
+        sinks = [Costly(str(number), watch, burst) for number in range(count)]
+        outputs = Broadcast(sinks, asyncio.Event(), clock=watch)
+        checks = [check(responded(one)) for one in many(250)]
+        looking = asyncio.create_task(watch.look())
+        await outputs.write(checks)
+        looking.cancel()
+        assert [sink.checks for sink in sinks] == [checks] * count
+        watch.turns = [0.0, *watch.turns, watch.now]
+        steps = [after - before for before, after in itertools.pairwise(watch.turns)]
+        assert sum(steps) == pytest.approx(0.025 * count)
+        assert max(steps) < 0.001
+
+    run(body())
+
+
+def test_what_encoding_took_is_taken_off_the_time_for_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        watch = Watch()
+        loop = asyncio.get_running_loop()
+        valve = Valve()
+
+        class Late(Kept):
+            def write(self, check: Check) -> None:
+                watch.now += 30.0
+
+        outputs = Broadcast([valve, Late("late")], asyncio.Event(), clock=watch)
+        loop.call_soon(valve.opened.set)
+        begun = loop.time()
+        await outputs.write(CHECKS[:1])
+        assert loop.time() - begun < 10.0
+
+    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 30.0)
+    monkeypatch.setattr("crawler.broadcast._SLICE", 60.0)
+    run(body())
+
+
 def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def body() -> None:
         turns: list[None] = []
         kept = Kept()
-        outputs, _ = broadcast(kept)
+        outputs = Broadcast([kept], asyncio.Event(), clock=lambda: 0.0)
         asyncio.get_running_loop().call_soon(turns.append, None)
         await outputs.write(CHECKS)
         assert (kept.checks, turns) == (CHECKS, [])
@@ -495,7 +583,7 @@ def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
         valve = Valve()
         stop = asyncio.Event()
         stop.set()
-        outputs = Broadcast([valve], stop, lambda _name, _seconds: False)
+        outputs = Broadcast([valve], stop, lambda _name: None)
         writing = asyncio.create_task(outputs.write(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         await asyncio.sleep(1.0)  # more than a sink is given that is stuck
@@ -503,6 +591,59 @@ def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
         valve.opened.set()
         await writing
         assert (valve.checks, outputs.failed) == (CHECKS, {})
+
+    run(body())
+
+
+def test_a_sink_whose_reader_moves_is_waited_for_after_a_stop() -> None:
+    """Less than a line comes through at a time, so that each write takes longer than the grace."""
+
+    async def body() -> None:
+        valve = Valve()
+        stop = asyncio.Event()
+        stop.set()
+        taken = itertools.count()
+        outputs = Broadcast([valve], stop, lambda _name: next(taken))
+        writing = asyncio.create_task(outputs.write(CHECKS))
+        await asyncio.to_thread(valve.reached.wait, 30)
+        await asyncio.sleep(1.0)
+        assert not writing.done()
+        valve.opened.set()
+        await writing
+        assert (valve.checks, outputs.failed) == (CHECKS, {})
+
+    run(body())
+
+
+@pytest.mark.parametrize("computes", [True, False], ids=["a sink that computes", "a slow reader"])
+def test_after_a_stop_all_writing_together_is_bounded(computes: bool) -> None:
+    """The clock runs ten times as fast; the limit is for all batches, not for each."""
+
+    async def body() -> None:
+        valve = Valve()
+        stop = asyncio.Event()
+        stop.set()
+        taken = itertools.count()
+        begun = perf_counter()
+        outputs = Broadcast(
+            [valve],
+            stop,
+            lambda _name: None if computes else next(taken),
+            clock=lambda: 10 * perf_counter(),
+        )
+        for _ in range(2):
+            writing = asyncio.create_task(outputs.write(CHECKS))
+            await asyncio.to_thread(valve.reached.wait, 30)
+            await asyncio.sleep(0.3)
+            assert not writing.done()
+            valve.opened.set()
+            await writing
+            valve.reached.clear()
+            valve.opened.clear()
+        await outputs.write(CHECKS)
+        assert 0.7 < perf_counter() - begun < 5.0
+        assert "within 8 s" in str(outputs.failed[valve.name])
+        valve.opened.set()
 
     run(body())
 

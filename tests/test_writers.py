@@ -4,12 +4,14 @@ import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import stat
 import struct
 import termios
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -115,6 +117,53 @@ def test_a_pipe_that_takes_only_what_it_has_room_for_is_waited_for() -> None:
         draining.join(30)
         os.close(reader)
     assert received == text.encode()
+
+
+@contextmanager
+def writing(stream: Stream, text: str) -> Iterator[threading.Thread]:
+    """Write in a thread; the reader of the stream takes nothing on its own."""
+    thread = threading.Thread(target=stream.write, args=(text,), daemon=True)
+    thread.start()
+    yield thread
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_each_byte_that_a_reader_takes_is_headway() -> None:
+    """A pipe has room for a write only when a page of it is free: the writes alone show less."""
+    with pipe() as (reader, writer):
+        stream = Stream("pipe", writer)
+        assert stream.taken() is None
+        with writing(stream, "x" * 200_000):
+            wait_for(lambda: stream.taken() == 0 and full(writer))
+            for count in (1, 2, 3):
+                os.read(reader, 1)
+                assert stream.taken() == count
+            assert stream.taken() == 3
+            for _ in range(200_000 // 1_000):
+                os.read(reader, 1_000)
+        assert stream.taken() is None
+
+
+def full(writer: int) -> bool:
+    return not select.select([], [writer], [], 0)[1]
+
+
+def test_a_write_that_fails_waits_no_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = Stream("pipe", writer)
+    with pytest.raises(BrokenPipeError):
+        stream.write("line\n")
+    assert stream.taken() is None
+    os.close(writer)
 
 
 def test_a_write_that_cannot_be_completed_raises(tmp_path: Path) -> None:
@@ -393,13 +442,41 @@ def test_a_read_only_list_is_told_of_at_once_and_kept(tmp_path: Path) -> None:
 # Lines
 
 
-def test_every_line_is_one_write() -> None:
+@pytest.mark.parametrize(
+    ("form", "of"), [("jsonl", LineSink), ("json", DocumentSink)], ids=["lines", "document"]
+)
+def test_a_pipe_gets_whole_lines_in_each_write(
+    form: str, of: type[LineSink | DocumentSink]
+) -> None:
+    """No more at once than it takes whole, so that it never holds a part of a line."""
     stream = Recorder()
-    sink = LineSink(stream, jsonl.line)
+    sink: LineSink | DocumentSink
+    sink = LineSink(stream, jsonl.line) if form == "jsonl" else DocumentSink(stream, jsondocument)
     for one in CHECKS:
         sink.write(one)
     sink.flush()
-    assert stream.writes == [jsonl.line(one) for one in CHECKS]
+    lengths = [len(text) for text in stream.writes]
+    assert 1 < len(lengths) < len(CHECKS)
+    assert max(lengths) <= select.PIPE_BUF
+    if form == "jsonl":
+        assert stream.text == "".join(jsonl.line(one) for one in CHECKS)
+        assert [text for text in stream.writes if not text.endswith("\n")] == []
+
+
+def test_a_line_that_is_longer_than_a_write_goes_alone() -> None:
+    stream = Recorder()
+    sink = LineSink(stream, jsonl.line)
+    long = check(responded(target(url=f"https://a.example/{'x' * 10_000}")))
+    for one in (CHECKS[0], long, CHECKS[0]):
+        sink.write(one)
+    sink.flush()
+    assert stream.writes == [jsonl.line(one) for one in (CHECKS[0], long, CHECKS[0])]
+
+
+def test_nothing_new_is_no_write() -> None:
+    stream = Recorder()
+    LineSink(stream, jsonl.line).flush()
+    assert stream.text == ""
 
 
 def test_lines_are_closed_at_the_end() -> None:
@@ -466,6 +543,9 @@ class Kept:
     def write(self, check: Check) -> None:
         self.places.append(check.result.target.index)
 
+    def catch_up(self) -> bool:
+        return False
+
     def flush(self) -> None:
         pass
 
@@ -480,10 +560,31 @@ def test_checks_pass_in_input_order_in_whatever_order_they_come(arrivals: list[i
     sink = Ordered(kept)
     for count, index in enumerate(arrivals, 1):
         sink.write(numbered(index))
+        while sink.catch_up():
+            pass
         come = set(arrivals[:count])
         assert kept.places == [place for place in range(count) if set(range(place + 1)) <= come]
     sink.finish(summary())
     assert kept.places == sorted(arrivals)
+
+
+def test_checks_that_waited_for_the_same_one_pass_one_at_a_step() -> None:
+    kept = Kept()
+    sink = Ordered(kept)
+    for index in reversed(range(5)):
+        sink.write(numbered(index))
+    assert kept.places == [0]
+    assert [sink.catch_up() for _ in range(5)] == [True] * 4 + [False]
+    assert kept.places == list(range(5))
+
+
+def test_checks_whose_turn_has_come_pass_at_the_end_even_if_nobody_asks_for_them() -> None:
+    kept = Kept()
+    sink = Ordered(kept)
+    for index in reversed(range(5)):
+        sink.write(numbered(index))
+    sink.finish(summary())
+    assert kept.places == list(range(5))
 
 
 def test_what_is_ahead_of_a_gap_passes_at_the_end_in_order() -> None:

@@ -1,6 +1,6 @@
 """Checks -> outputs: what a sink is, and the two writers, line by line and whole document."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from crawler.core.summary import Summary
@@ -11,14 +11,18 @@ from crawler.report.streams import Stream
 class Sink(Protocol):
     """Takes every check once, then the summary.
 
-    `write` never waits: it keeps what `flush` is to write. `flush` and `finish` may block,
-    and raise OSError where the output cannot be written. They are called in a thread, but
-    no two calls happen at once. `name` is what a complaint calls the output.
+    `write` never waits: it keeps what `flush` is to write. It is called on the event loop,
+    so it encodes one check at most. `catch_up` encodes one more if `write` had to leave it;
+    it returns whether there was one. `flush` and `finish` may block, and raise OSError if
+    the output cannot be written. They are called in a thread, but no two calls happen at
+    once. `name` is what a complaint calls the output.
     """
 
     name: str
 
     def write(self, check: Check) -> None: ...
+
+    def catch_up(self) -> bool: ...
 
     def flush(self) -> None: ...
 
@@ -36,7 +40,7 @@ class Document(Protocol):
 
 
 class LineSink:
-    """Writes one line for each check as it comes, with one write each."""
+    """Writes one line for each check as it comes: whole lines in each write."""
 
     def __init__(self, stream: Stream, line: Callable[[Check], str]) -> None:
         self.name = stream.name
@@ -47,10 +51,13 @@ class LineSink:
     def write(self, check: Check) -> None:
         self._lines.append(self._line(check))
 
+    def catch_up(self) -> bool:
+        return False
+
     def flush(self) -> None:
         lines, self._lines = self._lines, []
-        for line in lines:
-            self._stream.write(line)
+        for text in _joined(lines, self._stream.piece):
+            self._stream.write(text)
 
     def finish(self, summary: Summary) -> None:
         self.flush()
@@ -70,11 +77,14 @@ class DocumentSink:
     def write(self, check: Check) -> None:
         self._parts.append(self._document.element(check, first=not self._begin()))
 
+    def catch_up(self) -> bool:
+        return False
+
     def flush(self) -> None:
         parts, self._parts = self._parts, []
         try:
-            for part in parts:
-                self._stream.write(part)
+            for text in _joined(parts, self._stream.piece):
+                self._stream.write(text)
         except OSError:
             self._stream.discard()
             raise
@@ -113,8 +123,9 @@ class ReplacingSink(DocumentSink):
 class Ordered:
     """Passes checks on to another sink in the order of the input.
 
-    Holds those that are ahead of their turn: as many as finish while the slowest
-    one before them is under way.
+    Holds those that are ahead of their turn: as many as finish while the slowest one before
+    them is in flight. When that one comes, thousands may be due at once. To encode them all
+    would hold up the event loop, so `write` passes on one, and `catch_up` one more.
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -125,9 +136,15 @@ class Ordered:
 
     def write(self, check: Check) -> None:
         self._early[check.result.target.index] = check
-        while (turn := self._early.pop(self._next, None)) is not None:
-            self._next += 1
-            self._sink.write(turn)
+        self.catch_up()
+
+    def catch_up(self) -> bool:
+        turn = self._early.pop(self._next, None)
+        if turn is None:
+            return False
+        self._next += 1
+        self._sink.write(turn)
+        return True
 
     def flush(self) -> None:
         self._sink.flush()
@@ -136,3 +153,24 @@ class Ordered:
         for _, check in sorted(self._early.items()):
             self._sink.write(check)
         self._sink.finish(summary)
+
+
+def _joined(texts: Sequence[str], most: int) -> Iterator[str]:
+    """Join texts as far as they fit one write of `most` bytes.
+
+    A write for each line would be simpler, but each costs a system call and a switch from
+    and to the event loop, which a thread that writes beside it holds up.
+    """
+    whole = "".join(texts)
+    if len(whole) <= most:
+        yield whole
+        return
+    some: list[str] = []
+    length = 0
+    for text in texts:
+        if some and length + len(text) > most:
+            yield "".join(some)
+            some, length = [], 0
+        some.append(text)
+        length += len(text)
+    yield "".join(some)

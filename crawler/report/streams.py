@@ -5,12 +5,28 @@ import os
 import secrets
 import select
 import stat
+import sys
 from contextlib import suppress
-from time import perf_counter
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # not a Unix
+    HAS_IOCTL = False
+else:
+    HAS_IOCTL = True
+
+# Bytes in one write. A pipe takes no more than that whole or not at all, so that a larger
+# write could leave part of a line; a file is always ready, and the fewer writes the better.
+_TO_PIPE = getattr(select, "PIPE_BUF", 4096)
+_TO_FILE = 1_048_576
 
 
 class Stream:
-    """A descriptor to which each `write` goes whole and at once."""
+    """A descriptor to which each `write` goes whole and at once.
+
+    Up to `piece` bytes go in one system call.
+    """
 
     def __init__(
         self,
@@ -25,27 +41,35 @@ class Stream:
         self._encoding = encoding
         self._errors = errors
         self._owned = owned
-        self._since: float | None = None
+        self.piece = _TO_FILE if _is_regular(fd) else _TO_PIPE
+        self._written = 0
+        self._writing = False
 
-    def stuck(self, seconds: float) -> bool:
-        """Whether a write has been waiting, for so long, for somebody to take it."""
-        since = self._since
-        return since is not None and perf_counter() - since > seconds
+    def taken(self) -> int | None:
+        """Return how many bytes the reader has taken so far; None while no write is waiting.
+
+        Two equal numbers, some time apart, show a reader that has stalled.
+        """
+        return self._written - _queued(self._fd) if self._writing else None
 
     def write(self, text: str) -> None:
         """Write all of `text`; `errors` says what becomes of what the encoding lacks.
 
         Raises OSError.
         """
-        data = text.encode(self._encoding, self._errors)
-        while data:
-            self._since = perf_counter()
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # another process made the descriptor non-blocking
-                select.select([], [self._fd], [])
-            finally:
-                self._since = None
+        data = memoryview(text.encode(self._encoding, self._errors))
+        self._writing = True
+        try:
+            while data:
+                try:
+                    written = os.write(self._fd, data[: self.piece])
+                except BlockingIOError:  # another process made the descriptor non-blocking
+                    select.select([], [self._fd], [])
+                    continue
+                self._written += written
+                data = data[written:]
+        finally:
+            self._writing = False
 
     def close(self) -> None:
         """Make what was written last. Raises OSError where that fails."""
@@ -117,7 +141,24 @@ def open_file(
     return Stream(path, fd, errors=errors, owned=True)
 
 
+def _queued(fd: int) -> int:
+    """Return how many bytes wait in a pipe, a socket or a terminal; 0 where nobody can tell."""
+    if not HAS_IOCTL:
+        return 0
+    with suppress(OSError):
+        request = termios.FIONREAD if stat.S_ISFIFO(os.fstat(fd).st_mode) else termios.TIOCOUTQ
+        return int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
+    return 0
+
+
+def _is_regular(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:  # closed: the first write says so
+        return False
+
+
 def _sync(fd: int) -> None:
     """Flush to the disk where there is one; a pipe or a device has none."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+    if _is_regular(fd):
         os.fsync(fd)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -82,8 +83,68 @@ async def run(job: Job, say: Say) -> int:
     return await _crawl(job, say)
 
 
+class _Ending:
+    """What the first signal to end the run brings about, which changes as the run goes on."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._then: list[Callable[[int], None]] = []
+
+    def __call__(self, number: int) -> None:
+        self._number = number
+        for then in self._then:
+            then(number)
+
+    def brings(self, then: Callable[[int], None]) -> None:
+        self._then.append(then)
+        if self._number is not None:
+            then(self._number)
+
+    def signal(self) -> int | None:
+        """Return the number of the signal, None before it."""
+        return self._number
+
+
 async def _crawl(job: Job, say: Say) -> int:
     sources = _open_sources(job)
+    outputs: list[Output] = []
+    bar = _progress_bar(job)
+    ending = _Ending()
+
+    def abandon() -> None:
+        for output in outputs:
+            output.stream.discard()
+        if bar:
+            bar.abandon()
+
+    with process.signals(ending, abandon):
+        try:
+            await _open_outputs(outputs, job, sources, ending)
+            if (signal := ending.signal()) is not None:
+                abandon()
+                return 128 + signal
+            ended = await _run(job, sources, outputs, bar, ending, say)
+        except BaseException:
+            abandon()
+            raise
+    if ended.failed_outputs and ending.signal():  # it may have come while the last was written
+        crawl = replace(ended.summary.crawl, interrupted=ending.signal())
+        ended = replace(ended, summary=replace(ended.summary, crawl=crawl))
+    _conclude(job, ended, outputs, say)
+    if ended.fault is not None:
+        raise ended.fault  # all that was finished is written
+    return exit_code(ended.summary)
+
+
+async def _run(
+    job: Job,
+    sources: Sequence[Source],
+    outputs: Sequence[Output],
+    bar: "ProgressBar | None",
+    ending: _Ending,
+    say: Say,
+) -> Ended:
+    """Crawl the sources into the outputs, once or in rounds."""
     limits = _affordable(job.limits, say)
     urls = UrlList(
         expectation=job.expectation, method=job.method, repeat=job.repeat, masked=job.masked
@@ -91,13 +152,10 @@ async def _crawl(job: Job, say: Say) -> int:
     inputs = Inputs(sources, urls)
     connecting = replace(job.connecting, idle=limits.max, per_host=limits.per_host)
     transport = open_transport(connecting)
-    bar = _progress_bar(job)
-    # Last, as all has been imported: a signal before the run has begun would leave files behind.
-    outputs = _open_outputs(job, sources)
     start = perf_counter()
 
     def taken(name: str) -> int | None:
-        return next(one.stream.taken() for one in outputs if one.stream.name == name)
+        return next((one.stream.taken() for one in outputs if one.stream.name == name), None)
 
     def begin(entries: Entries, sinks: Sequence[Sink], share_read: ShareRead) -> Run:
         bounds = _left(limits, perf_counter() - start)
@@ -115,34 +173,20 @@ async def _crawl(job: Job, say: Say) -> int:
             taken=taken,
         )
 
-    def abandon() -> None:
-        for output in outputs:
-            output.stream.discard()
-        if bar:
-            bar.abandon()
-
     sinks = [output.sink for output in outputs]
     try:
         if job.wait is None:
             running = begin(inputs.entries(), sinks, inputs.share_read)
-            with process.signals(running.interrupt, abandon):
-                ended = await _finish(running, bar)
-        else:
-            rounds = Rounds(
-                inputs.entries(), job.wait, begin, say, start=start, deadline=limits.deadline
-            )
-            with process.signals(rounds.interrupt, abandon):
-                ended = await rounds.run(sinks, taken)
-    except BaseException:
-        abandon()
-        raise
+            ending.brings(running.interrupt)
+            return await _finish(running, bar)
+        rounds = Rounds(
+            inputs.entries(), job.wait, begin, say, start=start, deadline=limits.deadline
+        )
+        ending.brings(rounds.interrupt)
+        return await rounds.run(sinks, taken)
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(transport.aclose(), _CLOSING)
-    _conclude(job, ended, outputs, say)
-    if ended.fault is not None:
-        raise ended.fault  # all that was finished is written
-    return exit_code(ended.summary)
 
 
 def _conclude(job: Job, ended: Ended, outputs: Sequence[Output], say: Say) -> None:
@@ -188,18 +232,34 @@ def _open_sources(job: Job) -> list[Source]:
         raise JobError(str(exc)) from exc
 
 
-def _open_outputs(job: Job, sources: Sequence[Source]) -> list[Output]:
-    try:
-        return open_outputs(
+async def _open_outputs(
+    outputs: list[Output], job: Job, sources: Sequence[Source], ending: _Ending
+) -> None:
+    """Open the outputs in a thread: a signal ends the wait for the reader of a FIFO."""
+    given_up, signalled = threading.Event(), asyncio.Event()
+    ending.brings(lambda _number: given_up.set())
+    ending.brings(lambda _number: signalled.set())
+    thread = DaemonExecutor(1, "outputs", inline=True)
+    opening = asyncio.wrap_future(
+        thread.submit(
+            open_outputs,
+            outputs,
             stdout=job.stdout,
             files=job.files,
             failed_to=job.failed_to,
             ordered=job.ordered,
             everything=job.everything,
             sources=sources,
+            given_up=given_up,
         )
-    except OutputError as exc:
-        raise JobError(str(exc)) from exc
+    )
+    thread.shutdown()
+    waiting = asyncio.ensure_future(signalled.wait())
+    await asyncio.wait((opening, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await asyncio.wait((opening,), timeout=_CLOSING)  # it may be stuck in a dead mount
+    if opening.done() and (exc := opening.exception()) and ending.signal() is None:
+        raise JobError(str(exc)) if isinstance(exc, OutputError) else exc
 
 
 def _affordable(limits: Limits, say: Say) -> Limits:

@@ -1,7 +1,9 @@
 """What one command line asks to be written -> open streams with their sinks, or a complaint."""
 
 import os
+import stat
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -27,11 +29,15 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
+    """`path` is None for standard output."""
+
     stream: Stream
     sink: Sink
+    path: str | None = None
 
 
 def open_outputs(
+    outputs: list[Output],
     *,
     stdout: str | None,
     files: Sequence[str],
@@ -39,63 +45,94 @@ def open_outputs(
     ordered: bool,
     everything: bool,
     sources: Sequence[Source],
-) -> list[Output]:
-    """Open every output, now; nothing is left behind where one cannot be.
+    given_up: threading.Event,
+) -> None:
+    """Open every output, now, and append it to `outputs`; none stays open if one cannot be.
 
     `stdout` is "table", "json", "jsonl" or None; the ending of each of `files` says its
-    format; `failed_to` is where the lines of the list go that did not pass. Raises
-    OutputError.
+    format; `failed_to` is where the lines of the list go that did not pass. Waits for the
+    reader of a FIFO until `given_up`. Raises OutputError.
     """
-    outputs: list[Output] = []
     try:
         if stdout is not None:
-            stream = _standard_output(stdout, alone=not files)
+            stream = _standard_output(stdout, sources, alone=not files)
             outputs.append(Output(stream=stream, sink=_sink(stdout, stream, ordered, everything)))
         for path in files:
-            if any(_same_file(path, source) for source in sources):
+            if any(_is_source(path, source) for source in sources):
                 raise OutputError(f"{display(path)} is both a list and an output")
             form = PurePath(path).suffix.lower().removeprefix(".")
-            stream = _open(path, outputs, form)
-            outputs.append(Output(stream=stream, sink=_sink(form, stream, ordered, everything)))
+            stream = _open(path, outputs, form, given_up)
+            sink = _sink(form, stream, ordered, everything)
+            outputs.append(Output(stream=stream, sink=sink, path=path))
         if failed_to is not None:
             # It may be the list itself, which loses nothing where it was read to its end.
-            replaces = any(_same_file(failed_to, source) for source in sources)
-            stream = _open(failed_to, outputs, None)
+            replaces = any(_is_source(failed_to, source) for source in sources)
+            stream = _open(failed_to, outputs, None, given_up)
             sink = (ReplacingSink if replaces else DocumentSink)(stream, deadletters)
-            outputs.append(Output(stream=stream, sink=sink))
+            outputs.append(Output(stream=stream, sink=sink, path=failed_to))
     except OutputError:
         for output in outputs:
             output.stream.discard()
         raise
-    return outputs
 
 
-def _open(path: str, others: Sequence[Output], form: str | None) -> Stream:
+def _open(
+    path: str, others: Sequence[Output], form: str | None, given_up: threading.Event
+) -> Stream:
     """Open a file for a format, or for lines of the list."""
-    if any(_same_file(path, other.stream) for other in others):
-        raise OutputError(f"{display(path)} is named as an output twice")
+    for other in others:
+        if other.path is None and _is_open_as(path, other.stream.fd):
+            raise OutputError(f"{display(path)} is standard output, too")
+        if other.path is not None and _same_path(path, other.path):
+            raise OutputError(f"{display(path)} is named as an output twice")
     try:
-        return open_list(path) if form is None else open_file(path, whole=form == "json")
+        if form is None:
+            return open_list(path, given_up)
+        return open_file(path, whole=form == "json", given_up=given_up)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise OutputError(f"cannot write {display(path)}: {reason}") from exc
 
 
-def _standard_output(form: str, *, alone: bool) -> Stream:
+def _standard_output(form: str, sources: Sequence[Source], *, alone: bool) -> Stream:
     if sys.stdout is None:
         if alone:
             raise OutputError("cannot write standard output: it is closed")
         return Stream("standard output", 1)  # fails at the first write, as a full one does
-    encoding = sys.stdout.encoding if form == "table" else "utf-8"
-    return Stream("standard output", sys.stdout.fileno(), encoding)
+    fd = sys.stdout.fileno()
+    for source in sources:
+        # The list would grow by the records of its own URLs: `crawl urls.txt >> urls.txt`.
+        if source.fd is not None and _same_file(fd, source.fd):
+            name = "standard input" if source.name == "-" else display(source.name)
+            raise OutputError(f"{name} is both a list and standard output")
+    return Stream("standard output", fd, sys.stdout.encoding if form == "table" else "utf-8")
 
 
-def _same_file(path: str, other: Stream | Source) -> bool:
-    """Whether `path` names the regular file that is already open as a list or an output."""
-    if isinstance(other, Source) and other.fd is not None and os.path.isfile(path):
-        return os.path.samestat(os.fstat(other.fd), os.stat(path))
-    name = os.path.realpath(other.name)
-    return os.path.realpath(path) == name and (os.path.isfile(name) or isinstance(other, Stream))
+def _is_source(path: str, source: Source) -> bool:
+    """Whether `path` names the regular file that is already open as a list."""
+    if source.fd is not None:
+        return _is_open_as(path, source.fd)
+    return os.path.isfile(source.name) and _same_path(path, source.name)
+
+
+def _is_open_as(path: str, fd: int) -> bool:
+    try:
+        return os.path.isfile(path) and os.path.samestat(os.stat(path), os.fstat(fd))
+    except OSError:  # a standard output that is closed
+        return False
+
+
+def _same_path(path: str, other: str) -> bool:
+    """Whether two paths name one file, which need not be there yet."""
+    if os.path.isfile(path) and os.path.isfile(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _same_file(one: int, other: int) -> bool:
+    """Whether two descriptors are of one regular file; a terminal may well be shared."""
+    info = os.fstat(one)
+    return stat.S_ISREG(info.st_mode) and os.path.samestat(info, os.fstat(other))
 
 
 def _sink(form: str, stream: Stream, ordered: bool, everything: bool) -> Sink:

@@ -82,7 +82,9 @@ class Rounds:
         outputs = Broadcast(sinks, self._stop, taken)
         for start in range(0, len(checks), _BATCH):
             await outputs.write(checks[start : start + _BATCH])
-        return await close(outputs, ended.summary, list_error, ended.fault)
+        crawl = replace(ended.summary.crawl, interrupted=self._signal)
+        summary = replace(ended.summary, crawl=crawl)
+        return await close(outputs, summary, list_error, ended.fault)
 
     async def _poll(
         self, entries: Sequence[Target | FetchResult], list_error: ListError | None
@@ -111,8 +113,7 @@ class Rounds:
                     await asyncio.wait_for(self._stop.wait(), min(_PAUSE, left))
                 ends = self._stop.is_set()
             if ends:
-                crawl = replace(ended.summary.crawl, interrupted=self._signal)
-                return held.checks, replace(ended, summary=replace(ended.summary, crawl=crawl))
+                return held.checks, ended
 
 
 async def _read(entries: Entries, into: list[Target | FetchResult]) -> ListError | None:

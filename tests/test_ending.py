@@ -230,6 +230,61 @@ def test_a_signal_ends_a_run_whose_output_is_stuck(site: Server, tmp_path: Path)
         assert [json.loads(line)["ok"] for line in whole] == [True] * len(whole)
 
 
+def test_a_slow_reader_that_moves_gets_every_record_after_a_signal(
+    site: Server, tmp_path: Path
+) -> None:
+    """It takes less than a line at a time, so that no write ends within the grace."""
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
+    with started(listed, "--jsonl", "-o", "out.jsonl", cwd=tmp_path) as process:
+        wait_until_stalled(site)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        data = b""
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            data += os.read(process.stdout.fileno(), 200)
+            time.sleep(0.1)
+        while piece := os.read(process.stdout.fileno(), 65_536):
+            data += piece
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert records(data.decode()) == records((tmp_path / "out.jsonl").read_text("utf-8"))
+
+
+def test_a_signal_ends_the_last_round_of_a_wait_whose_output_is_stuck(
+    site: Server, tmp_path: Path
+) -> None:
+    listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(300)))
+    with started(listed, "--jsonl", "--wait", "60") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() != ""  # the round is over, and its records are written
+        time.sleep(0.3)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - start < SOON
+        assert process.stdout is not None
+        *whole, _ = process.stdout.read().split("\n")
+        assert [json.loads(line)["ok"] for line in whole] == [True] * len(whole)
+
+
+@pytest.mark.parametrize("form", ["--json", "--all"])
+def test_a_signal_ends_a_run_whose_output_is_stuck_at_its_very_end(
+    site: Server, tmp_path: Path, form: str
+) -> None:
+    """All URLs are done; an output that is not whole for a signal is not a good end."""
+    urls = (site.url(f"/ok?{number:0500}") for number in range(150))
+    listed = write(tmp_path / "urls.txt", *urls)
+    with started(listed, form, "--max", "150", "--per-host", "150") as process:
+        wait_until(lambda: site.counts["/ok"] == 150)
+        time.sleep(0.3)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - start < SOON
+
+
 def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Server) -> None:
     sent: list[bool] = []
     slow = site.on("/slow", once(lambda: bool(sent), then=delayed(0.3, reply())))
@@ -252,6 +307,36 @@ def test_an_interrupt_ends_the_wait_for_the_writer_of_a_fifo(tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("option", ["-o", "--failed-to"])
+def test_the_first_signal_ends_the_wait_for_the_reader_of_a_fifo(
+    site: Server, tmp_path: Path, option: str, number: int
+) -> None:
+    fifo = tmp_path / "out.jsonl"
+    os.mkfifo(fifo)
+    document = tmp_path / "doc.json"
+    args = (site.url("/ok"), "-q", "-o", document, option, fifo)
+    with started(*args, env=unmeasured()) as process:
+        wait_until(lambda: sleeps(process.pid))
+        ended, took = interrupted(process, number, lambda: True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", "")
+    assert took < SOON
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert site.requests == []
+
+
+def test_a_fifo_is_waited_for_until_somebody_reads_it(site: Server, tmp_path: Path) -> None:
+    fifo = tmp_path / "out.jsonl"
+    os.mkfifo(fifo)
+    with started(site.url("/ok"), "-q", "-o", fifo) as process:
+        time.sleep(0.5)
+        assert site.requests == []
+        found = records(fifo.read_text("utf-8"))
+        assert process.wait(30) == 0
+    assert outcomes(found) == ["responded"]
 
 
 def sleeps(pid: int) -> bool:
@@ -468,6 +553,76 @@ def test_a_directory_is_no_output(site: Server, tmp_path: Path, name: str) -> No
     assert (ended.returncode, ended.stdout) == (2, "")
     assert complaint(ended) == f"cannot write {name}: Is a directory"
     assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("commands", "name"),
+    [
+        ('"$@" urls.txt --jsonl >> urls.txt', "urls.txt"),
+        ('"$@" urls.txt --json >> urls.txt', "urls.txt"),
+        ('"$@" urls.txt >> urls.txt', "urls.txt"),
+        ('"$@" urls.txt --jsonl 1<> urls.txt', "urls.txt"),
+        ('"$@" other.txt urls.txt --jsonl >> link.txt', "urls.txt"),
+        ('"$@" link.txt --jsonl >> urls.txt', "link.txt"),
+        ('"$@" --jsonl < urls.txt >> urls.txt', "standard input"),
+        ('"$@" - --jsonl < urls.txt >> urls.txt', "standard input"),
+    ],
+    ids=["lines", "document", "table", "in place", "hard link", "by a link", "piped", "dash"],
+)
+def test_a_list_that_is_standard_output_too_is_refused(
+    site: Server, tmp_path: Path, commands: str, name: str
+) -> None:
+    """It would grow by its own records for ever."""
+    listed = write(tmp_path / "urls.txt", site.url("/ok"))
+    os.link(listed, tmp_path / "link.txt")
+    write(tmp_path / "other.txt", site.url("/ok"))
+    ended = script(commands, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert complaint(ended) == f"{name} is both a list and standard output"
+    assert listed.read_text("utf-8") == f"{site.url('/ok')}\n"
+    assert site.requests == []
+
+
+def test_a_list_may_be_standard_output_if_nothing_goes_there(site: Server, tmp_path: Path) -> None:
+    listed = write(tmp_path / "urls.txt", site.url("/ok"))
+    ended = script('"$@" urls.txt -q >> urls.txt', cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert listed.read_text("utf-8") == f"{site.url('/ok')}\n"
+
+
+@pytest.mark.parametrize("option", ["-o", "--failed-to"])
+@pytest.mark.parametrize("name", ["out.jsonl", "link.jsonl"], ids=["the same name", "a hard link"])
+def test_an_output_that_is_standard_output_too_is_refused(
+    site: Server, tmp_path: Path, option: str, name: str
+) -> None:
+    write(tmp_path / "out.jsonl", "earlier")
+    os.link(tmp_path / "out.jsonl", tmp_path / "link.jsonl")
+    ended = script(f'"$@" --jsonl {option} {name} >> out.jsonl', site.url("/ok"), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert complaint(ended) == f"{name} is standard output, too"
+    assert (tmp_path / "out.jsonl").read_text("utf-8") == "earlier\n"
+    assert site.requests == []
+
+
+def test_an_output_that_is_named_twice_by_links_is_refused(site: Server, tmp_path: Path) -> None:
+    write(tmp_path / "out.jsonl", "earlier")
+    os.link(tmp_path / "out.jsonl", tmp_path / "link.jsonl")
+    ended = crawl(site.url("/ok"), "-q", "-o", "out.jsonl", "-o", "link.jsonl", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert complaint(ended) == "link.jsonl is named as an output twice"
+
+
+def test_a_device_may_be_list_and_output(site: Server) -> None:
+    """So it is on a terminal, whose lines and records are not the same."""
+    ended = script('"$@" < /dev/null > /dev/null', "-", site.url("/ok"), "--jsonl")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_file_may_have_the_name_of_standard_output(site: Server, tmp_path: Path) -> None:
+    name = "standard output"
+    ended = crawl(site.url("/ok"), "--jsonl", "--failed-to", name, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / name).exists()
 
 
 def test_an_output_that_cannot_be_opened_leaves_an_old_document_alone(

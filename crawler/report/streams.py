@@ -6,6 +6,7 @@ import secrets
 import select
 import stat
 import sys
+import threading
 from contextlib import suppress
 
 try:
@@ -20,6 +21,7 @@ else:
 # write could leave part of a line; a file is always ready, and the fewer writes the better.
 _TO_PIPE = getattr(select, "PIPE_BUF", 4096)
 _TO_FILE = 1_048_576
+_LOOK = 0.05  # seconds between two looks for the reader of a FIFO
 
 
 class Stream:
@@ -37,7 +39,7 @@ class Stream:
         owned: bool = False,
     ) -> None:
         self.name = name
-        self._fd = fd
+        self.fd = fd
         self._encoding = encoding
         self._errors = errors
         self._owned = owned
@@ -50,7 +52,7 @@ class Stream:
 
         Two equal numbers, some time apart, show a reader that has stalled.
         """
-        return self._written - _queued(self._fd) if self._writing else None
+        return self._written - _queued(self.fd) if self._writing else None
 
     def write(self, text: str) -> None:
         """Write all of `text`; `errors` says what becomes of what the encoding lacks.
@@ -62,9 +64,9 @@ class Stream:
         try:
             while data:
                 try:
-                    written = os.write(self._fd, data[: self.piece])
+                    written = os.write(self.fd, data[: self.piece])
                 except BlockingIOError:  # another process made the descriptor non-blocking
-                    select.select([], [self._fd], [])
+                    select.select([], [self.fd], [])
                     continue
                 self._written += written
                 data = data[written:]
@@ -75,8 +77,8 @@ class Stream:
         """Make what was written last. Raises OSError where that fails."""
         if self._owned:
             self._owned = False
-            _sync(self._fd)
-            os.close(self._fd)
+            _sync(self.fd)
+            os.close(self.fd)
 
     def discard(self) -> None:
         """Let go without finishing."""
@@ -115,30 +117,58 @@ class AtomicFile(Stream):
 _CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_list(path: str) -> Stream:
+def open_list(path: str, given_up: threading.Event | None = None) -> Stream:
     """Open a file for lines as they stood in a list; they may hold passwords.
 
     A new one is readable for its owner only. Raises OSError.
     """
-    return open_file(path, whole=True, errors="surrogateescape", private=True)
+    errors = "surrogateescape"
+    return open_file(path, whole=True, errors=errors, private=True, given_up=given_up)
 
 
 def open_file(
-    path: str, *, whole: bool, errors: str = "backslashreplace", private: bool = False
+    path: str,
+    *,
+    whole: bool,
+    errors: str = "backslashreplace",
+    private: bool = False,
+    given_up: threading.Event | None = None,
 ) -> Stream:
     """Open an output file, now, so that a bad path is known before the first request.
 
     `whole` asks for a file that appears only when it is complete, and `private` for one
     that only its owner reads where there is none yet; a device or a FIFO is written
-    directly either way. Raises OSError.
+    directly either way. A FIFO is waited for until it has a reader, or until `given_up`.
+    Raises OSError.
     """
     special = os.path.exists(path) and not os.path.isfile(path)
     if whole and not special:
         if os.path.exists(path) and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return AtomicFile(path, errors=errors, private=private)
-    fd = os.open(path, _CREATE | os.O_TRUNC, 0o666)
+    if special and stat.S_ISFIFO(os.stat(path).st_mode):
+        fd = _open_fifo(path, given_up or threading.Event())
+    else:
+        fd = os.open(path, _CREATE | os.O_TRUNC, 0o666)
     return Stream(path, fd, errors=errors, owned=True)
+
+
+def _open_fifo(path: str, given_up: threading.Event) -> int:
+    """Open a FIFO once it has a reader. Raises InterruptedError when the wait is given up.
+
+    A blocking open would wait, too, but nothing could end it: Python resumes it after a signal.
+    """
+    while True:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as exc:
+            if exc.errno != errno.ENXIO:  # it has no reader
+                raise
+            if given_up.wait(_LOOK):
+                raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR), path) from exc
+        else:
+            os.set_blocking(fd, True)
+            return fd
 
 
 def _queued(fd: int) -> int:

@@ -17,6 +17,7 @@ from loopback import Request, Server, endless, raw, redirect, refusing_port, rep
 from crawler.engine.resolve import Address, Addresses, Resolver
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.http1 import Connection
 from crawler.models import ErrorKind
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
@@ -339,6 +340,30 @@ def test_readings_of_a_reused_connection_name_no_second_connect(server: Server) 
     assert second.last_byte is not None
     assert second.sent <= second.first_byte <= second.last_byte
     assert second.http_version == "HTTP/1.1"
+
+
+def test_the_wait_begins_before_the_write_of_the_request() -> None:
+    class SlowWriter(asyncio.Transport):
+        """Takes a while to write, and has the response at once."""
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            time.sleep(0.02)
+            asyncio.get_running_loop().call_soon(connection.buffer_updated, len(OK))
+
+    wire = Wire()
+    buffer = memoryview(bytearray(OK))
+    connection: Connection
+
+    async def main() -> None:
+        nonlocal connection
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, buffer, lambda connection: None)
+        connection.connection_made(SlowWriter())
+        await connection.exchange(b"GET / HTTP/1.1\r\n\r\n", wire, is_head=False)
+
+    asyncio.run(main())
+    assert wire.wait is not None
+    assert wire.wait >= 0.02
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")

@@ -95,9 +95,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._parser is None or not self._parsed_whole:
             self._parser = _parser(self)
         self._parsed_whole = False
-        self._transport.write(request)
         wire.phase = Phase.WAIT
+        # Before the write: under load this process may lose the processor in it, and the
+        # server has the request from then on.
         wire.sent = perf_counter()
+        self._transport.write(request)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter

@@ -3,6 +3,7 @@
 import http.client
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,28 +26,38 @@ events {{ worker_connections 4096; }}
 http {{
     log_format asked "$status $request_uri";
     access_log {directory}/access.log asked;
-    keepalive_requests 10000000;
+    keepalive_requests {requests};
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port} backlog=1024{tls};
         location / {{ return 200 "hello\\n"; }}
+        location /files/ {{ alias {directory}/files/; }}
     }}
 }}
 """
 
 
+_TLS = """ ssl http2;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate}"""
+
+
 class Nginx(NamedTuple):
-    """A server that answers every path with a 200 of six bytes."""
+    """A server that answers every path with a 200 of six bytes.
+
+    Those in `/files/` are the files in the directory `files` beside its log.
+    """
 
     port: int
     log: Path
+    scheme: str = "http"
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
     def completed(self) -> int:
         """Return how many requests were answered to their end so far."""
@@ -59,13 +70,23 @@ class Nginx(NamedTuple):
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[Nginx]:
-    """Run nginx while the context is open; skips the test where there is none."""
+def serve(
+    directory: Path, *, certificate: Path | None = None, requests: int = 10_000_000
+) -> Iterator[Nginx]:
+    """Run nginx while the context is open; skips the test where there is none.
+
+    With a `certificate`, a PEM file with its key, it speaks HTTP/2 over TLS; each
+    connection carries so many `requests`.
+    """
     if PROGRAM is None:
         pytest.skip("nginx is not installed")
+    (directory / "files").mkdir(exist_ok=True)
+    tls = "" if certificate is None else _TLS.format(certificate=certificate)
     for _ in range(_ATTEMPTS):
-        server = Nginx(_free_port(), directory / "access.log")
-        with _started(PROGRAM, directory, server.port) as runs:
+        scheme = "http" if certificate is None else "https"
+        server = Nginx(_free_port(), directory / "access.log", scheme)
+        config = _CONFIG.format(directory=directory, port=server.port, tls=tls, requests=requests)
+        with _started(PROGRAM, directory, config, server) as runs:
             if runs:
                 server.forget()
                 yield server
@@ -74,14 +95,14 @@ def serve(directory: Path) -> Iterator[Nginx]:
 
 
 @contextmanager
-def _started(program: str, directory: Path, port: int) -> Iterator[bool]:
-    """Start nginx, and end it; the value is whether it answers on this port."""
-    config, errors = directory / "nginx.conf", directory / "error.log"
-    config.write_text(_CONFIG.format(directory=directory, port=port))
-    command = [program, "-p", str(directory), "-e", str(errors), "-c", str(config)]
+def _started(program: str, directory: Path, config: str, server: Nginx) -> Iterator[bool]:
+    """Start nginx, and end it; the value is whether it answers on its port."""
+    file, errors = directory / "nginx.conf", directory / "error.log"
+    file.write_text(config)
+    command = [program, "-p", str(directory), "-e", str(errors), "-c", str(file)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: process.poll() is not None or _answers(port))
+            wait_until(lambda: process.poll() is not None or _answers(server))
             yield process.poll() is None
         finally:
             process.terminate()
@@ -95,8 +116,15 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _answers(server: Nginx) -> bool:
+    address = "127.0.0.1", server.port
+    connection: http.client.HTTPConnection
+    if server.scheme == "https":
+        # Any certificate: the question is only whether this is our server.
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(*address, timeout=5, context=context)
+    else:
+        connection = http.client.HTTPConnection(*address, timeout=5)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read() == b"hello\n"

@@ -34,6 +34,7 @@ from loopback import (
     resets,
     silent,
 )
+from proxies import tunnel
 from shell import crawl, records
 
 from crawler import (
@@ -633,10 +634,9 @@ def test_a_fresh_connection_and_the_wait_have_their_times(server: Server, engine
     assert 0.045 <= timings.wait < 1.0
 
 
-@BOTH
-def test_a_reused_connection_has_no_time_of_connecting(server: Server, engine: str) -> None:
+def test_a_reused_connection_has_no_time_of_connecting(server: Server) -> None:
     server.on("/page", reply(200, b"hello"))
-    first, second = all_fetched([server.url("/page")] * 2, engine)
+    first, second = all_fetched([server.url("/page")] * 2)
 
     assert first.timings.connect is not None
     assert second.timings.connect is None
@@ -1265,33 +1265,6 @@ class Body(httpx.AsyncByteStream):
         self.closed = True
 
 
-async def tunnel(
-    request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Answer CONNECT, then pass bytes on both ways until one side ends."""
-    host, _, port = request.target.partition(":")
-    far_reader, far_writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-
-    ways = {
-        asyncio.create_task(pump(reader, far_writer)),
-        asyncio.create_task(pump(far_reader, writer)),
-    }
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        far_writer.close()
-        writer.close()
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-
-
 def answering(*responses: httpx.Response) -> httpx.MockTransport:
     """Return a transport that gives these responses, one after the other."""
     left = iter(responses)
@@ -1349,11 +1322,11 @@ def fetched(
     return asyncio.run(run())
 
 
-def all_fetched(urls: Sequence[str], engine: str = DIRECT) -> list[FetchResult]:
+def all_fetched(urls: Sequence[str]) -> list[FetchResult]:
     """Fetch the URLs one after the other over one transport."""
 
     async def run() -> list[FetchResult]:
-        async with open_transport(Connecting(engine=engine)) as wire:
+        async with open_transport(Connecting()) as wire:
             fetch = fetcher(wire, PATIENT)
             return [await fetch(target(url)) for url in urls]
 

@@ -32,7 +32,7 @@ from hostile_cases import (
 from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
 from crawler import ErrorKind, FetchResult, Limits, Phase, crawl
-from crawler.engine.transports import DIRECT, ENGINES, NATIVE, Connecting, open_transport
+from crawler.engine.transports import DIRECT, ENGINES, NATIVE, STOCK, Connecting, open_transport
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0
@@ -78,20 +78,16 @@ EACH_ROAD = pytest.mark.parametrize(
 class Known:
     """How a transport is known to differ from what is right, and why.
 
-    `facts` is what it makes of the bad answer where that is wrong. `harmed` says that it
-    gives a neighbour a wrong record too, `at_times` that it does so only by chance, `mute`
-    that it cannot give the hint that the case calls for.
+    `facts` is what it makes of the bad answer where that is wrong. `at_times` says that it
+    does so only by chance, `mute` that it cannot give the hint that the case calls for.
     """
 
     why: str
     facts: Facts | None = None
-    harmed: bool = False
     at_times: bool = False
     mute: bool = False
 
 
-_LEFT_OVER = Known(why="httpcore gives left-over bytes to the next request", harmed=True)
-_NO_SECOND_TRY = "httpcore tells no reused connection that died from a server that hangs up"
 _WAITS = "h11 looks at nothing before the head has ended, so a text banner is no fault yet"
 _FLOOD = Known(
     why="httpcore reads interim responses without end, and lets nobody else run meanwhile",
@@ -116,22 +112,6 @@ _NATIVE_NO_HEAD = Known(
 )
 
 KNOWN: dict[tuple[str, str], Known] = {
-    ("stock", "two-responses"): _LEFT_OVER,
-    ("stock", "short-content-length"): _LEFT_OVER,
-    ("stock", "204-with-a-body"): _LEFT_OVER,
-    ("stock", "204-with-a-length-and-a-body"): _LEFT_OVER,
-    ("stock", "304-with-a-body"): _LEFT_OVER,
-    ("stock", "204-and-a-second-response"): _LEFT_OVER,
-    ("stock", "head-with-a-body"): _LEFT_OVER,
-    ("stock", "head-and-a-second-response"): _LEFT_OVER,
-    ("stock", "chunks-and-a-second-response"): _LEFT_OVER,
-    ("stock", "closed-when-reused"): Known(
-        why=_NO_SECOND_TRY, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
-    ),
-    ("stock", "reset-when-reused"): Known(
-        why=_NO_SECOND_TRY, facts=bad(ErrorKind.RESET, Phase.WAIT)
-    ),
-    ("stock", "closed-after-the-answer"): Known(why=_NO_SECOND_TRY, at_times=True),
     ("stock", "flood-of-100s"): _FLOOD,
     ("stock", "flood-of-103s"): _FLOOD,
     ("stock", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
@@ -183,7 +163,7 @@ def known(road: Road, case: Case | TlsCase) -> Known:
 def stands_apart(road: Road, case: Case) -> bool:
     """Whether a case cannot be mixed with others: it needs a watch, or would spoil theirs."""
     differs = known(road, case)
-    return case.endless or case.method != "GET" or differs.harmed or differs.at_times
+    return case.endless or case.method != "GET" or differs.at_times
 
 
 # These spend their time waiting, so they are run at the same time, each by itself.
@@ -243,7 +223,7 @@ def test_a_bad_answer_is_told_right_among_many_of_its_kind(road: Road, case: Cas
     with Server(mounted(case)) as server, memory_watched(case):
         [results] = run(road, sandwiched(server, road, [case], times=times, concurrency=50))
 
-    if not (differs.harmed or differs.at_times):
+    if not differs.at_times:
         told = map(facts_of, results[1::3])
         assert [facts for facts in told if facts not in possible(road, case)] == []
         neighbours = results[0::3] + results[2::3]
@@ -314,8 +294,8 @@ def test_good_connections_are_used_again(road: Road) -> None:
         wire = road.open()
         run(road, crawled(urls, wire, bounds(1, timeout=PATIENT)))
 
-        # native keeps no connection to an origin before it is asked a second time.
-        assert server.connections == (2 if road.engine == NATIVE else 1)
+        # native keeps no connection to an origin before its second request, stock keeps none.
+        assert server.connections == {NATIVE: 2, STOCK: 20}.get(road.engine, 1)
 
 
 @EACH_ROAD
@@ -467,7 +447,7 @@ def assert_right_alone(road: Road, case: Case, results: list[FetchResult]) -> No
     assert_sound(bad, "" if differs.facts or differs.mute else case.hint)
     if not differs.at_times:
         neighbours = [is_right(before, case.method), is_right(after, case.method)]
-        assert (case.id, neighbours) == (case.id, [True, not differs.harmed])
+        assert (case.id, neighbours) == (case.id, [True, True])
 
 
 def is_right(result: FetchResult, method: str = "GET") -> bool:

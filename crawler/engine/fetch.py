@@ -21,7 +21,7 @@ from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
 from crawler.engine.budget import Budget
-from crawler.engine.transports import Gate, Wire
+from crawler.engine.transports import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
     ErrorKind,
     Failure,
@@ -155,10 +155,9 @@ class _Attempt:
             fields = fields.and_also("Authorization", f"Basic {token}")
         asked = {(method, url.partition("#")[0])}
         while True:
-            response = await self._ask(method, url, fields)
+            response = await self._final_or_redirect(method, url, fields)
             locations = self._locations(response)
             if not locations:
-                await self._read(response)
                 return None
             await response.aclose()
             step = redirect.follow(
@@ -178,13 +177,30 @@ class _Attempt:
             if not step.same_origin:
                 fields = self._harmless
             method, url = step.method, step.url
+            self._next_wire()
             asked.add((method, url.partition("#")[0]))
 
-    async def _ask(self, method: str, url: str, fields: Fields) -> httpx.Response:
-        if self._response is not None:
-            self.wire = Wire(paused=self.wire.paused, gate=self.wire.gate)
-            self._wires.append(self.wire)
-        request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=self._fresh)
+    async def _final_or_redirect(self, method: str, url: str, fields: Fields) -> httpx.Response:
+        """Return a final response whose body was read, or a redirect."""
+        try:
+            response = await self._ask(method, url, fields, fresh=self._fresh)
+            if not self._locations(response):
+                await self._read(response)
+        except InterruptedExchangeError:
+            self._told, self._size, self._page = {}, None, b""
+            await self.wire.resend()
+            self._next_wire()
+            response = await self._ask(method, url, fields, fresh=True)
+            if not self._locations(response):
+                await self._read(response)
+        return response
+
+    def _next_wire(self) -> None:
+        self.wire = Wire(paused=self.wire.paused, gate=self.wire.gate)
+        self._wires.append(self.wire)
+
+    async def _ask(self, method: str, url: str, fields: Fields, *, fresh: bool) -> httpx.Response:
+        request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=fresh)
         response = await self._transport.handle_async_request(request)
         self._response = response
         self._answered = url
@@ -236,7 +252,8 @@ class _Attempt:
             whole = "" if length is None else f" of {length:,}"
             detail = f"{error.detail}: {self._size or 0:,}{whole} bytes came"
             error = replace(error, detail=detail)
-        if error is not None and self.wire.proxied and error.phase in (Phase.DNS, Phase.CONNECT):
+        own = error is not None and error.kind is ErrorKind.LOCAL_RESOURCE
+        if error is not None and self.wire.at_proxy and not own:
             error = replace(error, detail=f"the proxy: {error.detail}")
         return FetchResult(
             target=self._target,

@@ -44,7 +44,8 @@ class Wire:
     latency; `paused` stops the clock of the attempt's timeout meanwhile. `gate` says when
     a further request may start: see `hop` and `resend`. `phase` is where
     the exchange is, or where it ended; `proxied` says that what was connected to is a
-    proxy, not the target.
+    proxy, not the target, `at_proxy` that the way through it is not open yet: what fails
+    then is the proxy.
     """
 
     phase: Phase = Phase.CONNECT
@@ -59,6 +60,7 @@ class Wire:
     tls_peer: Tls | None = None
     stall: float = 0.0
     proxied: bool = False
+    at_proxy: bool = False
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
     gate: Gate | None = None
 
@@ -99,6 +101,13 @@ class WireError(httpx.TransportError):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+
+
+class InterruptedExchangeError(WireError):
+    """The connection ended, through no fault of this request, which others shared it with.
+
+    It may be sent once more, `fresh`, and that is not a retry.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +163,7 @@ def engine_for(connecting: Connecting) -> str:
                 "--engine native resolves names itself, which rules out --block-private"
             )
         return NATIVE
-    return STOCK if through_proxy or connecting.http2 else connecting.engine
+    return STOCK if connecting.http2 else connecting.engine
 
 
 def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:
@@ -164,6 +173,10 @@ def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:
             from crawler.engine.transports.native import NativeTransport
 
             return NativeTransport(connecting)
+        case "stock" if connecting.engine != STOCK:
+            from crawler.engine.transports.http2 import Http2Transport
+
+            return Http2Transport(connecting)
         case "stock":
             from crawler.engine.transports.stock import StockTransport
 

@@ -20,6 +20,8 @@ from crawler.engine.transports import Connecting, Wire, WireError, guard
 from crawler.engine.transports.http1 import Body, Connection
 from crawler.engine.transports.late import Late
 from crawler.engine.transports.pool import Pool
+from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.tunnel import start_tls, through
 from crawler.models import ErrorKind, Phase
 
 _NEVER = 1e8  # seconds: the budget of the attempt is the only clock
@@ -40,6 +42,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._buffer = memoryview(bytearray(_BUFFER))
         make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
         self._context = Late(make, "tls")
+        self._proxy_for = chooser(connecting.proxies)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
@@ -48,11 +51,17 @@ class DirectTransport(httpx.AsyncBaseTransport):
         if self._connecting.block_private:
             guard.check_host(origin[1])
         head = await asking.head(request)
+        key = origin
+        proxy = self._proxy_for(origin) if self._proxy_for is not None else None
+        if proxy is not None:
+            wire.proxied = True
+            if proxy.forwards(origin[0]):
+                key, head = proxy.pool, proxy.absolute(head, origin)
         is_head = request.method == "HEAD"
         # On a kept connection the server may be closing it already: a request that may not be
         # sent twice would fail through no fault of the URL.
         kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
-        connection = self._pool.take(origin) if kept else None
+        connection = self._pool.take(key) if kept else None
         body: Body | None = None
         if connection is not None:
             try:
@@ -64,9 +73,9 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 wire.sent = wire.first_byte = wire.last_byte = None
                 await wire.resend()
         if connection is None or body is None:
-            connection = await self._connect(origin, wire)
+            connection = await self._connect(origin, proxy, wire)
             body = await connection.exchange(head, wire, is_head=is_head)
-        body.release = partial(self._pool.give_back, origin=origin)
+        body.release = partial(self._pool.give_back, origin=key)
         wire.phase = Phase.DOWNLOAD
         wire.remote_ip = connection.remote_ip
         wire.tls_peer = connection.tls
@@ -81,18 +90,24 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._resolver.close()
         await asyncio.sleep(0)  # the sockets are closed when the loop comes round
 
-    async def _connect(self, origin: Origin, wire: Wire) -> Connection:
-        host = origin[1]
+    async def _connect(self, origin: Origin, proxy: Proxy | None, wire: Wire) -> Connection:
+        wire.at_proxy = proxy is not None
+        host = proxy.host if proxy is not None else origin[1]
         addresses = literal(host) or await self._resolver.resolve(host, wire)
         wire.phase = Phase.CONNECT
-        if self._connecting.block_private:
+        if self._connecting.block_private and proxy is None:
             addresses = guard.public(addresses)
         connection = Connection(asyncio.get_running_loop(), self._buffer, self._pool.discard)
-        closed = self._pool.reserve(connection, host)
+        # A proxy that forwards has connections for all hosts: those of each are not bounded.
+        shared = proxy is not None and proxy.forwards(origin[0])
+        closed = self._pool.reserve(connection, None if shared else origin[1])
         try:
             if closed:
                 await asyncio.sleep(0)  # the event loop closes sockets when it comes round
-            await self._open(connection, origin, addresses, wire)
+            if proxy is None:
+                await self._open(connection, origin, addresses, wire)
+            else:
+                await self._open_through(connection, proxy, origin, addresses, wire)
         except BaseException:
             self._pool.discard(connection)
             raise
@@ -125,10 +140,37 @@ class DirectTransport(httpx.AsyncBaseTransport):
         else:
             await self._secure(connection, sock, context, host, wire)
 
+    async def _open_through(
+        self,
+        connection: Connection,
+        proxy: Proxy,
+        origin: Origin,
+        addresses: Addresses,
+        wire: Wire,
+    ) -> None:
+        """Connect by way of a proxy; `wire.connect` is until the way through it is open."""
+        secure = origin[0] == "https"
+        context = await self._context.get(wire) if secure or proxy.secure else None
+        start = perf_counter()
+        sock = await _open_socket(addresses, proxy.port)
+        transport = await through(sock, proxy, origin, context if proxy.secure else None)
+        wire.connect = perf_counter() - start
+        wire.at_proxy = False
+        if secure and context is not None:
+            await self._secure(connection, transport, context, origin[1], wire)
+        else:
+            if proxy.secure:
+                connection.secured_by(transport.get_extra_info("ssl_object"))
+            transport.set_protocol(connection)
+            connection.connection_made(transport)
+        if connection not in self._pool:  # it was lost before it heard that it was made
+            detail = "the server closed the connection after the TLS handshake"
+            raise WireError(ErrorKind.DISCONNECTED, detail)
+
     async def _secure(
         self,
         connection: Connection,
-        sock: socket.socket,
+        over: socket.socket | asyncio.Transport,
         context: ssl.SSLContext,
         host: str,
         wire: Wire,
@@ -136,13 +178,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         wire.phase = Phase.TLS
         begun = perf_counter()
         try:
-            transport, _ = await asyncio.get_running_loop().create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=context,
-                server_hostname=host.rstrip("."),
-                ssl_handshake_timeout=_NEVER,
-            )
+            transport = await _start_tls(connection, over, context, host.rstrip("."))
         except ConnectionError as exc:
             if exc.errno is None:
                 detail = "the server closed the connection in the TLS handshake"
@@ -153,6 +189,25 @@ class DirectTransport(httpx.AsyncBaseTransport):
         secured = transport.get_extra_info("ssl_object")
         connection.secured_by(secured)
         connection.tls = tls.peer(secured, transport.get_extra_info("peercert") or {})
+
+
+async def _start_tls(
+    connection: Connection,
+    over: socket.socket | asyncio.Transport,
+    context: ssl.SSLContext,
+    name: str,
+) -> asyncio.BaseTransport:
+    """Shake hands with the server `name`, and close what that went over if it fails."""
+    if not isinstance(over, socket.socket):
+        return await start_tls(over, connection, context, name)
+    transport, _ = await asyncio.get_running_loop().create_connection(
+        lambda: connection,
+        sock=over,
+        ssl=context,
+        server_hostname=name,
+        ssl_handshake_timeout=_NEVER,
+    )
+    return transport
 
 
 def _peer(sock: socket.socket, addresses: Addresses) -> str | None:

@@ -25,10 +25,13 @@ class Pool:
         self._most = most
         self._per_host = per_host
         self._open: dict[Connection, _Host] = {}
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str | None, _Host] = {}
         self._idle: dict[Origin, dict[Connection, None]] = {}  # newest last
         # Ordered dicts where the oldest is looked for: a dict would search for its first key.
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
+
+    def __contains__(self, connection: Connection) -> bool:
+        return connection in self._open
 
     def take(self, origin: Origin) -> Connection | None:
         """Return the newest idle connection that can be used again."""
@@ -44,8 +47,11 @@ class Pool:
             connection.abort()
         return None
 
-    def reserve(self, connection: Connection, host: str) -> bool:
-        """Count a connection that is about to be opened; return whether idle ones were closed."""
+    def reserve(self, connection: Connection, host: str | None) -> bool:
+        """Count a connection that is about to be opened; return whether idle ones were closed.
+
+        `host` is None for one that may carry requests for any host.
+        """
         state = self._hosts.get(host)
         if state is None:
             state = self._hosts[host] = _Host(host)
@@ -89,13 +95,17 @@ class Pool:
             connection.abort()
 
     def _is_over(self, host: "_Host") -> bool:
-        too_many = self._per_host is not None and host.open > self._per_host
-        return too_many or len(self._open) > self._most
+        return self._has_too_many(host) or len(self._open) > self._most
+
+    def _has_too_many(self, host: "_Host") -> bool:
+        if self._per_host is None or host.name is None:
+            return False
+        return host.open > self._per_host
 
     def _shrink(self, host: "_Host") -> bool:
         """Close idle connections until both bounds hold, or none is left to close."""
         closed = False
-        while self._per_host is not None and host.open > self._per_host and host.idle:
+        while self._has_too_many(host) and host.idle:
             next(iter(host.idle)).abort()
             closed = True
         while len(self._open) > self._most and self._oldest:
@@ -109,7 +119,7 @@ class _Host:
 
     __slots__ = ("idle", "name", "open")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | None) -> None:
         self.name = name
         self.open = 0
         self.idle: OrderedDict[Connection, None] = OrderedDict()

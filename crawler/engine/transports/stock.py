@@ -3,54 +3,68 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from time import perf_counter
+from functools import partial
 from typing import Any, NoReturn
-from urllib import request as urllib_request
 
 import httpx
 
 from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking, tls
 from crawler.engine.resolve import Resolver
-from crawler.engine.transports import Connecting, Wire, WireError, guard
+from crawler.engine.transports import Connecting, InterruptedExchangeError, Wire, WireError, guard
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
+from crawler.engine.transports.late import Late
+from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.trace import Trace
 from crawler.models import ErrorKind, Phase
 
-# Whether a "no_proxy" covers a host: the standard library's reading of that variable.
-_bypass = urllib_request.proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
+_REFUSED_STREAM = 7  # RFC 9113, section 7
 
 
 class StockTransport(httpx.AsyncBaseTransport):
-    """`httpx.AsyncHTTPTransport`, one for each proxy and one for direct requests.
+    """`httpx.AsyncHTTPTransport`, one for each proxy and one for requests without one.
 
-    Requests that need a connection of their own have a second one, which keeps none.
-    The SSL context is made when the first https URL comes.
+    An HTTP/1.1 connection carries one request only: httpcore would give bytes beyond the
+    end of a response to the next request. HTTP/2 connections are shared; where one ends, an
+    idempotent request on it raises `InterruptedExchangeError`. A request that is to be
+    `fresh`, or may not be sent twice, gets a connection of its own.
+
+    The SSL contexts are made when the first https URL comes.
     """
 
     def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
         self._connecting = connecting
         self._resolver = resolver or Resolver(connecting.idle)
-        self._exempt = {"no": connecting.proxies.no_proxy}
-        self._inner: dict[tuple[str | None, bool, bool], httpx.AsyncHTTPTransport] = {}
+        self._proxy_for = chooser(connecting.proxies)
+        make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
+        # Two: httpcore sets the protocols that it offers on the context it is given.
+        self._context, self._to_proxy = Late(make, "tls"), Late(make, "tls")
+        self._without_tls = Late(partial(tls.context, verify=False), "tls")
+        self._shared: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
+        self._single: set[httpx.AsyncHTTPTransport] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire_of_task.set(wire)
+        origin = asking.origin(request)
         if self._connecting.block_private:
-            guard.check_host(asking.origin(request)[1])
-        trace = _Trace(wire)
-        request.extensions["trace"] = trace
-        proxy = self._proxy_for(request.url)
+            guard.check_host(origin[1])
+        proxy = self._proxy_for(origin) if self._proxy_for is not None else None
         wire.proxied = proxy is not None
-        inner = self._pick(request, proxy, wire)
+        trace = request.extensions["trace"] = Trace(wire)
+        trace.forwarded = proxy is not None and proxy.forwards(origin[0])
+        shared = request.method in IDEMPOTENT and not request.extensions.get("fresh")
+        inner = await self._pick(request, proxy, wire, shared=shared)
         try:
             response = await inner.handle_async_request(request)
-        except httpx.TransportError as exc:
-            _raise_told_apart(exc, wire)
-        except asyncio.CancelledError:
-            # httpcore forgets a connection whose TLS handshake is cancelled.
-            if wire.phase is Phase.TLS and trace.connected is not None:
-                await trace.connected.aclose()
+        except BaseException as exc:
+            if wire.at_proxy or (
+                isinstance(exc, asyncio.CancelledError) and wire.phase is Phase.TLS
+            ):
+                await trace.aclose()  # httpcore forgets the connection
+            await self._release(inner)
+            if isinstance(exc, Exception):
+                _raise_told_apart(exc, trace, shared=shared)
             raise
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
@@ -61,95 +75,62 @@ class StockTransport(httpx.AsyncBaseTransport):
             if isinstance(address, tuple) and not wire.proxied:
                 wire.remote_ip = address[0]
             secured = stream.get_extra_info("ssl_object")
-            wire.tls_peer = tls.peer(secured) if secured is not None else None
+            if secured is not None and not trace.forwarded:  # else it is the proxy's
+                wire.tls_peer = tls.peer(secured)
         response.extensions["wire"] = wire
-        assert isinstance(response.stream, httpx.AsyncByteStream)
         ends_with_tls = secured if _lasts_until_close(request, response) else None
-        response.stream = _Body(response.stream, wire, ends_with_tls)
+        release = partial(self._release, inner)
+        response.stream = _Body(response, trace, ends_with_tls, release, shared=shared)
         return response
 
     async def aclose(self) -> None:
         self._resolver.close()
-        for transport in self._inner.values():
+        for transport in (*self._shared.values(), *self._single):
             await transport.aclose()
 
-    def _proxy_for(self, url: httpx.URL) -> str | None:
-        proxies = self._connecting.proxies
-        proxy = proxies.https if url.scheme == "https" else proxies.http
-        return None if proxy and _bypass(url.netloc.decode("ascii"), self._exempt) else proxy
-
-    def _pick(
-        self, request: httpx.Request, proxy: str | None, wire: Wire
+    async def _pick(
+        self, request: httpx.Request, proxy: Proxy | None, wire: Wire, *, shared: bool
     ) -> httpx.AsyncHTTPTransport:
-        secure = request.url.scheme == "https" or (proxy or "").lower().startswith("https:")
-        keep = request.method in IDEMPOTENT and not request.extensions.get("fresh")
-        key = proxy, secure, keep
-        if key not in self._inner:
-            with wire.stalled():  # it may have to load the roots
-                self._inner[key] = self._make(*key)
-        return self._inner[key]
-
-    def _make(self, proxy: str | None, secure: bool, keep: bool) -> httpx.AsyncHTTPTransport:
-        connecting = self._connecting
-        verify = connecting.verify and secure
-        made = tls.context(verify=verify, cacert=connecting.cacert if verify else None)
+        secure = asking.origin(request)[0] == "https"
+        key = (proxy.url if proxy is not None else None, secure)
+        if shared and key in self._shared:
+            return self._shared[key]
+        context = await (self._context if secure else self._without_tls).get(wire)
         through = None
         if proxy is not None:  # httpcore takes no context for a proxy that speaks no TLS
-            to_proxy = made if proxy.lower().startswith("https:") else None
-            through = httpx.Proxy(proxy, ssl_context=to_proxy)
+            to_proxy = await self._to_proxy.get(wire) if proxy.secure else None
+            through = httpx.Proxy(proxy.url, ssl_context=to_proxy)
         # The default pool of 100 raises PoolTimeout above that many requests at once; the
         # semaphore of the schedule is the only bound there is.
-        idle = connecting.idle if keep else 0
         limits = httpx.Limits(
-            max_connections=None, max_keepalive_connections=idle, keepalive_expiry=5
+            max_connections=None,
+            max_keepalive_connections=self._connecting.idle,
+            keepalive_expiry=5,
         )
-        transport = httpx.AsyncHTTPTransport(
-            verify=made,
-            http2=connecting.http2,
+        made = httpx.AsyncHTTPTransport(
+            verify=context,
+            http2=self._connecting.http2,
             proxy=through,
             trust_env=False,
             limits=limits,
             retries=0,
         )
-        pool: Any = transport._pool  # noqa: SLF001 - httpx passes no backend on
+        pool: Any = made._pool  # noqa: SLF001 - httpx passes no backend on
         pool._network_backend = ResolvingBackend(  # noqa: SLF001
             pool._network_backend,  # noqa: SLF001
             self._resolver,
-            block_private=connecting.block_private,
+            block_private=self._connecting.block_private,
         )
-        return transport
+        if shared:
+            return self._shared.setdefault(key, made)
+        self._single.add(made)
+        return made
 
-
-class _Trace:
-    """Turns the events of httpcore's "trace" extension into readings on a wire."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.connected: Any = None
-        self._wire = wire
-        self._since = 0.0
-        self._stall = 0.0
-
-    async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        wire = self._wire
-        match event.rpartition(".")[0].rpartition(".")[2], event.rpartition(".")[2]:
-            case ("connect_tcp", "started"):
-                wire.phase, self._since = Phase.CONNECT, perf_counter()
-                wire.dns, self._stall = None, wire.stall
-            case ("connect_tcp", _):
-                if wire.phase is Phase.CONNECT:  # not where the lookup failed
-                    own = wire.stall - self._stall + (wire.dns or 0.0)
-                    wire.connect = perf_counter() - self._since - own
-                self.connected = info.get("return_value")
-            case ("start_tls", "started"):
-                wire.phase, self._since = Phase.TLS, perf_counter()
-            case ("start_tls", _):
-                wire.tls = perf_counter() - self._since
-            case ("send_request_headers", "started"):
-                wire.phase = Phase.WAIT
-            case ("send_request_body", "complete"):
-                wire.sent = perf_counter()
-            case ("receive_response_headers", "complete"):
-                wire.first_byte = perf_counter()
+    async def _release(self, transport: httpx.AsyncHTTPTransport) -> None:
+        """Close a transport that was made for one request."""
+        if transport in self._single:
+            self._single.discard(transport)
+            await transport.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -159,18 +140,28 @@ class _Body(httpx.AsyncByteStream):
     """
 
     def __init__(
-        self, stream: httpx.AsyncByteStream, wire: Wire, secured: ssl.SSLObject | None
+        self,
+        response: httpx.Response,
+        trace: Trace,
+        secured: ssl.SSLObject | None,
+        release: "partial[Any]",
+        *,
+        shared: bool,
     ) -> None:
-        self._stream = stream
-        self._wire = wire
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._stream = response.stream
+        self._network = response.extensions.get("network_stream")
+        self._trace = trace
         self._secured = secured
+        self._release = release
+        self._shared = shared
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
                 yield chunk
         except httpx.TransportError as exc:
-            _raise_told_apart(exc, self._wire)
+            _raise_told_apart(exc, self._trace, shared=self._shared)
         if self._secured is not None:
             try:
                 for _ in tls.read_rest(self._secured, memoryview(bytearray(1))):
@@ -179,7 +170,11 @@ class _Body(httpx.AsyncByteStream):
                 raise WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT) from exc
 
     async def aclose(self) -> None:
+        # Before httpcore lets go of it: another request must not find it open.
+        if self._network is not None and not self._trace.http2:
+            await self._network.aclose()
         await self._stream.aclose()
+        await self._release()
 
 
 def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool:
@@ -191,16 +186,23 @@ def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool
     return not framed and response.extensions.get("http_version") != b"HTTP/2"
 
 
-def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
+def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
     """Raise an exception whose type says what httpcore says only in words."""
-    text = str(exc)
+    wire, text = trace.wire, str(exc)
+    if wire.at_proxy:
+        _raise_for_proxy(exc, trace)
+    if shared and trace.http2 and _ended_with_its_connection(exc):
+        inside = wire.phase is Phase.DOWNLOAD
+        kind = ErrorKind.BODY_INCOMPLETE if inside else ErrorKind.DISCONNECTED
+        raise InterruptedExchangeError(kind, "the server ended the HTTP/2 connection") from exc
     if isinstance(exc, httpx.RemoteProtocolError):
-        if "disconnected without sending" in text:
-            detail = "the server closed the connection without an answer"
-            raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-        if wire.phase is Phase.DOWNLOAD and "closed connection" in text:
+        closed = "closed connection" in text or "Server disconnected" in text
+        if closed and wire.phase is Phase.DOWNLOAD:
             detail = "the connection was closed inside the body"
             raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
+        if "Server disconnected" in text:
+            detail = "the server closed the connection without an answer"
+            raise WireError(ErrorKind.DISCONNECTED, detail) from exc
         if "illegal request line" in text:  # h11's words for a first byte that is no text
             detail = "not valid HTTP but binary data; does the port speak TLS?"
             raise WireError(ErrorKind.PROTOCOL, detail) from exc
@@ -208,6 +210,35 @@ def _raise_told_apart(exc: httpx.TransportError, wire: Wire) -> NoReturn:
         detail = "the server closed the connection in the TLS handshake"
         raise WireError(ErrorKind.DISCONNECTED, detail) from exc
     raise exc
+
+
+def _raise_for_proxy(exc: Exception, trace: Trace) -> NoReturn:
+    """Raise what says that the proxy did it."""
+    if isinstance(exc, httpx.ProxyError):
+        raise WireError(ErrorKind.PROTOCOL, f"it refused the tunnel: {exc}") from exc
+    if isinstance(exc, httpx.RemoteProtocolError) and "Server disconnected" in str(exc):
+        detail = "it closed the connection instead of a reply"
+        raise WireError(ErrorKind.DISCONNECTED, detail) from exc
+    if trace.in_socks and not isinstance(exc, httpx.TransportError):  # socksio's own, or an assert
+        raise WireError(ErrorKind.PROTOCOL, "what it sent is not a SOCKS5 reply") from exc
+    raise exc
+
+
+def _ended_with_its_connection(exc: Exception) -> bool:
+    """Whether an HTTP/2 exchange failed because its connection ended, not for its own sake.
+
+    A server ends one with GOAWAY, which h2 takes for the end of all streams on it, also of
+    those that the server would still respond to (RFC 9113, section 6.8).
+    """
+    if isinstance(exc, httpx.ReadError | httpx.WriteError):
+        return True
+    if not isinstance(exc, httpx.ProtocolError):
+        return False
+    event = exc.__cause__.args[0] if exc.__cause__ is not None and exc.__cause__.args else None
+    if hasattr(event, "stream_id"):  # the server reset this stream only
+        return getattr(event, "error_code", None) == _REFUSED_STREAM
+    closed = ("Server disconnected", "ConnectionState.CLOSED", "ConnectionTerminated")
+    return any(mark in str(exc) for mark in closed)
 
 
 def _has_code(exc: BaseException | None) -> bool:

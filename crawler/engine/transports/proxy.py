@@ -1,0 +1,96 @@
+"""Proxy options -> which proxy an origin is requested through, and what to send to it."""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from crawler.core import noproxy
+from crawler.engine.asking import Origin
+from crawler.engine.transports import Proxies
+
+PORT = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy URL in parts; `user` is name and password, percent-decoded."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    user: tuple[bytes, bytes] | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> "Proxy":
+        parts = urlsplit(url)
+        user = None
+        if parts.username is not None:
+            user = unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
+        return cls(
+            url=url,
+            scheme=parts.scheme,
+            host=parts.hostname or "",
+            port=parts.port or PORT[parts.scheme],
+            user=user,
+        )
+
+    @property
+    def secure(self) -> bool:
+        """Whether the proxy itself is spoken to over TLS."""
+        return self.scheme == "https"
+
+    @property
+    def pool(self) -> Origin:
+        """The origin in whose place the connections to a forwarding proxy are kept."""
+        return f"proxy {self.scheme}", self.host, self.port
+
+    def forwards(self, scheme: str) -> bool:
+        """Whether it takes requests for such URLs itself, in place of opening a tunnel."""
+        return scheme == "http" and self.scheme in ("http", "https")
+
+    @property
+    def authorization(self) -> bytes:
+        """The field that carries the credentials (RFC 7617), or nothing."""
+        if self.user is None:
+            return b""
+        return b"Proxy-Authorization: Basic %b\r\n" % b64encode(b"%b:%b" % self.user)
+
+    def absolute(self, head: bytes, origin: Origin) -> bytes:
+        """Return a request in absolute-form (RFC 9112, section 3.2.2), with our credentials.
+
+        The user's own Proxy-Authorization replaces them.
+        """
+        scheme, host, port = origin
+        authority = bracketed(host) if port is None else f"{bracketed(host)}:{port}"
+        line, _, rest = head.partition(b"\r\n")
+        line = line.replace(b" ", f" {scheme}://{authority}".encode("ascii"), 1)
+        fields = rest.partition(b"\r\n\r\n")[0].lower()
+        own = re.search(rb"^proxy-authorization:", fields, re.MULTILINE)
+        return b"%b\r\n%b%b" % (line, b"" if own else self.authorization, rest)
+
+
+Choose = Callable[[Origin], Proxy | None]
+
+
+def chooser(proxies: Proxies) -> Choose | None:
+    """Return the function that names the proxy of an origin; None if there is no proxy."""
+    if not (proxies.http or proxies.https):
+        return None
+    urls = {"http": proxies.http, "https": proxies.https}
+    by_scheme = {scheme: Proxy.parse(url) if url else None for scheme, url in urls.items()}
+    exempt = noproxy.parse(proxies.no_proxy)
+
+    def choose(origin: Origin) -> Proxy | None:
+        scheme, host, port = origin
+        proxy = by_scheme[scheme]
+        return None if proxy is None or exempt(host, port or PORT[scheme]) else proxy
+
+    return choose
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host

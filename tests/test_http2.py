@@ -1,0 +1,253 @@
+"""HTTP/2: connections that end, streams that are refused, and servers that do not speak it."""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from hostile_cases import bad, facts_of, good
+from loopback import Server, reply
+from nginx import serve
+from proxies import Reader, Writer, tunnel
+
+from crawler import ErrorKind, FetchResult, Limits, Phase, Target, crawl
+from crawler.core.urllist import UrlList
+from crawler.engine.fetch import fetcher
+from crawler.engine.transports import Connecting, Proxies, open_transport
+
+connection = pytest.importorskip("h2.connection", reason="the extra http2 has h2")
+config = pytest.importorskip("h2.config")
+events = pytest.importorskip("h2.events")
+
+LIMITS = Limits(max=10, per_host=10, timeout=30.0, retries=0)
+BODY = bytes(20_000)
+REFUSED_STREAM = 7
+INTERNAL_ERROR = 2
+
+
+@pytest.fixture(scope="session")
+def h2_context(ca: trustme.CA) -> ssl.SSLContext:
+    """A server's context that offers HTTP/2 only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.fixture
+def connecting(ca_file: Path) -> Connecting:
+    return Connecting(http2=True, cacert=str(ca_file))
+
+
+Stream = Callable[[Any, int, int], bool]
+
+
+def speaking_h2(stream: Stream, seen: list[int]) -> Callable[[Reader, Writer], Awaitable[None]]:
+    """Return a server that calls `stream` for each request, and ends when that returns False.
+
+    It gets the connection, the stream and how many requests came before; `seen` notes the
+    number of the connection of each request.
+    """
+    accepted = 0
+
+    async def accept(reader: Reader, writer: Writer) -> None:
+        nonlocal accepted
+        accepted += 1
+        number, goes_on = accepted, True
+        state = connection.H2Connection(config.H2Configuration(client_side=False))
+        state.initiate_connection()
+        writer.write(state.data_to_send())
+        while goes_on and (data := await reader.read(65536)):
+            for event in state.receive_data(data):
+                if isinstance(event, events.RequestReceived):
+                    seen.append(number)
+                    goes_on = stream(state, event.stream_id, len(seen) - 1)
+            writer.write(state.data_to_send())
+            await writer.drain()
+        writer.write(state.data_to_send())
+        await writer.drain()
+
+    return accept
+
+
+def answers(state: Any, stream: int, end: int = len(BODY)) -> None:
+    """Send a response; a part of its body only, where that `end`s before."""
+    state.send_headers(stream, [(":status", "200"), ("content-length", str(len(BODY)))])
+    for begin in range(0, end, 10_000):
+        state.send_data(
+            stream, BODY[begin : begin + 10_000], end_stream=begin + 10_000 >= len(BODY)
+        )
+
+
+def target(url: str, method: str) -> Target:
+    entry = UrlList(method=method).entry(url)
+    assert isinstance(entry, Target), entry
+    return entry
+
+
+def fetched(
+    urls: list[str], connecting: Connecting, *, method: str = "GET", limits: Limits = LIMITS
+) -> list[FetchResult]:
+    """Fetch the URLs one after the other over one transport."""
+
+    async def run() -> list[FetchResult]:
+        async with open_transport(connecting) as wire:
+            fetch = fetcher(wire, limits)
+            return [await fetch(target(url, method)) for url in urls]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "count"),
+    [
+        pytest.param("/", 6, 4_000, id="small"),
+        pytest.param("/files/large", 100_000, 1_000, id="large"),
+    ],
+)
+def test_every_url_passes_where_a_server_ends_each_connection_after_a_hundred_requests(
+    ca: trustme.CA, connecting: Connecting, tmp_path: Path, path: str, size: int, count: int
+) -> None:
+    certificate = tmp_path / "server.pem"
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "large").write_bytes(bytes(100_000))
+    seen: Counter[object] = Counter()
+
+    async def run(urls: list[str]) -> None:
+        transport = open_transport(connecting)
+        async for check in crawl(urls, limits=LIMITS, transport=transport):
+            result = check.result
+            seen[result.http_version, result.size, result.attempts, result.error] += 1
+
+    with serve(tmp_path, certificate=certificate, requests=100) as nginx:
+        asyncio.run(run([nginx.url(f"{path}?{number}") for number in range(count)]))
+    assert seen == {("HTTP/2", size, 1, None): count}
+
+
+def _goes_away_in_the_head(state: Any, stream: int, before: int) -> bool:
+    if before == 1:
+        state.close_connection(last_stream_id=stream)
+        return False
+    answers(state, stream)
+    return True
+
+
+def _goes_away_in_the_body(state: Any, stream: int, before: int) -> bool:
+    if before == 1:
+        answers(state, stream, end=10_000)
+        state.close_connection(last_stream_id=stream)
+        return False
+    answers(state, stream)
+    return True
+
+
+def _just_closes(state: Any, stream: int, before: int) -> bool:
+    if before == 1:
+        return False
+    answers(state, stream)
+    return True
+
+
+def _refuses_the_stream(state: Any, stream: int, before: int) -> bool:
+    if before == 1:
+        state.reset_stream(stream, error_code=REFUSED_STREAM)
+    else:
+        answers(state, stream)
+    return True
+
+
+def _resets_the_stream(state: Any, stream: int, before: int) -> bool:
+    if before == 1:
+        state.reset_stream(stream, error_code=INTERNAL_ERROR)
+    else:
+        answers(state, stream)
+    return True
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [_goes_away_in_the_head, _goes_away_in_the_body, _just_closes, _refuses_the_stream],
+)
+def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_no_retry(
+    h2_context: ssl.SSLContext, connecting: Connecting, stream: Stream
+) -> None:
+    seen: list[int] = []
+    with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
+        first, second = fetched([server.url("/1"), server.url("/2")], connecting)
+    assert (facts_of(first), facts_of(second)) == (good(len(BODY)), good(len(BODY)))
+    assert (second.attempts, second.http_version) == (1, "HTTP/2")
+    assert seen == [1, 1, 2]
+
+
+def test_a_stream_that_the_server_resets_is_not_sent_again(
+    h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    seen: list[int] = []
+    with Server(tls=h2_context, accept=speaking_h2(_resets_the_stream, seen)) as server:
+        _, second = fetched([server.url("/1"), server.url("/2")], connecting)
+    assert facts_of(second) == bad(ErrorKind.PROTOCOL, Phase.WAIT)
+    assert seen == [1, 1]
+
+
+def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
+    h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    seen: list[int] = []
+    with Server(tls=h2_context, accept=speaking_h2(_goes_away_in_the_head, seen)) as server:
+        first, second = fetched([server.url("/1"), server.url("/2")], connecting, method="POST")
+    assert facts_of(first) == good(len(BODY))
+    assert second.error is not None
+    assert seen == [1, 2]
+
+
+def test_a_server_that_always_goes_away_is_disconnected(
+    h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    def closes(state: Any, stream: int, before: int) -> bool:
+        return False
+
+    seen: list[int] = []
+    with Server(tls=h2_context, accept=speaking_h2(closes, seen)) as server:
+        (result,) = fetched([server.url("/")], connecting)
+    assert facts_of(result) == bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    assert seen == [1, 2]
+
+
+def test_a_server_without_http2_keeps_its_connections_for_the_next_requests(
+    tls_server: Server, connecting: Connecting
+) -> None:
+    urls = [tls_server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
+    results = fetched(urls, connecting)
+    assert [facts_of(result) for result in results] == [good(5)] * 5
+    assert tls_server.connections == 2  # one to find out, one for all others
+
+
+def test_plain_http_keeps_its_connections_beside_http2(
+    server: Server, connecting: Connecting
+) -> None:
+    urls = [server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
+    assert [facts_of(result) for result in fetched(urls, connecting)] == [good(5)] * 5
+    assert server.connections == 1
+
+
+def test_http2_goes_through_a_tunnel(
+    server: Server, h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    def stream(state: Any, number: int, before: int) -> bool:
+        answers(state, number)
+        return True
+
+    with Server(tls=h2_context, accept=speaking_h2(stream, [])) as site:
+        server.on(f"127.0.0.1:{site.port}", tunnel)
+        through = replace(connecting, proxies=Proxies(https=server.origin))
+        results = fetched([site.url("/1"), site.url("/2")], through)
+    assert [facts_of(result) for result in results] == [good(len(BODY))] * 2
+    assert [result.http_version for result in results] == ["HTTP/2"] * 2
+    assert [result.remote_ip for result in results] == [None] * 2
+    assert server.connections == 1

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
-from clocks import FakeClock, Script, Web, quiet
-from samples import listed
+from clocks import FakeClock, Script, Step, Web, quiet, scripted
+from samples import listed, on
 
 from crawler.engine.schedule import Crawling
 from crawler.models import FetchResult, Limits, Target
 
 Entry = Target | FetchResult
+WARM = 30
+"""How many requests are answered before those that a test of slow ones is about."""
 
 
 class Bench:
@@ -73,3 +75,24 @@ class Bench:
         self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]
     ) -> dict[int, FetchResult]:
         return await self.finish(self.start(entries))
+
+
+def many(count: int, host: str = "a", first: int = 0) -> list[Target]:
+    return [on(host, index) for index in range(first, first + count)]
+
+
+async def warmed(
+    clock: FakeClock, *rest: Target, count: int = WARM, pause: float = 100.0
+) -> AsyncGenerator[Entry, None]:
+    """Yield targets on the host "a", and after a while the others."""
+    for one in many(count):
+        yield one
+    await clock.sleep(pause)
+    for one in rest:
+        yield one
+
+
+def hedging(steps: Mapping[int, Iterable[Step]], **fields: Any) -> Bench:
+    """Return a bench on which each answer takes 0.1 s but what `steps` says."""
+    known: dict[str, Any] = {"hedge_budget": 1.0, "retries": 0, "max": 50, "per_host": 50}
+    return Bench(scripted(steps), **(known | fields))

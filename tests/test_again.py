@@ -4,14 +4,14 @@ import asyncio
 import gc
 import weakref
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 import pytest
-from bench import Bench, Entry
+from bench import WARM, Bench, Entry, hedging, many, warmed
 from clocks import FakeClock, Script, Step, Web, error, quiet, scripted, status
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,10 +34,6 @@ KEY |= {
 
 def passes_perhaps(name: str) -> bool:
     return name in {str(code) for code in STATUSES} | {kind.value for kind in MAY_PASS}
-
-
-def many(count: int, host: str = "a", first: int = 0) -> list[Target]:
-    return [on(host, index) for index in range(first, first + count)]
 
 
 def alone(script: Script | Sequence[Step], of: Target | None = None, **limits: Any) -> FetchResult:
@@ -673,26 +669,6 @@ def test_a_second_opinion_respects_what_the_host_asked() -> None:
 
 
 # Second requests for slow ones
-
-WARM = 30
-"""How many requests are answered before those that a test of slow ones is about."""
-
-
-async def warmed(
-    clock: FakeClock, *rest: Target, count: int = WARM, pause: float = 100.0
-) -> AsyncGenerator[Entry, None]:
-    """Yield targets on the host "a", and after a while the others."""
-    for one in many(count):
-        yield one
-    await clock.sleep(pause)
-    for one in rest:
-        yield one
-
-
-def hedging(steps: Mapping[int, Iterable[Step]], **fields: Any) -> Bench:
-    """Return a bench on which each answer takes 0.1 s but what `steps` says."""
-    known: dict[str, Any] = {"hedge_budget": 1.0, "retries": 0, "max": 50, "per_host": 50}
-    return Bench(scripted(steps), **(known | fields))
 
 
 def test_the_first_of_two_answers_wins_and_the_other_request_is_called_off() -> None:

@@ -87,6 +87,10 @@ class Inputs:
                 start += len(lines)
         self.finished = True
 
+    def bytes_read(self) -> int:
+        """Return how many bytes of all lists have been read, whatever stood there."""
+        return sum(source.read for source in self.sources)
+
     def share_read(self) -> float | None:
         """Return which part of the lists has been read, 0 to 1; None where it is not known."""
         files = [source for source in self.sources if source.fd is not None or source.fifo]

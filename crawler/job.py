@@ -165,6 +165,7 @@ async def _run(
             bounds,
             sinks,
             share_read=share_read,
+            bytes_read=inputs.bytes_read if job.wait is None else None,
             duplicates=lambda: urls.duplicates,
             fetch_fresh=fetcher(transport, bounds, job.headers, fresh=True),
             tolerated=job.tolerated,

@@ -40,11 +40,18 @@ class Collector:
         *,
         fetch_fresh: Fetch | None = None,
         has_end: Callable[[], bool] = lambda: True,
+        bytes_read: Callable[[], int] | None = None,
         gather: float = 0.0,
     ) -> None:
         self.stop = asyncio.Event()
         self.crawling = Crawling(
-            fetch, limits, self._take, self.stop, fetch_fresh=fetch_fresh, has_end=has_end
+            fetch,
+            limits,
+            self._take,
+            self.stop,
+            fetch_fresh=fetch_fresh,
+            has_end=has_end,
+            bytes_read=bytes_read,
         )
         self._entries = entries
         self._gather = gather
@@ -116,6 +123,7 @@ class Run:
         sinks: Sequence[Sink],
         *,
         share_read: ShareRead,
+        bytes_read: Callable[[], int] | None = None,
         duplicates: Callable[[], int],
         fetch_fresh: Fetch | None = None,
         tolerated: float = 0,
@@ -133,6 +141,7 @@ class Run:
             limits,
             fetch_fresh=fetch_fresh,
             has_end=lambda: share_read() is not None,
+            bytes_read=bytes_read,
             gather=_GATHER,
         )
         self._outputs = Broadcast(sinks, self._collector.stop, taken)

@@ -18,8 +18,10 @@ from loopback import Server, reply, silent
 from samples import invalid, on, run, target
 from shell import records, started, write
 
+from crawler.core.urllist import UrlList
 from crawler.engine import schedule
 from crawler.engine.schedule import Crawling
+from crawler.inputs import Inputs, open_source
 from crawler.models import FetchResult, Limits, Outcome
 
 HANGS = status(seconds=1e6)
@@ -188,3 +190,37 @@ def test_an_interrupt_after_the_deadline_loses_no_record_and_no_failed_line(
     assert len(found) > 5_000  # the window
     failed = (tmp_path / "failed.txt").read_text("utf-8").splitlines()
     assert sorted(line for line in failed if "?" in line) == sorted([*bad, *hang][: len(found)])
+
+
+@pytest.mark.parametrize("rest", ["duplicates", "comments", "blank lines"])
+def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
+    rest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first and the last line of 12 MB give a record; most is read after the deadline."""
+    monkeypatch.setattr(schedule, "_STALLED", 0.2)
+    lines = {"duplicates": "https://a/0", "comments": "# nothing", "blank lines": " " * 9}
+    path = tmp_path / "urls.txt"
+    path.write_text(f"https://a/0\n{(lines[rest] + chr(10)) * 1_200_000}https://a/1\n")
+
+    async def body() -> None:
+        async def emit(result: FetchResult) -> None:
+            emitted.append(result.target.url)
+
+        async def hangs(*_: object) -> FetchResult:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        emitted: list[str] = []
+        inputs = Inputs([open_source(str(path), None)], UrlList())
+        crawling = Crawling(
+            hangs,
+            Limits(deadline=0.05),
+            emit,
+            asyncio.Event(),
+            has_end=lambda: inputs.share_read() is not None,
+            bytes_read=inputs.bytes_read,
+        )
+        await crawling.run(inputs.entries())
+        assert sorted(emitted) == ["https://a/0", "https://a/1"]
+
+    run(body())

@@ -16,9 +16,10 @@ from crawler.models import FetchResult, Limits, Outcome, Target, Try
 
 Emit = Callable[[FetchResult], Awaitable[None]]
 _AT_A_TIME = 50  # entries read before other tasks get their turn
-_TRICKLE = 50  # entries in that time which are no headway: such a list may never end
+_TRICKLE = 1_000  # bytes of a list in that time are no headway: it may never end
+_LINE = 20  # bytes, about: what an entry stands for if nobody counts them
 _ENDLESS = 5.0  # seconds that a list of unknown length is read on after the deadline
-_STALLED = 1.0  # seconds that a list may give nothing after the deadline
+_STALLED = 1.0  # seconds that a list may make no headway after the deadline
 
 
 class Crawling:
@@ -28,6 +29,7 @@ class Crawling:
     `emit` gets each result once, `stop` ends the crawl early. `fetch_fresh` sends second
     requests, over connections of their own; without it there are none. `has_end` says
     whether the list is known to have one: others are not read on for long at the deadline.
+    `bytes_read` is how much of the list was read, duplicates and comments included.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Crawling:
         *,
         fetch_fresh: Fetch | None = None,
         has_end: Callable[[], bool] = lambda: True,
+        bytes_read: Callable[[], int] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.read = 0
@@ -48,6 +51,7 @@ class Crawling:
         self._limits = limits
         self._emit = emit
         self._has_end = has_end
+        self._bytes_read = bytes_read or (lambda: self.read * _LINE)
         self._stop = stop
         self._clock = clock or SystemClock()
         self._slots = Slots(limits, self._clock)
@@ -114,11 +118,11 @@ class Crawling:
         """Let the list be read to its end, unless it stalls or may have none."""
         read = -_TRICKLE - 1
         begun = self._clock.time()
-        while self._handing_on or self.read - read > _TRICKLE:
+        while self._handing_on or self._bytes_read() - read > _TRICKLE:
             endless = not self._has_end() and self._clock.time() - begun > _ENDLESS
             if feeding.done() or stopped.done() or endless:
                 return
-            read = self.read
+            read = self._bytes_read()
             await asyncio.wait(
                 (feeding, stopped), timeout=_STALLED, return_when=asyncio.FIRST_COMPLETED
             )

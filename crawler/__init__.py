@@ -80,9 +80,12 @@ async def crawl(
 ) -> AsyncGenerator[Check, None]:
     """Yield a check for each of `urls` as it finishes; `check.result.target.line` is its place.
 
+    Lists and the like are read at once; any other iterable is advanced in a thread, so that
+    it may block, and is read on for at most five seconds after a deadline.
     `max` is how many are fetched at once, shorthand for `Limits(max=...)`. The place counts
     from 1. "example.com" means https, and an entry that is no URL becomes a check of
     outcome `invalid`. Equal URLs are asked once unless `repeat`.
+    Raises TypeError for an entry that is no str, ValueError for a bad `method` or limit.
     With `block_private`, URLs that lead to private, loopback, link-local or metadata
     addresses are refused, in redirects too; a `transport` of your own cannot be given then.
     `transport` may be any httpx transport; it is closed at the end. Leaving the loop
@@ -91,24 +94,32 @@ async def crawl(
     from contextlib import aclosing
     from dataclasses import replace
 
+    from crawler import options
     from crawler.core.urllist import UrlList
     from crawler.engine.fetch import fetcher
     from crawler.engine.transports import Connecting, open_transport
+    from crawler.iterables import Advanced
     from crawler.models import Limits
     from crawler.run import Collector
 
     bounds = limits or Limits()
     if max is not None:
         bounds = replace(bounds, max=max)
+    if isinstance(urls, (str, bytes, bytearray)):
+        raise TypeError(f"urls is a {type(urls).__name__}; it must be an iterable of str")
+    try:
+        method = options.method(method)
+    except ValueError as exc:
+        raise ValueError(f"method {method!r} {exc}") from None
     listed = UrlList(expectation=expectation, method=method, repeat=repeat)
+    advanced = Advanced(urls)
 
     async def entries() -> AsyncGenerator[Target | FetchResult, None]:
-        for number, text in enumerate(urls, 1):
-            if entry := listed.entry(text.strip(), line=number):
-                yield entry
+        async with aclosing(advanced.items()) as items:
+            async for number, text in items:
+                if entry := listed.entry(text.strip(), line=number):
+                    yield entry
 
-    if isinstance(urls, str):
-        raise TypeError("urls is a str; it must be an iterable of them")
     if block_private and transport is not None:
         raise ValueError("block_private needs crawl's own transport")
 
@@ -116,7 +127,14 @@ async def crawl(
     async with transport or open_transport(connecting) as wire:
         fetch = fetcher(wire, bounds, headers)
         fresh = fetcher(wire, bounds, headers, fresh=True)
-        collector = Collector(entries(), fetch, bounds, fetch_fresh=fresh)
+        collector = Collector(
+            entries(),
+            fetch,
+            bounds,
+            fetch_fresh=fresh,
+            has_end=lambda: advanced.has_end,
+            bytes_read=lambda: advanced.read,
+        )
         async with aclosing(collector.batches()) as batches:
             async for checks in batches:
                 for check in checks:

@@ -17,6 +17,7 @@ RANK = {
     "report": 2,
     "broadcast": 3,
     "inputs": 3,
+    "iterables": 3,
     "process": 3,
     "demo": 3,
     "outputs": 4,

@@ -1,18 +1,22 @@
 """The library door: `async for check in crawl(urls)`, with nothing but what it offers."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
 import httpx
 import pytest
 import respx
-from loopback import Server
+from loopback import Server, reply
 from samples import run, settle
 
 import crawler
 from crawler import Check, ErrorKind, Expectation, Limits, Outcome, crawl
+from crawler.engine import schedule
 
 
 @pytest.fixture
@@ -304,3 +308,145 @@ def test_without_a_transport_real_servers_are_asked(server: Server) -> None:
     (check,) = run(collected([server.url("/missing")]))
     assert (check.result.status, check.ok) == (404, False)
     assert server.counts == {"/missing": 1}
+
+
+# Lists that block, do not end or hold something else
+
+
+def test_a_url_of_an_iterable_that_blocks_is_checked_before_the_next_one_comes(
+    router: respx.Router,
+) -> None:
+    """The list waits for the check of each URL before it gives the next one."""
+    checked = threading.Semaphore(0)
+
+    def blocking() -> Iterator[str]:
+        for number in range(3):
+            yield from ok(number)
+            assert checked.acquire(timeout=10), "nothing was checked"
+
+    async def body() -> int:
+        count = 0
+        async for check in crawl(blocking(), transport=transport(router)):
+            assert check.ok
+            count += 1
+            checked.release()
+        return count
+
+    assert run(body()) == 3
+
+
+def test_an_iterable_that_blocks_costs_no_url_its_time(server: Server) -> None:
+    url = server.on("/ok", reply())
+
+    def blocking() -> Iterator[str]:
+        for number in range(3):
+            yield f"{url}?{number}"
+            time.sleep(0.5)
+
+    checks = run(collected(blocking()))
+    assert len(checks) == 3
+    assert max(check.result.latency or 0.0 for check in checks) < 0.3
+
+
+def endless_names() -> Iterator[str]:
+    return (f"https://host{number}.example/" for number in itertools.count())
+
+
+def endless_duplicates() -> Iterator[str]:
+    return itertools.repeat("https://ok.example/")
+
+
+def endless_wait() -> Iterator[str]:
+    yield from ok(1)
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("urls", [endless_names, endless_duplicates, endless_wait])
+def test_a_deadline_ends_a_list_without_end(
+    urls: Callable[[], Iterator[str]], router: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "_STALLED", 0.2)
+    monkeypatch.setattr(schedule, "_ENDLESS", 0.2)
+    router.route().respond(200)
+    limits = Limits(deadline=0.3, window=50, max=2)
+
+    async def body() -> list[Check]:
+        async with asyncio.timeout(10):
+            return await collected(urls(), limits=limits, transport=transport(router))
+
+    checks = run(body())
+    assert [check.result.target.index for check in checks] == list(range(len(checks)))
+    assert checks[0].ok
+
+
+@pytest.mark.parametrize("made", [list, iter], ids=["list", "iterator"])
+def test_a_known_number_of_urls_is_read_to_its_end_after_the_deadline(
+    made: Callable[[list[str]], Iterable[str]], router: respx.Router
+) -> None:
+    listed = ok(*range(20_000))
+    limits = Limits(deadline=0.01)
+    assert len(crawled(made(listed), router, limits=limits)) == 20_000
+
+
+@pytest.mark.parametrize("made", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize(
+    ("bad", "name"), [(b"https://ok.example/2", "bytes"), (None, "NoneType"), (7, "int")]
+)
+def test_what_is_no_string_is_named_with_its_place(
+    bad: object, name: str, made: Callable[[list[Any]], Iterable[str]], router: respx.Router
+) -> None:
+    seen: list[str] = []
+
+    async def body() -> None:
+        async for check in crawl(made([*ok(1), bad, *ok(3)]), transport=transport(router)):
+            seen.append(check.result.target.url)
+
+    with pytest.raises(TypeError, match=f"^entry 2 of urls is {name}, not str$"):
+        run(body())
+    assert seen == ok(1)
+
+
+def test_bytes_are_no_list_of_urls(router: respx.Router) -> None:
+    with pytest.raises(TypeError, match="urls is a bytes"):
+        crawled(b"https://ok.example/", router)  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.parametrize("method", ["get", "Head", "delete"])
+def test_a_method_is_read_as_the_command_line_reads_it(method: str, router: respx.Router) -> None:
+    """In upper case, so that it is retried like any other."""
+    router.route(host="flaky.example").mock(side_effect=[httpx.Response(503), httpx.Response(200)])
+    limits = Limits(backoff=0)
+    (check,) = crawled(["https://flaky.example/"], router, method=method, limits=limits)
+    assert (check.ok, check.result.attempts) == (True, 2)
+    assert check.result.target.method == method.upper()
+
+
+@pytest.mark.parametrize("method", ["", "G E T", "GET\r\nX: y", "CONNECT", "GÉT"])
+def test_what_is_no_method_is_refused_before_any_request(method: str, router: respx.Router) -> None:
+    with pytest.raises(ValueError, match="is not a method"):
+        crawled(ok(1), router, method=method)
+    assert router.calls.call_count == 0
+
+
+def test_a_list_that_is_left_early_is_advanced_no_further(router: respx.Router) -> None:
+    read = 0
+
+    def counting() -> Iterator[str]:
+        nonlocal read
+        for number in itertools.count():
+            read = number
+            yield f"https://host{number}.example/"
+
+    async def body() -> int:
+        router.route().respond(200)
+        limits = Limits(window=10)
+        async with aclosing(
+            crawl(counting(), limits=limits, transport=transport(router))
+        ) as checks:
+            await anext(checks)
+        await asyncio.sleep(0.05)
+        before = read
+        await asyncio.sleep(0.05)
+        return read - before
+
+    assert run(body()) == 0

@@ -622,6 +622,27 @@ def test_a_host_that_pushes_back_gets_half_as_many_at_once_and_others_all() -> N
     run(body())
 
 
+def test_a_host_that_throttles_starts_with_no_more_slots_than_there_are_in_all() -> None:
+    """With 100 for each host and 8 in all, the first decrease leaves 4, not 50."""
+
+    async def body() -> None:
+        clock = FakeClock(0.0)
+        gate = Gate()
+        bench = Bench(gate, clock=clock, max=8, per_host=100, retries=0)
+        entries = many(30)
+        gate._answer = lambda of: responded(of, status=503 if of in entries[:8] else 200)
+        crawl = asyncio.create_task(bench.crawling.run(listed(entries)))
+        await settle()
+        clock.now += 1
+        gate.answer(*entries[:8])
+        await settle()
+        assert gate.live.total() == 4
+        gate.open()
+        await crawl
+
+    run(body())
+
+
 WAITS: dict[str, dict[str, Any]] = {
     "the rate": {"rate": 0.001},
     "the host's rate": {"host_rate": 0.001},

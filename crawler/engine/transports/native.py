@@ -5,6 +5,7 @@ does: over plain HTTP direct is half as fast again. With TLS the handshake costs
 reqwest's runs beside our own thread.
 """
 
+from collections import OrderedDict
 from functools import partial
 
 import httpx
@@ -16,21 +17,35 @@ from crawler.engine.transports.late import Late
 
 # Here, in the thread that opens the transport: where a thread that has ended since loaded
 # pyreqwest 0.15, its look-ups of names crash the process. Clients may be made in any.
-from crawler.engine.transports.reqwest import ReqwestTransport
+from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
+
+_REMEMBERED = 10_000  # origins
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
-    """Asks https URLs through reqwest, whose clients are made for the first, others directly."""
+    """Requests https URLs through reqwest, whose clients are made for the first, others directly.
+
+    So are those of a server whose own certificate is that of an authority.
+    """
 
     def __init__(self, connecting: Connecting) -> None:
         self._plain = DirectTransport(connecting)
         self._secure = Late(partial(ReqwestTransport, connecting), "reqwest")
+        # Origins whose certificates rustls refuses whoever vouches for them: OpenSSL decides.
+        self._undecided: OrderedDict[asking.Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if asking.origin(request)[0] == "http":
+        origin = asking.origin(request)
+        if origin[0] == "http" or origin in self._undecided:
             return await self._plain.handle_async_request(request)
         secure = await self._secure.get(request.extensions.get("wire") or Wire())
-        return await secure.handle_async_request(request)
+        try:
+            return await secure.handle_async_request(request)
+        except AuthorityAsServerError:
+            self._undecided[origin] = None
+            if len(self._undecided) > _REMEMBERED:
+                self._undecided.popitem(last=False)
+            return await self._plain.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._plain.aclose()

@@ -33,6 +33,7 @@ _REMEMBERED = 10_000  # origins
 # What reqwest tells only in words: a part of them, the kind, the phase, what more to say.
 # The first that fits holds.
 _NO_TLS = "the port does not speak TLS; is it plain HTTP?"
+_NO_CLOSE_NOTIFY = "without sending TLS close_notify"
 _BY_WORDS = (
     ("certificate expired", ErrorKind.TLS_EXPIRED, Phase.TLS, ""),
     ("certificate not valid yet", ErrorKind.TLS_NOT_YET_VALID, Phase.TLS, ""),
@@ -50,10 +51,17 @@ _BY_WORDS = (
     ("peer is incompatible", ErrorKind.TLS_HANDSHAKE, Phase.TLS, ""),
     ("connection closed before message", ErrorKind.DISCONNECTED, Phase.WAIT, ""),
     ("end of file before message length", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
-    ("without sending TLS close_notify", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
+    (_NO_CLOSE_NOTIFY, ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
     ("unexpected EOF during chunk", ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, ""),
 )
 _TEMPORARY = ("Temporary failure", "try again")
+
+
+class AuthorityAsServerError(WireError):
+    """The server's own certificate is that of an authority, which rustls never accepts.
+
+    OpenSSL does, if it is trusted. Nothing was sent yet.
+    """
 
 
 class ReqwestTransport(httpx.AsyncBaseTransport):
@@ -193,6 +201,12 @@ def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
         if "tcp connect error" in words:
             wire.phase = Phase.CONNECT
         return OSError(int(found[1]), words[-1])
+    if "CaUsedAsEndEntity" in text:
+        wire.phase = Phase.TLS
+        return AuthorityAsServerError(ErrorKind.TLS_UNTRUSTED, words[-1])
+    if _NO_CLOSE_NOTIFY in text and wire.phase is not Phase.DOWNLOAD:
+        detail = "the server closed the connection without an answer"
+        return WireError(ErrorKind.DISCONNECTED, detail)
     for mark, kind, phase, hint in _BY_WORDS:
         if mark in text:
             wire.phase = phase
@@ -203,4 +217,5 @@ def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
 def _words(exc: exceptions.PyreqwestError) -> list[str]:
     """Return the messages of an error and its causes, the innermost last."""
     causes = exc.details["causes"] if isinstance(exc, exceptions.DetailedPyreqwestError) else None
-    return [exc.message, *(cause["message"] for cause in causes or ())]
+    messages = [exc.message, *(cause["message"] for cause in causes or ())]
+    return [message.partition(": https://docs.rs/")[0] for message in messages]

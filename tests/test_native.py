@@ -1,0 +1,136 @@
+"""The native transport: what rustls and reqwest see differently from OpenSSL and direct."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hostile_cases import bad, facts_of, good
+from loopback import Server, reply, reset
+from proxies import Reader, Writer
+
+from crawler import ErrorKind, FetchResult, Limits, Phase, crawl
+from crawler.engine.transports import DIRECT, NATIVE, Connecting, open_transport
+
+pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
+
+BOTH = pytest.mark.parametrize("engine", [DIRECT, NATIVE])
+
+
+def crawled(urls: list[str], connecting: Connecting, retries: int = 0) -> list[FetchResult]:
+    """Check the URLs one after the other."""
+    limits = Limits(max=1, timeout=30.0, retries=retries, backoff=0)
+
+    async def run() -> list[FetchResult]:
+        transport = open_transport(connecting)
+        return [check.result async for check in crawl(urls, limits=limits, transport=transport)]
+
+    return asyncio.run(run())
+
+
+async def _closes(reader: Reader, writer: Writer) -> None:
+    await reader.read(1)
+
+
+async def _closes_tcp(reader: Reader, writer: Writer) -> None:
+    """End TCP without the end of TLS, close_notify."""
+    await reader.read(1)
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    await reader.read()
+
+
+async def _closes_tcp_at_once(reader: Reader, writer: Writer) -> None:
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    await reader.read()
+
+
+async def _closes_tcp_inside_the_head(reader: Reader, writer: Writer) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 200 OK\r\nConten")
+    await writer.drain()
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    await reader.read()
+
+
+async def _resets(reader: Reader, writer: Writer) -> None:
+    await reader.read(1)
+    reset(writer)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (_closes, ErrorKind.DISCONNECTED),
+        (_closes_tcp, ErrorKind.DISCONNECTED),
+        (_closes_tcp_at_once, ErrorKind.DISCONNECTED),
+        (_closes_tcp_inside_the_head, ErrorKind.DISCONNECTED),
+        (_resets, ErrorKind.RESET),
+    ],
+)
+@BOTH
+def test_a_tls_connection_that_ends_before_the_response_is_retried(
+    tls_context: ssl.SSLContext,
+    ca_file: Path,
+    accept: Callable[[Reader, Writer], Awaitable[None]],
+    kind: ErrorKind,
+    engine: str,
+) -> None:
+    with Server(tls=tls_context, accept=accept) as server:
+        connecting = Connecting(engine=engine, cacert=str(ca_file))
+        (result,) = crawled([server.url("/")], connecting, retries=1)
+    assert facts_of(result) == bad(kind, Phase.WAIT)
+    assert result.attempts == 2
+
+
+@pytest.fixture(params=[True, False, None], ids=["an authority's", "a server's", "unlimited"])
+def own_certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1, and its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-signed")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(names, critical=False)
+    )
+    if request.param is not None:
+        constraints = x509.BasicConstraints(ca=request.param, path_length=None)
+        made = made.add_extension(constraints, critical=True)
+    path = tmp_path / "own.pem"
+    path.write_bytes(
+        made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+@BOTH
+def test_a_self_signed_certificate_that_cacert_names_is_trusted(
+    own_certificate: Path, engine: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own_certificate)
+    with Server({"/ok": reply(200, b"hello")}, tls=context) as server:
+        urls = [server.url(f"/ok?{number}") for number in range(3)]
+        named = crawled(urls, Connecting(engine=engine, cacert=str(own_certificate)))
+        (unnamed,) = crawled(urls[:1], Connecting(engine=engine))
+    assert [facts_of(result) for result in named] == [good(5)] * 3
+    assert facts_of(unnamed) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)

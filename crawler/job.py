@@ -25,7 +25,7 @@ from crawler.run import Entries, Run, ShareRead
 from crawler.threads import DaemonExecutor
 
 if TYPE_CHECKING:
-    from crawler.report.terminal import ProgressBar
+    from crawler.report.progress import ProgressBar
 
 Say = Callable[[str], None]
 _DEMO_TIMEOUT = 1.5
@@ -127,7 +127,8 @@ async def _crawl(job: Job, say: Say) -> int:
         except BaseException:
             abandon()
             raise
-    if ended.failed_outputs and ending.signal():  # it may have come while the last was written
+    lost = ended.failed_outputs or any(output.stream.cut for output in outputs)
+    if lost and ending.signal():  # it may have come while the last was written
         crawl = replace(ended.summary.crawl, interrupted=ending.signal())
         ended = replace(ended, summary=replace(ended.summary, crawl=crawl))
     _conclude(job, ended, outputs, say)
@@ -174,6 +175,11 @@ async def _run(
             taken=taken,
         )
 
+    def hurry(_signal: int) -> None:
+        for output in outputs:
+            output.stream.hurried = True
+
+    ending.brings(hurry)
     sinks = [output.sink for output in outputs]
     try:
         if job.wait is None:
@@ -281,6 +287,6 @@ def _left(limits: Limits, elapsed: float) -> Limits:
 def _progress_bar(job: Job) -> "ProgressBar | None":
     if not job.progress or job.wait is not None:
         return None
-    from crawler.report.terminal import ProgressBar
+    from crawler.report.progress import ProgressBar
 
     return ProgressBar(sys.stderr)

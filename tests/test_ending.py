@@ -285,6 +285,50 @@ def test_a_signal_ends_a_run_whose_output_is_stuck_at_its_very_end(
         assert time.monotonic() - start < SOON
 
 
+def test_a_signal_ends_a_run_that_shows_twenty_thousand_rows(site: Server, tmp_path: Path) -> None:
+    lines = [f"ftp://host.example/{number}" for number in range(20_000)]
+    listed = write(tmp_path / "urls.txt", *lines, site.url("/hang"))
+    with started(listed, "--all", env=unmeasured()) as process:
+        ended, took = interrupted(process, signal.SIGINT, lambda: site.counts["/hang"] == 1)
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert took < SOON
+    rows = sum(1 for line in ended.stdout.splitlines() if line.startswith("ftp://"))
+    assert rows == 20_000 or f"The table is cut: {20_001 - rows:,} more rows" in ended.stdout
+    closing = "Total: 20,001 URLs, 0 success, 0 failed, 20,000 invalid, 1 unreached"
+    assert ended.stdout.splitlines()[-1] == closing
+
+
+IMPATIENT = """exec "$1" -P -c '
+import crawler.report.terminal
+crawler.report.terminal._HURRY = 0.0
+from crawler.__main__ import main
+main()' "${@:5}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("commands", "code", "whole"),
+    [('exec "$@"', 1, True), (IMPATIENT, 130, False)],
+    ids=["in time", "cut"],
+)
+def test_a_signal_while_the_table_is_written_counts_if_it_cuts_it(
+    tmp_path: Path, commands: str, code: int, whole: bool
+) -> None:
+    listed = write(tmp_path / "urls.txt", *(f"ftp://host.example/{n}" for n in range(5_000)))
+    with started_script(commands, listed, "--all", env=unmeasured()) as process:
+        assert process.stdout is not None
+        text = process.stdout.readline()  # then the pipe is full until the next one is read
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        text += process.stdout.read()
+        assert process.wait(30) == code
+    rows = sum(1 for line in text.splitlines() if line.startswith("ftp://"))
+    assert (rows == 5_000) is whole
+    assert (f"The table is cut: {5_000 - rows:,} more rows" in text) is not whole
+    assert text.splitlines()[-1] == "Total: 5,000 URLs, 0 success, 0 failed, 5,000 invalid"
+
+
 def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Server) -> None:
     sent: list[bool] = []
     slow = site.on("/slow", once(lambda: bool(sent), then=delayed(0.3, reply())))

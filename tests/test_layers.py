@@ -31,7 +31,7 @@ RANK = {
 }
 DOORS = {
     "typer": {"cli"},
-    "rich": {"report.terminal"},
+    "rich": {"report.terminal", "report.progress"},
     "httpx": {"engine", "__init__"},
 }
 """Where a library may come in: a module, or all below a package."""

@@ -32,7 +32,8 @@ from crawler.models import (
     Progress,
     Try,
 )
-from crawler.report.terminal import ProgressBar, TableSink, closing_line, status_line
+from crawler.report.progress import ProgressBar, status_line
+from crawler.report.terminal import TableSink, closing_line
 
 UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -439,6 +440,56 @@ def test_all_shows_everything() -> None:
     text = table([bad(n) if n % 2 else good(n) for n in range(300)], everything=True)
     assert len(urls(text)) == 300
     assert "--all" not in text
+
+
+# A signal
+
+
+@pytest.mark.parametrize("terminal", [None, Terminal()], ids=["plain", "terminal"])
+def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
+    terminal: Terminal | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.report.terminal._HURRY", 0.0)
+    stream = Recorder()
+    stream.hurried = True
+    sink = TableSink(stream, terminal=terminal, everything=True)
+    checks = [good(index) for index in range(1000)]
+    for one in checks:
+        sink.write(one)
+    sink.finish(summary(*checks, crawl=Crawl(elapsed=2.0, interrupted=2)))
+    text = CODE.sub("", stream.text)
+    rows = [line.split()[0] for line in text.splitlines() if line.strip().startswith("https://")]
+    assert rows == [f"https://good.example/{index}" for index in range(100)]
+    assert "The table is cut: 900 more rows are left out after the signal.\n\nLatency: " in text
+    assert text.endswith("\nTotal: 1,000 URLs, 1,000 success, 0 failed\n")
+    assert (stream.cut, stream.closed) == (True, True)
+
+
+def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crawler.report.terminal._HURRY", 60.0)
+    stream = Recorder()
+    stream.hurried = True
+    sink = TableSink(stream, terminal=None, everything=True)
+    checks = [good(index) for index in range(1000)]
+    for one in checks:
+        sink.write(one)
+    sink.finish(summary(*checks))
+    assert (len(urls(stream.text)), stream.cut) == (1000, False)
+    assert "cut" not in stream.text
+
+
+def test_a_long_table_is_written_as_it_is_rendered() -> None:
+    """So that a reader has the first rows early, and a slow one shows that it moves."""
+    stream = Recorder()
+    sink = TableSink(stream, terminal=None, everything=True)
+    checks = [good(index) for index in range(1000)]
+    for one in checks:
+        sink.write(one)
+    sink.finish(summary(*checks))
+    assert len(stream.writes) >= 10
+    assert max(len(urls(text)) for text in stream.writes) == 100
 
 
 # Closing lines

@@ -27,7 +27,8 @@ _LOOK = 0.05  # seconds between two looks for the reader of a FIFO
 class Stream:
     """A descriptor to which each `write` goes whole and at once.
 
-    Up to `piece` bytes go in one system call.
+    Up to `piece` bytes go in one system call. `hurried` is set once a signal calls for the
+    end: who has much to render then leaves the rest out, says so, and sets `cut`.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Stream:
         self._errors = errors
         self._owned = owned
         self.piece = _TO_FILE if _is_regular(fd) else _TO_PIPE
+        self.hurried = False
+        self.cut = False
         self._written = 0
         self._writing = False
 

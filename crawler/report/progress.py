@@ -1,0 +1,71 @@
+"""Progress -> a live bar on a terminal."""
+
+import os
+import select
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.text import Text
+
+from crawler.core.display import display
+from crawler.core.units import duration
+from crawler.models import Progress as Reading
+
+
+class ProgressBar:
+    """A bar on standard error while a crawl runs; it leaves nothing behind."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        console = Console(file=terminal, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=24), _Status(), console=console, auto_refresh=False, transient=True
+        )
+        self._task = self._bar.add_task("", total=None, reading=None)
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def show(self, reading: Reading) -> None:
+        total = reading.total
+        self._bar.update(self._task, completed=reading.done, total=total, reading=reading)
+        self._bar.refresh()
+
+    def say(self, text: str) -> None:
+        """Write one line above the bar."""
+        self._bar.console.print(f"crawl: {display(text)}", markup=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+    def abandon(self) -> None:
+        """Show the cursor again, if the terminal takes it at once: nothing may wait now."""
+        fd = self._terminal.fileno()
+        if select.select([], [fd], [], 0)[1]:
+            os.write(fd, b"\x1b[?25h")
+
+
+class _Status(ProgressColumn):
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        reading: Reading | None = task.fields["reading"]
+        return Text() if reading is None else Text(status_line(reading), no_wrap=True)
+
+
+def status_line(reading: Reading) -> str:
+    """Return progress in words: counts, rate and the time left where a total is known."""
+    rate = reading.done / reading.elapsed if reading.elapsed > 0 else 0.0
+    about = "~" if reading.estimated else ""
+    total = "" if reading.total is None else f"/{about}{reading.total:,}"
+    parts = [
+        f"{reading.done:,}{total}",
+        f"{reading.passed:,} passed",
+        f"{reading.failed:,} failed",
+        f"{reading.in_flight:,} in flight",
+        f"{rate:,.0f}/s",
+    ]
+    if reading.total is not None and rate > 0:
+        parts.append(f"{duration(max(0.0, (reading.total - reading.done) / rate))} left")
+    return "  ".join(parts)

@@ -36,3 +36,27 @@ def test_json_lines_need_no_table() -> None:
     modules = imported("http://127.0.0.1:1/", "--jsonl")
     assert "httpx" in modules
     assert {name for name in modules if name.split(".")[0] == "rich"} == set()
+
+
+def test_the_first_request_of_the_stock_engine_loads_no_module() -> None:
+    """What is loaded then would be latency of that URL: 20 ms, and much more on a busy machine."""
+    code = """
+import asyncio, sys, httpx
+from crawler.engine.transports import Connecting, open_transport
+
+async def main():
+    transport = open_transport(Connecting(engine="stock"))
+    before = set(sys.modules)
+    try:
+        await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:1/"))
+    except Exception:
+        print(*sorted(set(sys.modules) - before))
+    await transport.aclose()
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-P", "-c", code]
+    ended = subprocess.run(
+        command, env=unmeasured(), capture_output=True, encoding="utf-8", check=True, timeout=60
+    )
+    assert ended.stdout == "\n"

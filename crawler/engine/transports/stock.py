@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, NoReturn
 
+# Else httpx and anyio load these within the first request, and its latency has that in it.
+import anyio._backends._asyncio  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 
 from crawler.core.retry import IDEMPOTENT

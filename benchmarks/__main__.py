@@ -1,5 +1,7 @@
 """`python -m benchmarks [WORKLOAD ...]`: crawl and its peers in turn, and what came of it.
 
+`python -m benchmarks policies` is another program, which measures nothing: see there.
+
 Tables go to standard output as Markdown, progress to standard error. The exit code is 0
 when every floor was reached, 1 when one was missed or could not be measured or a client
 failed, 2 when the benchmark itself could not run.
@@ -24,6 +26,10 @@ _SERVED = ("one-host", "origins", "tls")  # what memory is told of
 
 
 def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["policies"]:
+        from benchmarks.policies import command  # it needs trustme, the others do not
+
+        return command.main(arguments[1:])
     asked = _parser().parse_args(arguments)
     chosen = list(dict.fromkeys(asked.workload or ALL))
     runs = asked.runs or (1 if asked.quick else 5)

@@ -1,0 +1,1 @@
+"""Policies tested together: random options against a scripted server, judged by invariants."""

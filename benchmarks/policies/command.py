@@ -1,0 +1,136 @@
+"""`python -m benchmarks policies`: many seeds, and for each that breaks an invariant how."""
+
+import argparse
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.policies import generate, invariants, program
+
+_SHOWN = 4  # complaints of one invariant that are shown
+
+
+@dataclass(slots=True, kw_only=True)
+class Played:
+    """What came of one seed: the complaints by invariant, and how long the run took in seconds."""
+
+    seed: int
+    complaints: dict[str, list[str]]
+    records: int
+    requests: int
+    seconds: float
+    described: str
+
+
+def play(
+    seed: int,
+    *,
+    loop: str | None = None,
+    engine: str | None = None,
+    plant: str = "-",
+    keep: str | None = None,
+) -> Played:
+    """Run one seed and judge it; its files stay in `keep`, if that is given."""
+    scenario = generate.scenario(seed, loop=loop, engine=engine)
+    with TemporaryDirectory(prefix="crawl-policies-") as made:
+        folder = Path(keep or made)
+        run = program.run(scenario, folder, plant)
+        (folder / "server.txt").write_text("\n".join(run.log.lines(run.started)), "utf-8")
+    return Played(
+        seed=seed,
+        complaints=invariants.violations(run),
+        records=len(run.records),
+        requests=len(run.log.requests),
+        seconds=run.finished - run.started,
+        described=" ".join([scenario.engine, scenario.loop, *scenario.options.arguments()]),
+    )
+
+
+def play_all(
+    seeds: Iterable[int],
+    *,
+    jobs: int,
+    loop: str | None = None,
+    engine: str | None = None,
+) -> Iterator[Played]:
+    """Run many seeds, `jobs` at a time, in processes of their own; as they finish."""
+    one = partial(play, loop=loop, engine=engine)
+    with workers(jobs) as pool:
+        for done in as_completed([pool.submit(one, seed) for seed in seeds]):
+            yield done.result()
+
+
+def workers(jobs: int) -> ProcessPoolExecutor:
+    """Return processes that run scenarios, each with its servers in a thread."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit code: 0 when no run broke an invariant."""
+    asked = _parser().parse_args(arguments)
+    if asked.keep is not None:
+        Path(asked.keep).mkdir(parents=True, exist_ok=True)
+    if asked.mutants:
+        from benchmarks.policies import mutants
+
+        return mutants.main(asked.runs, asked.seed, asked.jobs, asked.plant or ())
+    begun = time.monotonic()
+    seeds = range(asked.seed, asked.seed + asked.runs)
+    if asked.runs == 1:
+        played: Iterable[Played] = [
+            play(asked.seed, loop=asked.loop, engine=asked.engine, keep=asked.keep)
+        ]
+    else:
+        played = play_all(seeds, jobs=asked.jobs, loop=asked.loop, engine=asked.engine)
+    bad, records, requests = 0, 0, 0
+    for one in played:
+        records += one.records
+        requests += one.requests
+        if one.complaints:
+            bad += 1
+            print(told(one, asked.loop, asked.engine), flush=True)
+    print(
+        f"{asked.runs} runs, {bad} with violations; {records:,} records, {requests:,} requests, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    return 1 if bad else 0
+
+
+def told(one: Played, loop: str | None, engine: str | None) -> str:
+    """Return what a seed did wrong, and the command that repeats it."""
+    lines = [f"seed {one.seed} ({one.seconds:.2f} s): {one.described}"]
+    for name, complaints in one.complaints.items():
+        more = f" (and {len(complaints) - _SHOWN} more)" if len(complaints) > _SHOWN else ""
+        lines += [f"  {name}: {complaint}" for complaint in complaints[:_SHOWN]]
+        lines[-1] += more
+    given = [f"--seed {one.seed}", "--runs 1"]
+    given += [f"--loop {loop}"] if loop else []
+    given += [f"--engine {engine}"] if engine else []
+    lines.append(f"  again: python -m benchmarks policies {' '.join(given)}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks policies",
+        description="Run random combinations of options against a scripted server.",
+    )
+    parser.add_argument("--runs", type=int, default=100, help="seeds to run (100)")
+    parser.add_argument("--seed", type=int, default=1, help="the first one (1)")
+    parser.add_argument("--loop", choices=generate.LOOPS, help="event loop; drawn by the seed")
+    parser.add_argument("--engine", choices=generate.ENGINES, help="engine; drawn by the seed")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="at once")
+    parser.add_argument("--keep", metavar="FOLDER", help="leave list, outputs and log there")
+    parser.add_argument(
+        "--mutants", action="store_true", help="plant faults, and show what finds each"
+    )
+    parser.add_argument(
+        "--plant", action="append", metavar="TEXT", help="only the faults whose name has this"
+    )
+    return parser

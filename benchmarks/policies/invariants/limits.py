@@ -1,0 +1,189 @@
+"""Concurrency, connections, rates and holds as the server sees them."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.policies.chains import chains, late, overlapping
+from benchmarks.policies.log import Request
+from benchmarks.policies.program import Run
+from benchmarks.policies.scenario import THROTTLES, End
+
+_CATCH_UP = 0.05  # seconds of starts that the program may make up for
+_ON_THE_WAY = 0.06  # seconds between a start and its arrival
+_UNDER_WAY = 0.05  # seconds in which what had started before a hold still arrives
+_SURE = 0.02
+
+
+def total_concurrency(run: Run) -> list[str]:
+    """Never more requests in flight than --max."""
+    most, when = _most(_flights(run.log.requests, run))
+    limit = run.scenario.options.max
+    return [f"{most} in flight {_since(run, when)}, at most {limit}"] if most > limit else []
+
+
+def host_concurrency(run: Run) -> list[str]:
+    """Never more requests in flight on a host than --per-host, whatever the port."""
+    found = []
+    limit = run.scenario.options.per_host
+    for host, requests in run.log.by_host().items():
+        most, when = _most(_flights(requests, run))
+        if most > limit:
+            found.append(f"{most} in flight on {host} {_since(run, when)}, at most {limit}")
+    return found
+
+
+def total_connections(run: Run) -> list[str]:
+    """Never more connections open than --max, idle ones counted."""
+    if run.scenario.engine != "direct":
+        return []
+    most, when = _most(_lives(run, None))
+    limit = run.scenario.options.max
+    return [f"{most} connections {_since(run, when)}, at most {limit}"] if most > limit else []
+
+
+def host_connections(run: Run) -> list[str]:
+    """Never more connections open to a host than --per-host, idle ones counted."""
+    if run.scenario.engine != "direct":
+        return []
+    found = []
+    limit = run.scenario.options.per_host
+    for host in {connection.host for connection in run.log.connections}:
+        most, when = _most(_lives(run, host))
+        if most > limit:
+            found.append(f"{most} connections to {host} {_since(run, when)}, at most {limit}")
+    return found
+
+
+def total_rate(run: Run) -> list[str]:
+    """Never more starts than --rate allows, over any stretch of time."""
+    rate = run.scenario.options.rate
+    return [] if rate is None else _over(run.log.requests, rate, run, "in all")
+
+
+def host_rate(run: Run) -> list[str]:
+    """Never more starts on a host than --host-rate allows, over any stretch of time."""
+    rate = run.scenario.options.host_rate
+    if rate is None:
+        return []
+    by_host = run.log.by_host().items()
+    return [one for host, requests in by_host for one in _over(requests, rate, run, f"on {host}")]
+
+
+def holds_kept(run: Run) -> list[str]:
+    """No request starts on a host that asked to be left alone, until its time is over."""
+    found = []
+    doubled = _doubled(run)  # a second request's response may not have counted
+    for host, requests in run.log.by_host().items():
+        for asking in requests:
+            if asking.page in doubled or not _holds(asking, run):
+                continue
+            assert asking.ended is not None
+            assert asking.asks is not None
+            begin = asking.ended + _UNDER_WAY + run.log.noise
+            until = asking.ended + asking.asks - _SURE
+            early = [one for one in requests if begin < one.arrived < until]
+            if early:
+                after = early[0].arrived - asking.ended
+                found.append(
+                    f"{len(early)} requests to {host} in a hold of {asking.asks:.2f} s, "
+                    f"the first after {after:.3f} s (page {early[0].page}, hop {early[0].hop})"
+                )
+    return found
+
+
+def _holds(request: Request, run: Run) -> bool:
+    """Whether a response asked for a pause that the options allow to wait for."""
+    asks = request.asks
+    throttles = request.end is End.WHOLE and request.reply.status in THROTTLES
+    return throttles and asks is not None and asks <= run.scenario.options.max_wait
+
+
+def throttled_hosts_get_half(run: Run) -> list[str]:
+    """After a 429 or 503 a host gets half as many at once, at least until one of those is good."""
+    options, found = run.scenario.options, []
+    half = max(1, min(options.per_host, options.max) // 2)
+    doubled = _doubled(run)
+    for host, requests in run.log.by_host().items():
+        plain = [one for one in requests if one.page not in doubled]
+        cuts = [one for one in plain if one.reply.status in THROTTLES and one.end is End.WHOLE]
+        if not cuts:
+            continue
+        cut = min(one.ended or 0.0 for one in cuts)
+        after = [one.ended or run.finished for one in requests if one.arrived > cut]
+        until = min(after, default=0.0)  # a good one may give the host one more
+        later = [one for one in plain if one.arrived > cut + _UNDER_WAY + run.log.noise]
+        flights = _flights(plain, run)
+        for one in later:
+            live = sum(begin <= one.arrived < end for begin, end in flights)
+            if one.arrived < until and live > half:
+                found.append(f"{live} in flight on {host} after {cuts[0].reply.status}, not {half}")
+                break
+    return found
+
+
+def _doubled(run: Run) -> set[int]:
+    """Return the pages of which two requests were in flight together."""
+    return {page for page, seen in run.log.by_page().items() if overlapping(chains(seen), run)}
+
+
+def _flights(requests: Iterable[Request], run: Run) -> list[tuple[float, float]]:
+    """Return from when to when each request was surely in flight for the client, too.
+
+    Over TLS, reqwest goes on with a request that was cancelled: those are left out.
+    """
+    lives_on = _doubled(run) if run.scenario.engine == "native" else set()
+    return [
+        (one.arrived, one.ended - (late(run) if one.end is End.GONE else 0.0))
+        for one in requests
+        if one.ended is not None and one.page not in lives_on
+    ]
+
+
+def _lives(run: Run, host: str | None) -> list[tuple[float, float]]:
+    return [
+        (one.opened, (one.closed or run.finished) - late(run))
+        for one in run.log.connections
+        if host is None or one.host == host
+    ]
+
+
+def _most(spans: Sequence[tuple[float, float]]) -> tuple[int, float]:
+    """Return how many spans overlap at most, and when."""
+    events = [(begin, 1) for begin, end in spans if end > begin]
+    events += [(end, -1) for begin, end in spans if end > begin]
+    most, when, now = 0, 0.0, 0
+    for time, step in sorted(events):
+        now += step
+        if now > most:
+            most, when = now, time
+    return most, when
+
+
+def _over(requests: Sequence[Request], rate: float, run: Run, where: str) -> list[str]:
+    """Return the stretch in which there were too many starts, if there is one."""
+    tolerance = _CATCH_UP + _ON_THE_WAY + run.log.noise
+    least, since = float("inf"), 0
+    for number, request in enumerate(requests):
+        credit = number - rate * request.arrived
+        if credit < least:
+            least, since = credit, number
+        if credit - least > rate * tolerance:
+            span = request.arrived - requests[since].arrived
+            count = number - since + 1
+            return [f"{count} requests {where} within {span:.3f} s, at {rate:g} a second"]
+    return []
+
+
+def _since(run: Run, when: float) -> str:
+    return f"{when - run.started:.3f} s after the start"
+
+
+ALL = (
+    total_concurrency,
+    host_concurrency,
+    total_connections,
+    host_connections,
+    total_rate,
+    host_rate,
+    holds_kept,
+    throttled_hosts_get_half,
+)

@@ -1,0 +1,53 @@
+"""LOOP WINDOW PLANT NOISE ARGUMENT... -> the real program, on that event loop.
+
+Runs inside the process of the program and steers it from outside: asyncio's own loop by
+hiding uvloop from import, the read-ahead window by its default, a fault (PLANT, or "-") by
+changing the program's code before it runs. In the file NOISE it keeps, as a double, for how
+many seconds at worst a thread of the program that had nothing to do was kept waiting.
+"""
+
+import os
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+_BEAT = 0.005  # seconds
+
+
+def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -> NoReturn:
+    threading.Thread(target=_beat, args=(noise,), daemon=True).start()
+    if loop == "asyncio":
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # how import is told: none
+    if plant != "-":
+        sys.path.append(str(Path(__file__).parents[2]))
+        from benchmarks.policies import plants
+
+        plants.PLANTS[plant].apply()
+    from crawler.models import Limits
+
+    defaults = Limits.__init__.__kwdefaults__
+    assert defaults is not None
+    assert "window" in defaults
+    defaults["window"] = window
+    from crawler.__main__ import main as run
+
+    sys.argv = ["crawl", *arguments]
+    run()
+
+
+def _beat(path: str) -> NoReturn:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    worst = 0.0
+    while True:
+        due = time.monotonic() + _BEAT
+        time.sleep(_BEAT)
+        if (late := time.monotonic() - due) > worst:
+            worst = late
+            os.pwrite(fd, struct.pack("d", worst), 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:])

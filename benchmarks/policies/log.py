@@ -1,0 +1,85 @@
+"""What the scripted server saw: every request and every connection, by CLOCK_MONOTONIC."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from benchmarks.policies.scenario import End, Reply
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """A request as it came, and what it got. `turn` is its 0-based place on its connection.
+
+    `arrived` is when its head was whole, `ended` when the last byte was handed to the system,
+    or the end of the connection was; for `End.GONE`, when the client was seen to be gone.
+    `asks` is how many seconds a Retry-After asked for, as of `ended`.
+    """
+
+    page: int
+    hop: int
+    host: str
+    method: str
+    connection: int
+    turn: int
+    step: int
+    arrived: float
+    reply: Reply
+    ended: float | None = None
+    end: End | None = None
+    asks: float | None = None
+
+    @property
+    def held(self) -> float:
+        """Seconds for which the server had it."""
+        assert self.ended is not None
+        return self.ended - self.arrived
+
+    def line(self, since: float) -> str:
+        """Return what happened in words; times in ms from `since`."""
+        asked = f"{self.host} {self.method} /{self.page}/{self.hop} step {self.step}"
+        wire = f"connection {self.connection} turn {self.turn}"
+        return f"{asked} {wire} status {self.reply.status} {self.end} at {_ms(self.ended, since)}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Connection:
+    """A connection from its acceptance (with TLS: from the end of the handshake) to its end."""
+
+    number: int
+    host: str
+    opened: float
+    closed: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Log:
+    """All of one run. `noise` is for how many seconds, at worst, this machine kept both waiting."""
+
+    requests: list[Request] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    noise: float = 0.0
+
+    def by_host(self) -> dict[str, list[Request]]:
+        found: dict[str, list[Request]] = defaultdict(list)
+        for request in self.requests:
+            found[request.host].append(request)
+        return found
+
+    def by_page(self) -> dict[int, list[Request]]:
+        found: dict[int, list[Request]] = defaultdict(list)
+        for request in self.requests:
+            found[request.page].append(request)
+        return found
+
+    def lines(self, since: float) -> list[str]:
+        """Return one line for each request and connection; times in ms from `since`."""
+        shown = [(one.arrived, one.line(since)) for one in self.requests]
+        shown += [
+            (one.opened, f"{one.host} connection {one.number} closed at {_ms(one.closed, since)}")
+            for one in self.connections
+        ]
+        return [f"{_ms(time, since)} {text}" for time, text in sorted(shown)]
+
+
+def _ms(time: float | None, since: float) -> str:
+    return "-" if time is None else f"{(time - since) * 1000:.1f}"

@@ -1,0 +1,286 @@
+"""Faults to plant in the program, by name: each must be found by some invariant.
+
+They change the program's functions inside its process, before it runs. Where a name or a
+line is no longer there, planting raises, so that no fault is silently not planted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.policies.planting import edit, every, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A fault, and the invariants of which at least one is to find it."""
+
+    apply: Callable[[], None]
+    suspects: tuple[str, ...]
+
+
+_SCHEDULE = "crawler.engine.schedule:Crawling"
+_LANES = "crawler.engine.lanes:Lanes"
+_RETRY = "crawler.core.retry"
+
+
+def _limits(**changes: Callable[[Any], Any]) -> Callable[[], None]:
+    """Give the schedule other limits than those that the options say."""
+
+    def wrapper(init: Any) -> Any:
+        def changed(self: Any, fetch: Any, limits: Any, *args: Any, **kwargs: Any) -> None:
+            new = {name: change(limits) for name, change in changes.items()}
+            init(self, fetch, replace(limits, **new), *args, **kwargs)
+
+        return changed
+
+    return lambda: wrap(f"{_SCHEDULE}.__init__", wrapper)
+
+
+def _results(change: Callable[[Any], Any]) -> Callable[[], None]:
+    """Change every result on its way to the outputs and the counts; None loses it."""
+
+    def wrapper(take: Any) -> Any:
+        async def changed(self: Any, result: Any) -> None:
+            new = change(result)
+            for one in new if isinstance(new, list) else [new]:
+                if one is not None:
+                    await take(self, one)
+
+        return changed
+
+    return lambda: wrap("crawler.run:Collector._take", wrapper)
+
+
+def _edited(place: str, *pairs: tuple[str, str]) -> Callable[[], None]:
+    return lambda: edit(place, *pairs)
+
+
+def _wrapped(place: str, wrapper: Callable[[Any], Any]) -> Callable[[], None]:
+    return lambda: wrap(place, wrapper)
+
+
+def _nothing(_function: Any) -> Any:
+    return lambda *_args, **_kwargs: None
+
+
+def _always(value: Any) -> Callable[[Any], Any]:
+    return lambda _function: lambda *_args, **_kwargs: value
+
+
+def _whole(result: Any) -> Any:
+    from crawler.models import ErrorKind, Outcome
+
+    if result.error is None or result.error.kind is not ErrorKind.BODY_INCOMPLETE:
+        return result
+    return replace(result, outcome=Outcome.RESPONDED, error=None, size=0, ttfb=result.latency)
+
+
+def _exit_code(wrong: dict[int, int]) -> Callable[[], None]:
+    def wrapper(code: Any) -> Any:
+        return lambda summary: wrong.get(code(summary), code(summary))
+
+    return lambda: wrap("crawler.core.summary:exit_code", wrapper)
+
+
+PLANTS: dict[str, Plant] = {
+    "one more request in all than --max": Plant(
+        _limits(max=lambda limits: limits.max + 1), ("total_concurrency",)
+    ),
+    "one more request on a host than --per-host": Plant(
+        _limits(per_host=lambda limits: limits.per_host + 1), ("host_concurrency",)
+    ),
+    "no slots of a host at all": Plant(
+        _limits(per_host=lambda limits: limits.max), ("host_concurrency",)
+    ),
+    "one retry too many": Plant(
+        _limits(retries=lambda limits: limits.retries + 1),
+        (
+            "attempts_as_counted",
+            "retries_by_the_rules",
+        ),
+    ),
+    "one retry too few": Plant(
+        _limits(retries=lambda limits: max(0, limits.retries - 1)), ("retries_by_the_rules",)
+    ),
+    "no recheck": Plant(_limits(confirm_after=lambda _: None), ("retries_by_the_rules",)),
+    "the recheck without its delay": Plant(
+        _limits(confirm_after=lambda limits: None if limits.confirm_after is None else 0.0),
+        ("rechecks_come_last",),
+    ),
+    "two rechecks": Plant(
+        _edited(
+            f"{_SCHEDULE}._will_ask_again",
+            (
+                "if visit.second_opinion:",
+                "if visit.second_opinion and visit.attempts > limits.retries + 2:",
+            ),
+        ),
+        (
+            "attempts_as_counted",
+            "retries_by_the_rules",
+        ),
+    ),
+    "rechecks all at once": Plant(
+        _wrapped(f"{_LANES}.one_at_a_time", _nothing), ("rechecks_come_last",)
+    ),
+    "--rate ignored": Plant(_limits(rate=lambda _: None), ("total_rate",)),
+    "--host-rate ignored": Plant(_limits(host_rate=lambda _: None), ("host_rate",)),
+    "rates ignored for retries": Plant(
+        _edited(
+            f"{_LANES}._start",
+            ("if self._paced:", "if self._paced and not getattr(entry, 'attempts', 0):"),
+        ),
+        ("total_rate", "host_rate"),
+    ),
+    "Retry-After ignored": Plant(_wrapped(f"{_LANES}.hold", _nothing), ("holds_kept",)),
+    "Retry-After waited for however long": Plant(
+        _limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
+    ),
+    "redirects not counted in the rates": Plant(
+        _edited(f"{_LANES}.transfer", ("self._spend(lane, now)", "pass")),
+        ("total_rate", "host_rate"),
+    ),
+    "redirects in the hold of a host": Plant(
+        _edited(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("holds_kept",)
+    ),
+    "redirects beyond the slots of a host": Plant(
+        _edited(
+            f"{_LANES}.transfer",
+            ("elif lane.first or lane.live >= lane.places:", "elif False:"),
+        ),
+        ("host_concurrency",),
+    ),
+    "throttled hosts not slowed down": Plant(
+        _wrapped("crawler.core.pacing:Pace.note", _nothing), ("throttled_hosts_get_half",)
+    ),
+    "every fifth check not counted": Plant(
+        _wrapped(
+            "crawler.core.summary:Tally.add",
+            lambda add: every(5, lambda *_: None, otherwise=add),
+        ),
+        ("counts_add_up",),
+    ),
+    "bytes of failures not counted": Plant(
+        _edited(
+            "crawler.core.summary:Tally.add",
+            ("self.bytes += result.size or 0", "self.bytes += (result.size or 0) * bool(check.ok)"),
+        ),
+        ("summary_recomputed",),
+    ),
+    "the queue in the latency": Plant(
+        _results(lambda r: replace(r, latency=r.latency + (r.queue or 0)) if r.latency else r),
+        ("latency_is_network_time",),
+    ),
+    "latency of half the time": Plant(
+        _results(lambda r: replace(r, latency=r.latency / 2, ttfb=0.0) if r.latency else r),
+        ("latency_is_network_time",),
+    ),
+    "the budget of hedges ignored": Plant(
+        _wrapped("crawler.core.hedge:Budget.allows", lambda _: property(lambda _self: True)),
+        ("hedges_within_budget",),
+    ),
+    "hedged not said": Plant(_results(lambda r: replace(r, hedged=False)), ("hedged_says_so",)),
+    "every seventh record lost": Plant(
+        _results(every(7, lambda _: None)), ("one_record_per_entry",)
+    ),
+    "every ninth record twice": Plant(
+        _results(every(9, lambda result: [result, result])), ("one_record_per_entry",)
+    ),
+    "records of open requests lost at the end": Plant(
+        _edited(f"{_SCHEDULE}.run", ("sorted(self._open.items())", "()")),
+        ("one_record_per_entry",),
+    ),
+    "POST retried": Plant(
+        _wrapped(f"{_RETRY}:IDEMPOTENT", lambda methods: methods | {"POST", "PATCH"}),
+        ("sent_once",),
+    ),
+    "404 retried": Plant(
+        _wrapped(f"{_RETRY}:_STATUSES", lambda statuses: statuses | {404}),
+        ("retries_by_the_rules",),
+    ),
+    "503 not retried": Plant(
+        _wrapped(f"{_RETRY}:_STATUSES", lambda statuses: statuses - {503}),
+        ("retries_by_the_rules",),
+    ),
+    "resets not retried": Plant(
+        _wrapped(
+            f"{_RETRY}:_KINDS", lambda kinds: {kind for kind in kinds if kind.value != "reset"}
+        ),
+        ("retries_by_the_rules",),
+    ),
+    "no back-off": Plant(_wrapped(f"{_RETRY}:back_off", _always(0.0)), ("pauses_are_spread",)),
+    "no GET where HEAD is refused": Plant(
+        _wrapped(f"{_RETRY}:refuses_head", _always(False)), ("retries_by_the_rules",)
+    ),
+    "attempts one too high after a retry": Plant(
+        _results(lambda r: replace(r, attempts=r.attempts + 1) if r.retried else r),
+        ("attempts_as_counted",),
+    ),
+    "the first retry not told of": Plant(
+        _results(lambda r: replace(r, retried=r.retried[1:])), ("attempts_as_counted",)
+    ),
+    "flaky not set": Plant(
+        _results(lambda r: replace(r, flaky=False)), ("flaky_only_on_a_recheck",)
+    ),
+    "flaky after any retry": Plant(
+        _results(
+            lambda r: replace(r, flaky=bool(r.retried)) if r.outcome.value == "responded" else r
+        ),
+        ("flaky_only_on_a_recheck",),
+    ),
+    "exit code 0 for failures": Plant(_exit_code({1: 0}), ("exit_code_by_the_rules",)),
+    "exit code 0 for an incomplete run": Plant(_exit_code({3: 0}), ("exit_code_by_the_rules",)),
+    "exit code 1 for an interrupted run": Plant(_exit_code({130: 1}), ("exit_code_by_the_rules",)),
+    "--max-failures off by one": Plant(
+        _edited(
+            "crawler.core.summary:exit_code",
+            ("failures > crawl.tolerated and", "failures >= crawl.tolerated and"),
+        ),
+        ("exit_code_by_the_rules",),
+    ),
+    "--deadline ignored": Plant(
+        _limits(deadline=lambda _: None),
+        (
+            "nothing_starts_after_the_end",
+            "ends_in_time",
+        ),
+    ),
+    "a timeout of 0.4 s too long": Plant(
+        _edited(
+            "crawler.engine.budget:Budget.__init__",
+            ("self._seconds = seconds", "self._seconds = seconds + 0.4"),
+        ),
+        ("timeouts_kept",),
+    ),
+    "one redirect too many": Plant(
+        _edited(
+            "crawler.engine.fetch:_Attempt.run",
+            (
+                "len(self._hops) == self._limits.max_redirects",
+                "len(self._hops) == self._limits.max_redirects + 1",
+            ),
+        ),
+        ("attempts_as_the_server_saw",),
+    ),
+    "a body cut short passes": Plant(_results(_whole), ("attempts_as_the_server_saw",)),
+    "one byte too many": Plant(
+        _results(lambda r: replace(r, size=r.size + 1) if r.size else r), ("response_as_scripted",)
+    ),
+    "the last hop not told of": Plant(
+        _results(lambda r: replace(r, redirects=r.redirects[:-1])), ("response_as_scripted",)
+    ),
+    "duplicates requested again": Plant(
+        _wrapped(
+            "crawler.core.urllist:UrlList.__init__",
+            lambda init: lambda self, **given: init(self, **{**given, "memory": 0}),
+        ),
+        ("one_record_per_entry",),
+    ),
+    "--ordered ignored": Plant(
+        _wrapped(
+            "crawler.report:Ordered.write", lambda _: lambda self, check: self._sink.write(check)
+        ),
+        ("outputs_agree",),
+    ),
+}

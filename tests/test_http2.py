@@ -206,6 +206,22 @@ def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
     assert seen == [1, 2]
 
 
+def test_the_failure_of_a_request_that_was_sent_once_more_is_the_second_one(
+    h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    def stream(state: Any, number: int, before: int) -> bool:
+        if before == 0:
+            return False
+        state.reset_stream(number, error_code=INTERNAL_ERROR)
+        return True
+
+    seen: list[int] = []
+    with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
+        (result,) = fetched([server.url("/")], connecting)
+    assert facts_of(result) == bad(ErrorKind.PROTOCOL, Phase.WAIT)
+    assert seen == [1, 2]
+
+
 def test_a_server_that_always_goes_away_is_disconnected(
     h2_context: ssl.SSLContext, connecting: Connecting
 ) -> None:

@@ -134,3 +134,14 @@ def test_a_self_signed_certificate_that_cacert_names_is_trusted(
         (unnamed,) = crawled(urls[:1], Connecting(engine=engine))
     assert [facts_of(result) for result in named] == [good(5)] * 3
     assert facts_of(unnamed) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
+
+
+def test_what_fails_behind_an_authoritys_certificate_is_not_the_certificate(
+    own_certificate: Path,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own_certificate)
+    with Server(tls=context, accept=_resets) as server:
+        connecting = Connecting(engine=NATIVE, cacert=str(own_certificate))
+        (result,) = crawled([server.url("/")], connecting)
+    assert facts_of(result) == bad(ErrorKind.RESET, Phase.WAIT)

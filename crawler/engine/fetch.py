@@ -183,16 +183,18 @@ class _Attempt:
     async def _final_or_redirect(self, method: str, url: str, fields: Fields) -> httpx.Response:
         """Return a final response whose body was read, or a redirect."""
         try:
-            response = await self._ask(method, url, fields, fresh=self._fresh)
-            if not self._locations(response):
-                await self._read(response)
+            return await self._once(method, url, fields, fresh=self._fresh)
         except InterruptedExchangeError:
             self._told, self._size, self._page = {}, None, b""
-            await self.wire.resend()
-            self._next_wire()
-            response = await self._ask(method, url, fields, fresh=True)
-            if not self._locations(response):
-                await self._read(response)
+        # Not in the handler: what fails now must not have that failure for its cause.
+        await self.wire.resend()
+        self._next_wire()
+        return await self._once(method, url, fields, fresh=True)
+
+    async def _once(self, method: str, url: str, fields: Fields, *, fresh: bool) -> httpx.Response:
+        response = await self._ask(method, url, fields, fresh=fresh)
+        if not self._locations(response):
+            await self._read(response)
         return response
 
     def _next_wire(self) -> None:

@@ -45,7 +45,8 @@ class NativeTransport(httpx.AsyncBaseTransport):
             self._undecided[origin] = None
             if len(self._undecided) > _REMEMBERED:
                 self._undecided.popitem(last=False)
-            return await self._plain.handle_async_request(request)
+        # Not in the handler: what fails now must not have that failure for its cause.
+        return await self._plain.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._plain.aclose()

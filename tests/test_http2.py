@@ -23,6 +23,7 @@ from crawler.engine.transports import Connecting, Proxies, open_transport
 connection = pytest.importorskip("h2.connection", reason="the extra http2 has h2")
 config = pytest.importorskip("h2.config")
 events = pytest.importorskip("h2.events")
+frames = pytest.importorskip("hyperframe.frame")
 
 LIMITS = Limits(max=10, per_host=10, timeout=30.0, retries=0)
 BODY = bytes(20_000)
@@ -183,6 +184,40 @@ def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_n
     assert (facts_of(first), facts_of(second)) == (good(len(BODY)), good(len(BODY)))
     assert (second.attempts, second.http_version) == (1, "HTTP/2")
     assert seen == [1, 1, 2]
+
+
+def test_responses_behind_a_goaway_are_not_waited_for(
+    h2_context: ssl.SSLContext, connecting: Connecting
+) -> None:
+    """h2 drops what comes with a GOAWAY; here the server leaves the connection open then."""
+    seen: list[int] = []
+    first: list[int] = []
+
+    def stream(state: Any, number: int, before: int) -> bool:
+        if before == 1:
+            first.append(number)  # its response goes out with the next one
+        elif before == 2:
+            sent = [(stream, b"hello") for stream in (*first, number)]
+            for each, body in sent:
+                state.send_headers(each, [(":status", "200"), ("content-length", "5")])
+                state.send_data(each, body, end_stream=True)
+            goaway = frames.GoAwayFrame(0, last_stream_id=number).serialize()
+            state._data_to_send = bytearray(goaway) + state._data_to_send
+        else:
+            answers(state, number)
+        return True
+
+    async def run(server: Server) -> list[FetchResult]:
+        async with open_transport(connecting) as wire:
+            fetch = fetcher(wire, replace(LIMITS, timeout=10.0))
+            await fetch(target(server.url("/"), "GET"))
+            urls = [target(server.url(f"/{number}"), "GET") for number in range(2)]
+            return await asyncio.gather(*(fetch(url) for url in urls))
+
+    with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
+        results = asyncio.run(run(server))
+    assert [facts_of(result) for result in results] == [good(len(BODY))] * 2
+    assert seen == [1, 1, 1, 2, 3]
 
 
 def test_a_stream_that_the_server_resets_is_not_sent_again(

@@ -7,6 +7,7 @@ from typing import Any
 
 from crawler.engine.resolve import Addresses, Resolver, literal
 from crawler.engine.transports import Wire, guard
+from crawler.engine.transports.trace import trace_of_task
 from crawler.models import Phase
 
 _HEAD_START = 0.25  # seconds before the next address is tried too (RFC 8305, section 5)
@@ -34,8 +35,10 @@ class ResolvingBackend:
         if self._block_private and not wire.proxied:
             addresses = guard.public(addresses)
         if len(addresses) == 1:
-            return await self._inner.connect_tcp(addresses[0].ip, port, *args, **options)
-        return await self._race(addresses, port, *args, **options)
+            stream = await self._inner.connect_tcp(addresses[0].ip, port, *args, **options)
+        else:
+            stream = await self._race(addresses, port, *args, **options)
+        return _Stream(stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -55,6 +58,28 @@ class ResolvingBackend:
             return tasks[0].result()  # all have failed: raise what the first one raised
         finally:
             await _close([task for task in tasks if task is not winner])
+
+
+class _Stream:
+    """A stream of httpcore's that notes on the `Trace` of a request that it was written to.
+
+    httpcore does not tell which connection a request that failed was sent over.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def write(self, *args: Any, **options: Any) -> None:
+        trace = trace_of_task.get(None)
+        if trace is not None:
+            trace.stream = self
+        await self._inner.write(*args, **options)
+
+    async def start_tls(self, *args: Any, **options: Any) -> "_Stream":
+        return _Stream(await self._inner.start_tls(*args, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 async def _first(

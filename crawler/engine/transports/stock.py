@@ -18,7 +18,7 @@ from crawler.engine.transports import Connecting, InterruptedExchangeError, Wire
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
 from crawler.engine.transports.late import Late
 from crawler.engine.transports.proxy import Proxy, chooser
-from crawler.engine.transports.trace import Trace
+from crawler.engine.transports.trace import Trace, trace_of_task
 from crawler.models import ErrorKind, Phase
 
 _REFUSED_STREAM = 7  # RFC 9113, section 7
@@ -55,6 +55,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         proxy = self._proxy_for(origin) if self._proxy_for is not None else None
         wire.proxied = proxy is not None
         trace = request.extensions["trace"] = Trace(wire)
+        trace_of_task.set(trace)
         trace.forwarded = proxy is not None and proxy.forwards(origin[0])
         shared = request.method in IDEMPOTENT and not request.extensions.get("fresh")
         inner = await self._pick(request, proxy, wire, shared=shared)
@@ -67,7 +68,7 @@ class StockTransport(httpx.AsyncBaseTransport):
                 await trace.aclose()  # httpcore forgets the connection
             await self._release(inner)
             if isinstance(exc, Exception):
-                _raise_told_apart(exc, trace, shared=shared)
+                await _raise_told_apart(exc, trace, shared=shared)
             raise
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
@@ -164,7 +165,7 @@ class _Body(httpx.AsyncByteStream):
             async for chunk in self._stream:
                 yield chunk
         except httpx.TransportError as exc:
-            _raise_told_apart(exc, self._trace, shared=self._shared)
+            await _raise_told_apart(exc, self._trace, shared=self._shared)
         if self._secured is not None:
             try:
                 for _ in tls.read_rest(self._secured, memoryview(bytearray(1))):
@@ -189,12 +190,16 @@ def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool
     return not framed and response.extensions.get("http_version") != b"HTTP/2"
 
 
-def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
+async def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
     """Raise an exception whose type says what httpcore says only in words."""
     wire, text = trace.wire, str(exc)
     if wire.at_proxy:
         _raise_for_proxy(exc, trace)
     if shared and trace.http2 and _ended_with_its_connection(exc):
+        if trace.stream is not None:
+            # h2 dropped what came behind the GOAWAY. The other requests that wait for it have
+            # to learn that now, not when the server closes the connection.
+            await trace.stream.aclose()
         inside = wire.phase is Phase.DOWNLOAD
         kind = ErrorKind.BODY_INCOMPLETE if inside else ErrorKind.DISCONNECTED
         raise InterruptedExchangeError(kind, "the server ended the HTTP/2 connection") from exc

@@ -1,17 +1,21 @@
 """The events of httpcore's "trace" extension -> readings on a `Wire`."""
 
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
 from crawler.engine.transports import Wire
 from crawler.models import Phase
 
+trace_of_task: ContextVar["Trace"] = ContextVar("trace")
+
 
 class Trace:
     """How far one request of httpcore's has come.
 
     `forwarded` says that a proxy gets the request itself, `http2` that it went out as
-    HTTP/2, `in_socks` that it is in the handshake with a SOCKS proxy.
+    HTTP/2, `in_socks` that it is in the handshake with a SOCKS proxy. `stream` is what it
+    was written to last, None before.
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -19,6 +23,7 @@ class Trace:
         self.forwarded = False
         self.http2 = False
         self.in_socks = False
+        self.stream: Any = None
         self._connected: Any = None
         self._since = 0.0
         self._stall = 0.0

@@ -15,6 +15,7 @@ from crawler.core.display import display
 from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Header, fetcher
+from crawler.engine.stops import Stops
 from crawler.engine.transports import Connecting, open_transport
 from crawler.inputs import Inputs, Source, open_source
 from crawler.models import Expectation, Limits
@@ -160,15 +161,17 @@ async def _run(
 
     def begin(entries: Entries, sinks: Sequence[Sink], share_read: ShareRead) -> Run:
         bounds = _left(limits, perf_counter() - start)
+        stops = Stops()
         return Run(
             entries,
-            fetcher(transport, bounds, job.headers),
+            fetcher(transport, bounds, job.headers, stops=stops),
             bounds,
             sinks,
             share_read=share_read,
             bytes_read=inputs.bytes_read if job.wait is None else None,
             duplicates=lambda: urls.duplicates,
-            fetch_fresh=fetcher(transport, bounds, job.headers, fresh=True),
+            fetch_fresh=fetcher(transport, bounds, job.headers, fresh=True, stops=stops),
+            stops=stops,
             tolerated=job.tolerated,
             watch=bar.show if bar else None,
             warn=bar.say if bar else say,

@@ -292,7 +292,8 @@ class Crawl:
     """How a crawl as a whole went.
 
     `lag` is how late, in seconds, the event loop was at worst: what this machine, not a
-    server, may have added to a latency.
+    server, may have added to a latency. `stopped` is how many seconds this process did not
+    run while requests were in flight, which are part of no latency and no timeout.
     `interrupted` is the signal number that ended it, or None. `list_read` says
     whether the list was read to its end, `list_failed` that it turned out to be no
     list, `output_failed` that an output could not be written, `faulty` that an exception
@@ -304,6 +305,7 @@ class Crawl:
 
     elapsed: float
     lag: float = 0.0
+    stopped: float = 0.0
     duplicates: int = 0
     interrupted: int | None = None
     list_read: bool = True

@@ -12,6 +12,7 @@ from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Crawling
+from crawler.engine.stops import Stops
 from crawler.models import Check, Crawl, FetchResult, Limits, Progress, Target
 from crawler.report import Sink
 from crawler.threads import DaemonExecutor
@@ -126,6 +127,7 @@ class Run:
         bytes_read: Callable[[], int] | None = None,
         duplicates: Callable[[], int],
         fetch_fresh: Fetch | None = None,
+        stops: Stops | None = None,
         tolerated: float = 0,
         watch: Callable[[Progress], None] | None = None,
         warn: Callable[[str], None] | None = None,
@@ -155,6 +157,7 @@ class Run:
         self._start = self._clock()
         self._elapsed = 0.0
         self._lag = 0.0
+        self._stops = stops or Stops()
 
     def interrupt(self, signal: int) -> None:
         """End the crawl early: nothing new starts, what is finished is written."""
@@ -182,6 +185,7 @@ class Run:
         crawl = Crawl(
             elapsed=self._elapsed,
             lag=self._lag,
+            stopped=self._stops.total,
             duplicates=self._duplicates(),
             interrupted=self.signal,
             list_read=self._share_read() == 1.0 and self.fault is None,
@@ -220,9 +224,10 @@ class Run:
             if self._warn is not None and (told := self._too_slow()):
                 await loop.run_in_executor(thread, self._warn, told)
                 self._warn = None
-            due = self._clock() + _TICK
+            due, stopped = self._clock() + _TICK, self._stops.total
             await asyncio.sleep(_TICK)
-            self._lag = max(self._lag, self._clock() - due)
+            if self._collector.crawling.live:
+                self._lag = max(self._lag, self._clock() - due - (self._stops.total - stopped))
 
     def _too_slow(self) -> str | None:
         if self._limits.deadline is None:

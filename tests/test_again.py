@@ -713,6 +713,23 @@ def test_hedged_is_what_a_second_request_was_sent_for_and_nothing_else() -> None
     run(body())
 
 
+def test_a_response_that_came_while_the_process_was_stopped_needs_no_second_request() -> None:
+    async def body() -> None:
+        def script(of: Target, _before: int) -> Step:
+            if of.index == WARM:
+                bench.clock.call_at(bench.clock.now + 0.05, stop)
+            return status(200, 0.15 if of.index == WARM else 0.1)
+
+        def stop() -> None:
+            bench.clock.now += 10
+
+        bench = Bench(script, hedge_budget=1.0, retries=0, max=50, per_host=50)
+        result = (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
+        assert (result.status, result.hedged, bench.web.hedges) == (200, False, [])
+
+    run(body())
+
+
 @pytest.mark.parametrize(
     ("method", "hedged"),
     [("GET", True), ("HEAD", True), ("OPTIONS", False), ("PUT", False), ("POST", False)],

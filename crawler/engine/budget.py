@@ -5,51 +5,92 @@ for each costs 4 µs more, a thirtieth of all that an attempt costs.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crawler.engine.stops import Stops
+
+_BEAT = 0.05  # seconds between two looks at the clock while an attempt is in flight
+
 
 class Budget:
-    """Gives every attempt the same number of seconds."""
+    """Gives every attempt the same number of seconds, by a clock that stops with the process.
 
-    def __init__(self, seconds: float) -> None:
+    A process that is stopped for 10 s (Ctrl-Z, a frozen container) finds all its timers
+    expired when it goes on, and would cancel requests whose responses have long been there.
+    So the timer comes at least every 50 ms, and what it is late by, without that this
+    process was at work, goes to `stops` and to each attempt that was in flight.
+    """
+
+    def __init__(self, seconds: float, stops: Stops | None = None) -> None:
+        self.stops = stops or Stops()
         self._seconds = seconds
-        self._due: dict[asyncio.Timeout, float] = {}  # in the order in which they run out
+        self._begun: dict[asyncio.Timeout, float] = {}  # when, in that order
+        self._resumed: dict[asyncio.Timeout, tuple[float, float]] = {}  # when, and seconds left
         self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0  # when the timer is due,
+        self._worked = 0.0  # and the processor time when it was set
 
     def begin(self, bound: asyncio.Timeout) -> None:
         """Let the seconds of an entered `asyncio.timeout(None)` run from now on."""
-        loop = asyncio.get_running_loop()
-        due = self._due[bound] = loop.time() + self._seconds
+        now = self._begun[bound] = time.perf_counter()
         if self._timer is None:
-            self._timer = loop.call_at(due, self._expire, loop)
+            self._set_timer(now)
 
     def end(self, bound: asyncio.Timeout) -> None:
         """Watch an attempt no longer; one that ran out before, or never began, is no matter."""
-        self._due.pop(bound, None)
-        if not self._due and self._timer is not None:
+        if self._begun.pop(bound, None) is None:
+            self._resumed.pop(bound, None)
+        if self._timer is not None and not self._begun and not self._resumed:
             self._timer.cancel()
             self._timer = None
 
     @contextmanager
     def paused(self, bound: asyncio.Timeout) -> Iterator[None]:
-        """Stop the clock of an attempt meanwhile; the rest of its seconds gets its own timer."""
-        loop = asyncio.get_running_loop()
-        due = self._due.pop(bound, None) or bound.when()
-        left = None if due is None else due - loop.time()
-        bound.reschedule(None)
+        """Stop the clock of an attempt for the duration; the rest of its seconds is kept."""
+        now = time.perf_counter()
+        begun, left = self._resumed.pop(bound, (self._begun.pop(bound, None), self._seconds))
+        if begun is not None:
+            left -= now - begun - self.stops.between(begun, now)
         try:
             yield
         finally:
-            bound.reschedule(None if left is None else loop.time() + left)
+            if begun is not None:
+                now = time.perf_counter()
+                self._resumed[bound] = now, left
+                if self._timer is None:
+                    self._set_timer(now)
 
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _set_timer(self, now: float) -> None:
+        first = next(iter(self._begun.values()), math.inf) + self._seconds
+        due = min((begun + left for begun, left in self._resumed.values()), default=math.inf)
+        self._next = max(now, min(now + _BEAT, first, due))
+        self._worked = time.process_time()
+        self._timer = asyncio.get_running_loop().call_later(self._next - now, self._look)
+
+    def _look(self) -> None:
+        """Note how late this is called, and end the attempts whose seconds have passed."""
         self._timer = None
-        now = loop.time()
-        while self._due:
-            bound, due = next(iter(self._due.items()))
-            if due > now:
-                self._timer = loop.call_at(due, self._expire, loop)
-                return
-            del self._due[bound]
-            bound.reschedule(now)
+        now = time.perf_counter()
+        self.stops.note(self._next, now, time.process_time() - self._worked)
+        while self._begun:
+            bound, begun = next(iter(self._begun.items()))
+            if not self._over(now, begun, self._seconds):
+                break
+            del self._begun[bound]
+            _expire(bound)
+        for bound, (begun, left) in tuple(self._resumed.items()):
+            if self._over(now, begun, left):
+                del self._resumed[bound]
+                _expire(bound)
+        if self._begun or self._resumed:
+            self._set_timer(now)
+
+    def _over(self, now: float, begun: float, seconds: float) -> bool:
+        return now - begun >= seconds and now - begun - self.stops.between(begun, now) >= seconds
+
+
+def _expire(bound: asyncio.Timeout) -> None:
+    bound.reschedule(asyncio.get_running_loop().time())

@@ -21,6 +21,7 @@ from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.asking import Asking, Fields
 from crawler.engine.budget import Budget
+from crawler.engine.stops import Stops
 from crawler.engine.transports import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
     ErrorKind,
@@ -65,6 +66,7 @@ def fetcher(
     headers: Sequence[Header] = (),
     *,
     fresh: bool = False,
+    stops: Stops | None = None,
     clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
 ) -> Fetch:
@@ -72,6 +74,7 @@ def fetcher(
 
     `headers` replace the default ones of the same name and go to every target. With
     `fresh` no connection is used that was used before, where the transport can tell.
+    `stops` gets the spans in which this process stood still, which count for no attempt.
     `clock` gives monotonic seconds, `now` seconds since the epoch.
     """
     given = {name.lower() for name, _ in headers}
@@ -80,7 +83,8 @@ def fetcher(
     shown = [pair for pair in pairs if pair[0].lower() in _HARMLESS]
     harmless = Fields([*shown, *(p for p in DEFAULT_HEADERS if p[0].lower() not in _HARMLESS)])
 
-    budget = Budget(limits.timeout)
+    stops = stops or Stops()
+    budget = Budget(limits.timeout, stops)
 
     async def fetch(
         target: Target, queue: float | None = None, gate: Gate | None = None
@@ -102,7 +106,7 @@ def fetcher(
                 error = failure.of(exc, attempt.wire.phase)
         finally:
             budget.end(bound)
-        return attempt.result(error, queue)
+        return attempt.result(error, queue, stops)
 
     return fetch
 
@@ -241,7 +245,7 @@ class _Attempt:
         finally:
             await response.stream.aclose()
 
-    def result(self, error: Failure | None, queue: float | None) -> FetchResult:
+    def result(self, error: Failure | None, queue: float | None, stops: Stops) -> FetchResult:
         """Return what is known now; `error` says why that is not a complete response."""
         # The transport saw the end first: what passed since then was our own queue.
         end = self.wire.last_byte or self._clock()
@@ -257,7 +261,7 @@ class _Attempt:
         own = error is not None and error.kind is ErrorKind.LOCAL_RESOURCE
         if error is not None and self.wire.at_proxy and not own:
             error = replace(error, detail=f"the proxy: {error.detail}")
-        return FetchResult(
+        result = FetchResult(
             target=self._target,
             outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,
             status=last.status_code if last is not None else None,
@@ -280,6 +284,9 @@ class _Attempt:
             retry_after=self._retry_after(),
             blocked_by=self._blocked_by(error),
         )
+        if not stops.total:
+            return result
+        return stops.taken_off(result, self._wires, self._start, self._began, end)
 
     def _retry_after(self) -> float | None:
         asks = self._response is not None and self._response.status_code in PUSHES_BACK

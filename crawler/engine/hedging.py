@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from crawler.core.hedge import Budget, Patience
 from crawler.engine.clock import Clock
+from crawler.engine.stops import Stops
 from crawler.engine.visit import Hedge, Visit
 
 _SAFE = ("GET", "HEAD")  # what may be sent twice at once
@@ -65,6 +66,10 @@ class Hedging:
 
     def _watch_until(self, when: float, visit: Visit, attempt: int) -> None:
         def slow() -> None:
+            now = self._clock.time()
+            if now - when >= Stops.LEAST:  # we stood still: its response may have long been here
+                self._watch_until(now + Stops.LEAST, visit, attempt)
+                return
             self._slow.append((visit, attempt))
             self._hedge()
 

@@ -229,6 +229,10 @@ def _closing(summary: Summary) -> list[tuple[str, str]]:
     if summary.crawl.lag > _LAG:
         late = duration(summary.crawl.lag)
         lines.append((f"This machine was busy: up to {late} of a latency may be its own", ""))
+    if summary.crawl.stopped:
+        stopped = duration(summary.crawl.stopped)
+        line = f"This process was stopped for {stopped}: no latency or timeout includes that"
+        lines.append((line, ""))
     rate = f", {summary.requests_per_s:,.1f} URLs/s" if summary.requests_per_s else ""
     took = duration(summary.crawl.elapsed)
     lines.append((f"Transfer: {size(summary.bytes)} in {took}{rate}", ""))

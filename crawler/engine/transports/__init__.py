@@ -41,11 +41,11 @@ class Wire:
 
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
-    latency; `paused` stops the clock of the attempt's timeout meanwhile. `gate` says when
-    a further request may start: see `hop` and `resend`. `phase` is where
-    the exchange is, or where it ended; `proxied` says that what was connected to is a
-    proxy, not the target, `at_proxy` that the way through it is not open yet: what fails
-    then is the proxy.
+    latency, and `stalls` are start and end of each part of it; `paused` stops the clock of
+    the attempt's timeout meanwhile. `gate` says when a further request may start: see `hop`
+    and `resend`. `phase` is where the exchange is, or where it ended; `proxied` says that
+    what was connected to is a proxy, not the target, `at_proxy` that the way through it is
+    not open yet: what fails then is the proxy.
     """
 
     phase: Phase = Phase.CONNECT
@@ -59,6 +59,7 @@ class Wire:
     http_version: str | None = None
     tls_peer: Tls | None = None
     stall: float = 0.0
+    stalls: tuple[tuple[float, float], ...] = ()
     proxied: bool = False
     at_proxy: bool = False
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -77,7 +78,9 @@ class Wire:
             with self.paused():
                 yield
         finally:
-            self.stall += perf_counter() - start
+            end = perf_counter()
+            self.stall += end - start
+            self.stalls += ((start, end),)
 
     async def hop(self, host: str) -> None:
         """Return once the request that a redirect leads to may start."""

@@ -1,0 +1,88 @@
+"""The spans of time in which this process stood still, and a result without them."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import itemgetter
+
+from crawler.engine.transports import Wire
+from crawler.models import FetchResult
+
+
+class Stops:
+    """Spans in which this process did not run although a timer was due.
+
+    It was stopped by a signal or frozen, or other processes had the processor. A slow
+    server makes no timer late. Of the stops in one attempt only the first few count: a
+    machine that is late all the time must not keep an attempt from its timeout.
+    """
+
+    LEAST = 0.25  # seconds; less than that is a busy machine
+    _COUNTED = 5  # in one attempt
+    _KEPT = 1_000  # of which the older half is dropped then
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._spans: list[tuple[float, float]] = []  # start and end, by `time.perf_counter`
+
+    def note(self, due: float, called: float, worked: float) -> None:
+        """Take how late a timer was called; `worked` is processor time used while it waited."""
+        if self._spans:
+            due = max(due, self._spans[-1][1])  # another timer may have noted this stop already
+        lost = called - due - worked
+        if lost < self.LEAST:
+            return
+        self._spans.append((due, due + lost))
+        self.total += lost
+        if len(self._spans) > self._KEPT:
+            del self._spans[: self._KEPT // 2]
+
+    def between(self, start: float, end: float) -> float:
+        """Return how many of the seconds from `start` to `end` were lost in stops."""
+        if not self._spans:
+            return 0.0
+        first = bisect_right(self._spans, start, key=itemgetter(1))
+        counted = self._spans[first : first + self._COUNTED]
+        return sum(max(0.0, min(end, until) - max(start, since)) for since, until in counted)
+
+    def taken_off(
+        self, result: FetchResult, wires: Sequence[Wire], start: float, began: float, end: float
+    ) -> FetchResult:
+        """Return a result whose seconds are those in which this process ran.
+
+        The attempt lasted from `start` to `end`, and at `began` the last response's head came.
+        """
+        stalls = [span for wire in wires for span in wire.stalls]
+
+        def lost(since: float, until: float) -> float:
+            parts = [(max(since, left), min(until, right)) for left, right in stalls]
+            counted = sum(self.between(left, right) for left, right in parts if left < right)
+            return max(0.0, self.between(since, until) - counted)  # no span counts twice
+
+        total = lost(start, end)
+        if not total or result.latency is None:
+            return result
+        timings = result.timings
+        waited = sum(lost(wire.sent, wire.first_byte or end) for wire in wires if wire.sent)
+        loaded = 0.0 if timings.download is None else lost(began, end)
+        known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
+        longest = max(known, key=lambda name: known[name] or 0.0)
+        before = known[longest] or 0.0
+        rest = total - waited - loaded
+        if rest <= before:  # else it fell into what is not measured
+            known[longest] = _less(known[longest], rest)
+        return replace(
+            result,
+            latency=_less(result.latency, total),
+            ttfb=_less(result.ttfb, lost(start, began)),
+            timings=replace(
+                timings,
+                **known,
+                wait=_less(timings.wait, waited),
+                download=_less(timings.download, loaded),
+            ),
+        )
+
+
+def _less(seconds: float | None, lost: float) -> float | None:
+    return None if seconds is None else max(0.0, seconds - lost)

@@ -1,0 +1,250 @@
+"""A process that is stopped and goes on: its own time is no server's, with real signals."""
+
+import asyncio
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server, delayed, reply, silent
+from samples import responded, run
+from shell import PATIENCE, environment, wait_until, write
+
+from crawler.engine.budget import Budget
+from crawler.engine.stops import Stops
+from crawler.engine.transports import Wire
+from crawler.models import Timings
+
+LOOPS = {"uvloop": "", "asyncio": "sys.modules['uvloop'] = None\n"}
+both = pytest.mark.parametrize("loop", LOOPS)
+REST = 1.5
+"""Seconds for which a process is stopped: more than the timeout of its requests."""
+
+
+@contextmanager
+def started(loop: str, *args: object) -> Iterator[subprocess.Popen[str]]:
+    main = f"import sys\n{LOOPS[loop]}from crawler.__main__ import main\nmain()"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", main, *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def stop(process: subprocess.Popen[str], seconds: float = REST) -> float:
+    """Stop a process for so long; return when it went on."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
+    return time.monotonic()
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@both
+@pytest.mark.parametrize("engine", ["direct", "stock"])
+def test_a_stopped_process_charges_its_time_to_no_server(
+    server: Server, tmp_path: Path, loop: str, engine: str
+) -> None:
+    server.on("/slow", delayed(1.0, reply(200, b"good")))
+    urls = write(tmp_path / "urls.txt", *(server.url(f"/slow?{n}") for n in range(20)))
+    out = tmp_path / "out.jsonl"
+    options = ["--max", "20", "--per-host", "20", "--timeout", "1.3", "--retries", "0"]
+    with started(loop, urls, "-o", out, *options, "--engine", engine) as process:
+        wait_until(lambda: server.live == 20)
+        stop(process)
+        told, complaints = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complaints) == (0, "")
+    (line,) = [line for line in told.splitlines() if "stopped" in line]
+    assert line.startswith("This process was stopped for 1.")
+    assert line.endswith(" s: no latency or timeout includes that")
+    assert "busy: up to 1" not in told
+    for record in results(out):
+        timings = record["timings_ms"]
+        assert 0 <= record["ttfb_ms"] <= record["latency_ms"] < 1_000
+        assert sum(timings[phase] or 0 for phase in ("dns", "connect", "wait", "download")) < 1_000
+
+
+@both
+def test_a_server_that_never_answers_times_out_after_a_stop_too(
+    server: Server, tmp_path: Path, loop: str
+) -> None:
+    url = server.on("/hang", silent())
+    with started(loop, url, "--jsonl", "--timeout", "1", "--retries", "0") as process:
+        wait_until(lambda: server.live == 1)
+        went_on = stop(process)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert time.monotonic() - went_on < 2
+    record = json.loads(out)
+    assert (process.returncode, record["error"]["kind"]) == (1, "timeout")
+    assert 900 < record["latency_ms"] < 1_200
+
+
+@both
+def test_the_deadline_of_a_run_goes_on_while_the_process_is_stopped(
+    server: Server, loop: str
+) -> None:
+    url = server.on("/hang", silent())
+    with started(loop, url, "--jsonl", "--deadline", "1") as process:
+        wait_until(lambda: server.live == 1)
+        went_on = stop(process)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert time.monotonic() - went_on < 0.9
+    assert (process.returncode, json.loads(out)["outcome"]) == (3, "unreached")
+
+
+# Inside one process
+
+
+def _timings(seconds: tuple[Any, ...]) -> Timings:
+    return Timings(**dict(zip(("dns", "connect", "tls", "wait", "download"), seconds, strict=True)))
+
+
+def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool], Stops]:
+    """Hold the loop up while ten attempts wait; return which of them expired, and the stops."""
+    stops = Stops()
+
+    async def attempt(budget: Budget) -> bool:
+        bound = asyncio.timeout(None)
+        try:
+            async with bound:
+                budget.begin(bound)
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            pass
+        finally:
+            budget.end(bound)
+        return bound.expired()
+
+    async def body() -> list[bool]:
+        budget = Budget(0.3, stops)
+        waiting = [asyncio.create_task(attempt(budget)) for _ in range(10)]
+        await asyncio.sleep(0.01)
+        hold_up()
+        return await asyncio.gather(*waiting)
+
+    return run(body()), stops
+
+
+def test_time_without_a_processor_is_a_stop() -> None:
+    expired, stops = attempts(0.6, lambda: time.sleep(0.4))
+    assert expired == [False] * 10
+    assert 0.3 < stops.total <= 0.45
+
+
+def test_an_attempt_that_is_too_slow_expires_after_a_stop() -> None:
+    expired, stops = attempts(1.5, lambda: time.sleep(0.4))
+    assert expired == [True] * 10
+    assert stops.total > 0.3
+
+
+def test_a_process_at_work_is_not_stopped() -> None:
+    taken_away = 0.0  # by other processes
+
+    def work() -> None:
+        nonlocal taken_away
+        start, end = time.perf_counter(), time.process_time() + 0.4
+        while time.process_time() < end:
+            pass
+        taken_away = time.perf_counter() - start - 0.4
+
+    expired, stops = attempts(5, work)
+    assert expired == [True] * 10
+    assert stops.total <= taken_away + 0.01
+
+
+def test_two_timers_note_one_stop_once() -> None:
+    stops = Stops()
+    stops.note(10.0, 13.0, 0.0)
+    stops.note(10.04, 13.01, 0.0)
+    assert stops.total == pytest.approx(3.0)
+    assert stops.between(9.0, 20.0) == pytest.approx(3.0)
+
+
+def test_processor_time_is_taken_off_a_stop() -> None:
+    stops = Stops()
+    stops.note(10.0, 11.0, 0.9)
+    assert stops.total == 0
+    stops.note(20.0, 21.0, 0.5)
+    assert stops.total == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "lost"),
+    [(0, 5, 0), (0, 10, 0), (0, 11, 1), (10.5, 11, 0.5), (11, 30, 3), (13, 30, 1), (31, 40, 0)],
+)
+def test_only_what_of_a_stop_lies_in_an_attempt_counts(
+    start: float, end: float, lost: float
+) -> None:
+    stops = Stops()
+    stops.note(10.0, 13.0, 0.0)
+    stops.note(20.0, 21.0, 0.0)
+    assert stops.between(start, end) == pytest.approx(lost)
+
+
+def test_a_machine_that_is_always_late_is_forgiven_five_times_in_an_attempt() -> None:
+    stops = Stops()
+    for second in range(20):
+        stops.note(second, second + 0.5, 0.0)
+    assert stops.between(0, math.inf) == pytest.approx(2.5)
+    assert stops.between(10, math.inf) == pytest.approx(2.5)
+    assert stops.total == pytest.approx(10)
+
+
+def test_the_spans_of_a_long_run_do_not_add_up_without_end() -> None:
+    stops = Stops()
+    for second in range(10_000):
+        stops.note(second, second + 0.5, 0.0)
+    assert stops.between(9_999, 10_000) == pytest.approx(0.5)
+    assert len(stops._spans) <= 1_000  # memory shows nowhere else
+
+
+@pytest.mark.parametrize(
+    ("since", "before", "after", "ttfb", "latency"),
+    [
+        (0.2, (2.0, 1.0, None, 3.0, 4.0), (1.5, 1.0, None, 3.0, 4.0), 5.5, 9.5),
+        (2.2, (1.0, 2.0, None, 3.0, 4.0), (1.0, 1.5, None, 3.0, 4.0), 5.5, 9.5),
+        (2.2, (0.1, 0.2, None, 3.0, 4.0), (0.1, 0.2, None, 3.0, 4.0), 5.5, 9.5),
+        (4.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 2.5, 4.0), 5.5, 9.5),
+        (8.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 3.0, 3.5), 6.0, 9.5),
+        (20.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 3.0, 4.0), 6.0, 10.0),
+    ],
+    ids=["dns", "connect", "not measured", "wait", "download", "later"],
+)
+def test_a_stop_is_taken_off_the_phase_that_it_fell_into(
+    since: float, before: tuple[Any, ...], after: tuple[Any, ...], ttfb: float, latency: float
+) -> None:
+    stops = Stops()
+    stops.note(since, since + 0.5, 0.0)
+    result = responded(timings=_timings(before), ttfb=6.0, latency=10.0)
+    wire = Wire(sent=3.0, first_byte=6.0)
+    taken = stops.taken_off(result, [wire], 0.0, 6.0, 10.0)
+    assert astuple(taken.timings) == after
+    assert (taken.ttfb, taken.latency) == (ttfb, latency)
+
+
+def test_a_stop_within_our_own_stall_is_not_taken_off_twice() -> None:
+    stops = Stops()
+    stops.note(1.0, 3.0, 0.0)
+    wire = Wire(sent=4.0, first_byte=5.0, stall=2.5, stalls=((0.5, 3.0),))
+    result = responded(timings=Timings(wait=1.0, download=1.0), ttfb=2.5, latency=3.5)
+    assert stops.taken_off(result, [wire], 0.0, 5.0, 6.0) == result

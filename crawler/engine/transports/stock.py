@@ -22,6 +22,7 @@ from crawler.engine.transports.trace import Trace, trace_of_task
 from crawler.models import ErrorKind, Phase
 
 _REFUSED_STREAM = 7  # RFC 9113, section 7
+_GRACE = 0.1  # seconds for requests whose response came before the GOAWAY
 
 
 class StockTransport(httpx.AsyncBaseTransport):
@@ -45,6 +46,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         self._without_tls = Late(partial(tls.context, verify=False), "tls")
         self._shared: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
         self._single: set[httpx.AsyncHTTPTransport] = set()
+        self._ending: dict[Any, asyncio.Task[None]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
@@ -54,7 +56,7 @@ class StockTransport(httpx.AsyncBaseTransport):
             guard.check_host(origin[1])
         proxy = self._proxy_for(origin) if self._proxy_for is not None else None
         wire.proxied = proxy is not None
-        trace = request.extensions["trace"] = Trace(wire)
+        trace = request.extensions["trace"] = Trace(wire, self._end_soon)
         trace_of_task.set(trace)
         trace.forwarded = proxy is not None and proxy.forwards(origin[0])
         shared = request.method in IDEMPOTENT and not request.extensions.get("fresh")
@@ -68,7 +70,7 @@ class StockTransport(httpx.AsyncBaseTransport):
                 await trace.aclose()  # httpcore forgets the connection
             await self._release(inner)
             if isinstance(exc, Exception):
-                await _raise_told_apart(exc, trace, shared=shared)
+                _raise_told_apart(exc, trace, shared=shared)
             raise
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
@@ -89,6 +91,9 @@ class StockTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         self._resolver.close()
+        for task in self._ending.values():
+            task.cancel()
+        await asyncio.gather(*self._ending.values(), return_exceptions=True)
         for transport in (*self._shared.values(), *self._single):
             await transport.aclose()
 
@@ -130,6 +135,22 @@ class StockTransport(httpx.AsyncBaseTransport):
         self._single.add(made)
         return made
 
+    def _end_soon(self, stream: Any) -> None:
+        """Close an HTTP/2 connection that has ended for one of its requests.
+
+        h2 drops what comes behind the GOAWAY. The other requests that wait for it have to
+        learn that before the server closes the connection.
+        """
+        if stream is not None and stream not in self._ending:
+            self._ending[stream] = asyncio.create_task(self._end(stream))
+
+    async def _end(self, stream: Any) -> None:
+        try:
+            await asyncio.sleep(_GRACE)
+            await stream.aclose()
+        finally:
+            del self._ending[stream]
+
     async def _release(self, transport: httpx.AsyncHTTPTransport) -> None:
         """Close a transport that was made for one request."""
         if transport in self._single:
@@ -165,7 +186,7 @@ class _Body(httpx.AsyncByteStream):
             async for chunk in self._stream:
                 yield chunk
         except httpx.TransportError as exc:
-            await _raise_told_apart(exc, self._trace, shared=self._shared)
+            _raise_told_apart(exc, self._trace, shared=self._shared)
         if self._secured is not None:
             try:
                 for _ in tls.read_rest(self._secured, memoryview(bytearray(1))):
@@ -190,16 +211,13 @@ def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool
     return not framed and response.extensions.get("http_version") != b"HTTP/2"
 
 
-async def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
+def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
     """Raise an exception whose type says what httpcore says only in words."""
     wire, text = trace.wire, str(exc)
     if wire.at_proxy:
         _raise_for_proxy(exc, trace)
     if shared and trace.http2 and _ended_with_its_connection(exc):
-        if trace.stream is not None:
-            # h2 dropped what came behind the GOAWAY. The other requests that wait for it have
-            # to learn that now, not when the server closes the connection.
-            await trace.stream.aclose()
+        trace.when_interrupted(trace.stream)
         inside = wire.phase is Phase.DOWNLOAD
         kind = ErrorKind.BODY_INCOMPLETE if inside else ErrorKind.DISCONNECTED
         raise InterruptedExchangeError(kind, "the server ended the HTTP/2 connection") from exc

@@ -1,5 +1,6 @@
 """The events of httpcore's "trace" extension -> readings on a `Wire`."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
@@ -15,11 +16,12 @@ class Trace:
 
     `forwarded` says that a proxy gets the request itself, `http2` that it went out as
     HTTP/2, `in_socks` that it is in the handshake with a SOCKS proxy. `stream` is what it
-    was written to last, None before.
+    was written to last, None before. `when_interrupted` gets that where its connection ended.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, when_interrupted: Callable[[Any], None]) -> None:
         self.wire = wire
+        self.when_interrupted = when_interrupted
         self.forwarded = False
         self.http2 = False
         self.in_socks = False

@@ -419,6 +419,14 @@ FRAMING = [
     sends("chunk-size-below-zero", _CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n", BROKEN_BODY),
     sends("chunk-size-too-large", _CHUNKED + b"F" * 40 + b"\r\nhello\r\n0\r\n\r\n", BROKEN_BODY),
     sends("chunk-size-missing", _CHUNKED + b"\r\nhello\r\n0\r\n\r\n", BROKEN_BODY),
+    sends("chunk-size-ended-by-cr", _CHUNKED + b"5\rhello\r\n0\r\n\r\n", BROKEN_BODY),
+    sends("nul-in-a-field", head("X-Name: a\0b", "Content-Length: 5") + b"hello", NO_HTTP),
+    sends("nul-as-a-field", head("X-Name: \0", "Content-Length: 5") + b"hello", NO_HTTP),
+    sends(
+        "nul-in-a-folded-field",
+        head("X-Name: a", " \0", "Content-Length: 5") + b"hello",
+        NO_HTTP,
+    ),
     sends("chunk-longer-than-its-size", _CHUNKED + b"2\r\nhello\r\n0\r\n\r\n", BROKEN_BODY),
     sends("letters-in-the-status", head("Content-Length: 0", status="2xx OK"), NO_HTTP),
     sends("status-of-two-digits", head("Content-Length: 0", status="20 OK"), NO_HTTP),
@@ -476,6 +484,14 @@ FRAMING = [
     sends(
         "unknown-coding", head("Content-Encoding: x-new", "Content-Length: 5") + b"hello", good(5)
     ),
+    sends("nul-in-the-body", head("Content-Length: 5") + b"a\0b\0c", good(5)),
+    sends(
+        "chunks-with-bare-line-feeds",
+        _CHUNKED + b"5\nhello\n3\nyou\n0\n\n",
+        good(8),
+        lasts=True,
+    ),
+    sends("chunk-size-padded", _CHUNKED + b"5  \r\nhello\r\n0 \r\n\r\n", good(5)),
     sends("trailers", _CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", good(5)),
     sends("chunk-extensions", _CHUNKED + b'5;a=b;c="d"\r\nhello\r\n0;e\r\n\r\n', good(5)),
     sends("latin-1-in-a-header", head("X-Name: caf\xe9", "Content-Length: 5") + b"hello", good(5)),

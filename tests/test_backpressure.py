@@ -14,8 +14,8 @@ from hostile_cases import Authorities, over_tls
 from loopback import Request, Server, reply
 
 from crawler.engine.transports import Connecting, WireError
+from crawler.engine.transports.body import Body
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.http1 import Body
 
 READ = 65_536  # bytes that the transport reads at once
 HELD = 262_144  # bytes of body that it holds before it pauses

@@ -114,6 +114,12 @@ _NATIVE_NO_HEAD = Known(
 KNOWN: dict[tuple[str, str], Known] = {
     ("stock", "flood-of-100s"): _FLOOD,
     ("stock", "flood-of-103s"): _FLOOD,
+    ("stock", "chunks-with-bare-line-feeds"): Known(
+        why="h11 waits for CR LF", facts=bad(ErrorKind.TIMEOUT, Phase.DOWNLOAD, 200)
+    ),
+    ("native", "chunks-with-bare-line-feeds"): Known(
+        why="hyper wants CR LF", facts=bad(ErrorKind.PROTOCOL, Phase.DOWNLOAD, 200)
+    ),
     ("stock", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
     ("stock", "smtp-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
     ("stock", "ssh-banner-and-end"): Known(

@@ -1,35 +1,29 @@
 """HTTP/1.1 straight over asyncio: the default transport, made for any number of hosts."""
 
 import asyncio
-import errno
-import os
-import re
 import socket
 import ssl
 from functools import partial
 from time import perf_counter
 
 import httpx
-from aiohappyeyeballs import start_connection
 
 from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking, tls
 from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
 from crawler.engine.transports import Connecting, Wire, WireError, guard
-from crawler.engine.transports.http1 import Body, Connection
+from crawler.engine.transports.http1 import Connection
 from crawler.engine.transports.late import Late
 from crawler.engine.transports.pool import Pool
 from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.sockets import open_socket, peer
 from crawler.engine.transports.tunnel import start_tls, through
 from crawler.models import ErrorKind, Phase
 
 _NEVER = 1e8  # seconds: the budget of the attempt is the only clock
-_RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
 _BUFFER = 65_536  # bytes read at once
 _PORT = {"http": 80, "https": 443}
-# Of several addresses that failed in different ways, the failure that says most.
-_TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
@@ -62,7 +56,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         # sent twice would fail through no fault of the URL.
         kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
         connection = self._pool.take(key) if kept else None
-        body: Body | None = None
+        body = None
         if connection is not None:
             try:
                 body = await connection.exchange(head, wire, is_head=is_head)
@@ -126,10 +120,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
             await loop.create_connection(lambda: connection, addresses[0].ip, place)
             wire.connect = perf_counter() - start
             return
-        sock = await _open_socket(addresses, place)
+        sock = await open_socket(addresses, place)
         wire.connect = perf_counter() - start
         try:
-            connection.remote_ip = _peer(sock, addresses)
+            connection.remote_ip = peer(sock, addresses)
             context = await self._context.get(wire) if scheme == "https" else None
         except BaseException:
             sock.close()
@@ -152,7 +146,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         secure = origin[0] == "https"
         context = await self._context.get(wire) if secure or proxy.secure else None
         start = perf_counter()
-        sock = await _open_socket(addresses, proxy.port)
+        sock = await open_socket(addresses, proxy.port)
         transport = await through(sock, proxy, origin, context if proxy.secure else None)
         wire.connect = perf_counter() - start
         wire.at_proxy = False
@@ -208,33 +202,3 @@ async def _start_tls(
         ssl_handshake_timeout=_NEVER,
     )
     return transport
-
-
-def _peer(sock: socket.socket, addresses: Addresses) -> str | None:
-    """Return the address that a socket is connected to; None if it is connected no more.
-
-    A server may have reset it already: that shows in the phase in which it matters.
-    """
-    if len(addresses) == 1:
-        return addresses[0].ip
-    try:
-        return str(sock.getpeername()[0])
-    except OSError:
-        return None
-
-
-async def _open_socket(addresses: Addresses, port: int) -> socket.socket:
-    """Connect to the first of `addresses` that answers (RFC 8305). Raises OSError."""
-    infos = [
-        (a.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (a.ip, port)) for a in addresses
-    ]
-    try:
-        return await start_connection(infos, happy_eyeballs_delay=_RACE)
-    except OSError as exc:
-        if exc.errno is not None:
-            raise
-        found = [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(exc))]
-        if not found:
-            raise
-        number = next((telling for telling in _TELLING if telling in found), found[0])
-        raise OSError(number, os.strerror(number)) from exc

@@ -1,4 +1,4 @@
-"""The bytes of a response head -> the same with equal Content-Length fields made one.
+"""The bytes of a response head -> where it ends, and the same with one Content-Length.
 
 The parser refuses any second Content-Length; RFC 9112, section 6.3, lets a recipient take
 several equal ones for one.
@@ -17,12 +17,9 @@ def with_one_length(data: bytes) -> bytes | None:
 
     `data` may begin with interim (1xx) heads, and go on with a part of the body.
     """
-    start = 0
-    end = _END.search(data)
-    while end is not None and _INTERIM.match(data, start):
-        start = end.end()
-        end = _END.search(data, start)
-    stop = end.end() if end is not None else len(data)
+    start, stop = _final_head(data)
+    if stop is None:
+        stop = len(data)
     head = data[start:stop]
     found = _LENGTH.findall(head)
     values = {value.strip() for field in found for value in field.split(b",")}
@@ -30,3 +27,18 @@ def with_one_length(data: bytes) -> bytes | None:
         return None
     rest = iter([b"Content-Length: " + values.pop() + b"\r\n"])
     return data[:start] + _LENGTH.sub(lambda _: next(rest, b""), head) + data[stop:]
+
+
+def body_start(data: bytes) -> int | None:
+    """Return where the body begins behind the final head; None if that has not ended."""
+    return _final_head(data)[1]
+
+
+def _final_head(data: bytes) -> tuple[int, int | None]:
+    """Return where the final head begins, behind interim ones, and where it ends."""
+    start = 0
+    end = _END.search(data)
+    while end is not None and _INTERIM.match(data, start):
+        start = end.end()
+        end = _END.search(data, start)
+    return start, end.end() if end is not None else None

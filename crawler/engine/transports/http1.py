@@ -1,16 +1,8 @@
-"""One connection, bytes in and out -> HTTP/1.1 exchanges, one after the other.
-
-The parser is httptools (llhttp, the parser of Node.js): a response costs it 0.7 µs where
-h11 takes 37, and of the framing cases we hold servers to it reads all as RFC 9112 has
-it, with its leniencies for bare LF, obs-fold and Transfer-Encoding beside
-Content-Length set, but one: equal Content-Length fields, which are made one here.
-"""
+"""One connection, bytes in and out -> HTTP/1.1 exchanges, one after the other."""
 
 import asyncio
-import select
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from time import perf_counter
 from typing import cast
 
@@ -19,11 +11,16 @@ import httpx
 
 from crawler.engine import tls
 from crawler.engine.transports import Wire, WireError
+from crawler.engine.transports.body import Body
+from crawler.engine.transports.chunks import TAIL, ChunkReader, Part, after_bare_lf, is_last
 from crawler.engine.transports.head import with_one_length
+from crawler.engine.transports.parser import explained, response_parser
+from crawler.engine.transports.sockets import readable
 from crawler.models import ErrorKind, Phase, Tls
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one
 _MAX_OVERHEAD = 1_048_576  # bytes of chunk framing and trailers that a small body may have
+_MAX_RAW = 131_072  # bytes kept of a chunked response, to read it in another way
 _HIGH_WATER = 262_144  # bytes of body held before reading pauses
 _NO_BODY = frozenset({204, 304})
 Header = tuple[bytes, bytes]
@@ -70,7 +67,11 @@ class Connection(asyncio.BufferedProtocol):
         self._cut = False  # TLS ended without close_notify
         self._interim = False
         self._problem: str | None = None
-        self._head = b""
+        self._raw: list[bytes] | None = None
+        self._chunked = False
+        self._header_at = 0
+        self._tail = b""
+        self._chunks: ChunkReader | None = None
         self._received = 0
         self._framing = 0
 
@@ -87,13 +88,14 @@ class Connection(asyncio.BufferedProtocol):
         self._bodiless = is_head
         self._in_head = self.untouched = True
         self._complete = self._keep = self._interim = False
-        self._problem = None
-        self._head = b""
+        self._problem = self._chunks = None
+        self._chunked = False
+        self._raw = []
         self._received = 0
         self.headers = []
         body = self._body = Body(self)
         if self._parser is None or not self._parsed_whole:
-            self._parser = _parser(self)
+            self._parser = response_parser(self)
         self._parsed_whole = False
         wire.phase = Phase.WAIT
         # Before the write: under load this process may lose the processor in it, and the
@@ -125,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return False
         if self._waiting is None:
-            self._waiting = _readable(self._transport.get_extra_info("socket").fileno())
+            self._waiting = readable(self._transport.get_extra_info("socket").fileno())
         return not self._waiting()
 
     def abort(self) -> None:
@@ -165,18 +167,22 @@ class Connection(asyncio.BufferedProtocol):
         if self.untouched or self._interim:
             self._wire.first_byte = perf_counter()
             self.untouched = self._interim = False
-        if self._in_head:
-            self._head += data
+        if self._raw is not None:
+            self._raw.append(bytes(data))
         self._received += count
         self._feed(data)
+        if self._chunked and not self._complete and self._chunks is None:
+            self._look_for_last_chunk(data)
         problem = self._problem
         if self._complete:
             self._wire.last_byte = perf_counter()
             self._keep = self._keep and problem is None  # no reuse after bytes beyond the end
-            problem = None
-            self.resume()  # the next exchange reads on this connection
+            problem = self._raw = None
+            if self._read_paused:
+                self.resume()  # the next exchange reads on this connection
         elif problem is None:
             problem = self._out_of_bounds()
+            self._forget_raw()
             self._pause_when_full()
         if problem is not None:
             self._fail(httpx.RemoteProtocolError(problem))
@@ -209,6 +215,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._complete:
             return
         assert self._parser is not None
+        # A NUL must not be taken for part of a value (RFC 9110, section 5.5). Most responses
+        # have none anywhere: that is faster to see than to look at each field.
+        for piece in self._raw or ():
+            if b"\0" in piece and any(b"\0" in value for _, value in self.headers):
+                self._problem = "NUL in a field value"
+                return
         self.status = status = self._parser.get_status_code()
         if status == 101:
             self._problem = "switched to another protocol unasked"
@@ -218,13 +230,19 @@ class Connection(asyncio.BufferedProtocol):
             self.headers = []
         else:
             self._in_head = self._interim = False
-            self._head = b""
             self._framing = self._received
             self._keep = self._parser.should_keep_alive()
             self.version = self._parser.get_http_version()
             self._bodiless = self._bodiless or status in _NO_BODY
             if self._bodiless:
                 self._complete = True
+
+    def on_chunk_header(self) -> None:
+        if not self._chunked:
+            self._chunked = True
+            self._tail = b""
+        if self._body is not None:
+            self._header_at = self._body.size
 
     def on_body(self, data: bytes) -> None:
         if self._complete or self._body is None:
@@ -242,25 +260,74 @@ class Connection(asyncio.BufferedProtocol):
     # The parts of these.
 
     def _feed(self, data: memoryview | bytes) -> None:
+        if self._chunks is not None:
+            self._feed_chunks(self._chunks, bytes(data))
+            return
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._problem = self._problem or "switched to another protocol unasked"
         except httptools.HttpParserError as exc:
-            if self._in_head and (repaired := with_one_length(self._head)):
-                self.headers = []
-                self._head = b""
-                self._parser = _parser(self)
-                self._feed(repaired)
-            else:
+            if not self._read_otherwise():
                 self._parsed_whole = False
-                self._problem = self._problem or self._explained(exc)
+                head = b"".join(self._raw or ()) if self._in_head else b""
+                self._problem = self._problem or explained(exc, head)
 
-    def _explained(self, exc: Exception) -> str:
-        if self._in_head and self._head[:1] in (b"\x15", b"\x16"):
-            return "the server speaks TLS on this port; is it https?"
-        return str(exc) or "malformed response"
+    def _read_otherwise(self) -> bool:
+        """Read what the parser refused and others read; return whether it was that."""
+        if self._complete or self._raw is None or self._problem is not None:
+            return False
+        raw = b"".join(self._raw)
+        if self._in_head:
+            repaired = with_one_length(raw)
+            if repaired is None:
+                return False
+            self.headers = []
+            self._raw = [repaired]
+            self._parser = response_parser(self)
+            self._feed(repaired)
+            return True
+        assert self._body is not None
+        found = after_bare_lf(raw)
+        if found is None:
+            return False
+        self._chunks, data, self._problem = found
+        if rest := data[self._body.size :]:
+            self.on_body(rest)
+        self._end_chunks(self._chunks)
+        return True
+
+    def _feed_chunks(self, chunks: ChunkReader, data: bytes) -> None:
+        try:
+            for piece in chunks.feed(data):
+                self.on_body(piece)
+        except ValueError as exc:
+            self._problem = str(exc)
+        self._end_chunks(chunks)
+
+    def _end_chunks(self, chunks: ChunkReader) -> None:
+        self._keep = self._parsed_whole = False  # nothing is known of what may follow
+        self._complete = chunks.part is Part.NOTHING
+
+    def _look_for_last_chunk(self, data: memoryview) -> None:
+        """End a body whose last chunk the parser takes for the beginning of one."""
+        if self._raw is not None:
+            tail = b"".join(self._raw[-TAIL:])[-TAIL:]
+        else:
+            tail = (self._tail + data[-TAIL:])[-TAIL:]
+        self._tail = tail
+        if self._body is not None and self._header_at == self._body.size and is_last(tail):
+            self._keep = self._parsed_whole = False
+            self._complete = True
+
+    def _forget_raw(self) -> None:
+        """Keep the bytes of a response no longer than they may have to be read once more."""
+        if self._raw is None or self._in_head or self._body is None:
+            return
+        plain = self._body.size > 0 and not self._chunked and self._chunks is None
+        if plain or self._chunks is not None or self._received > _MAX_RAW:
+            self._raw = None
 
     def _out_of_bounds(self) -> str | None:
         """Return what a server sends without end, if it is not a body."""
@@ -348,74 +415,6 @@ class Connection(asyncio.BufferedProtocol):
                 waiter.set_result(None)
             self._body.wake()
         self.abort()
-
-
-class Body(httpx.AsyncByteStream):
-    """The body of one response, as it comes.
-
-    `size` counts all bytes that came, `held` those that wait for a reader.
-    `release` is called once: when the body was read to its end, or closed before.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self.size = 0
-        self.error: Exception | None = None
-        self.release: Callable[[Connection], None] | None = None
-        self._connection = connection
-        self.held = 0
-        self._chunks: deque[bytes] = deque()
-        self._reader: asyncio.Future[None] | None = None
-
-    def add(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self.size += len(data)
-        self.held += len(data)
-
-    def wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        connection = self._connection
-        while True:
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                self.held -= len(chunk)
-                yield chunk
-            if self.error is not None:
-                raise self.error
-            if connection.complete:
-                break
-            connection.resume()
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        self._chunks.clear()
-        release, self.release = self.release, None
-        if release is not None:
-            release(self._connection)
-
-
-def _readable(fd: int) -> Callable[[], bool]:
-    """Return a function that tells whether bytes, or the end, wait to be read from `fd`."""
-    if not hasattr(select, "poll"):  # Windows
-        return lambda: bool(select.select([fd], [], [], 0)[0])
-    watch = select.poll()
-    watch.register(fd, select.POLLIN)
-    return lambda: bool(watch.poll(0))
-
-
-def _parser(connection: Connection) -> httptools.HttpResponseParser:
-    parser = httptools.HttpResponseParser(connection)
-    parser.set_dangerous_leniencies(
-        lenient_headers=True,
-        lenient_chunked_length=True,
-        lenient_transfer_encoding=True,
-        lenient_optional_cr_before_lf=True,
-    )
-    return parser
 
 
 def _disconnected(where: str) -> WireError:

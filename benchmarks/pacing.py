@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.clients import event_loop
-from crawler.engine.schedule import Crawling
-from crawler.models import Expectation, FetchResult, Limits, Outcome, Target
+from crawler.engine.schedule import Scheduler
+from crawler.models import Attempt, Expectation, Limits, Result, Target
 
 CONCURRENCIES = (10, 100, 1_000)
 HOSTS = 300
@@ -151,42 +151,35 @@ async def _paced(load: Load, budget: float) -> Paced:
     waits: list[float] = []
     sent = [0, 0]
 
-    async def answer(target: Target, latency: float) -> FetchResult:
+    async def answer(target: Target, latency: float) -> Attempt:
         start = time.perf_counter()
         await asyncio.sleep(latency)
         taken = time.perf_counter() - start
-        return FetchResult(
-            target=target,
-            outcome=Outcome.RESPONDED,
+        return Attempt(
             status=200,
             size=0,
             latency=taken,
             ttfb=taken,
-            attempts=1,
             final_url=target.url,
         )
 
-    async def fetch(
-        target: Target, _queue: float | None = None, _gate: object = None
-    ) -> FetchResult:
+    async def fetch(target: Target, _gate: object = None) -> Attempt:
         sent[0] += 1
         begun[target.index] = time.perf_counter()
         return await answer(target, next(first))
 
-    async def fetch_fresh(
-        target: Target, _queue: float | None = None, _gate: object = None
-    ) -> FetchResult:
+    async def fetch_fresh(target: Target, _gate: object = None) -> Attempt:
         sent[1] += 1
         return await answer(target, next(again))
 
-    async def emit(result: FetchResult) -> None:
+    async def emit(result: Result) -> None:
         waits.append(time.perf_counter() - begun.pop(result.target.index))
 
     limits = Limits(max=load.concurrency, per_host=load.concurrency, retries=0, hedge_budget=budget)
     fresh = fetch_fresh if budget else None
-    crawling = Crawling(fetch, limits, emit, asyncio.Event(), fetch_fresh=fresh)
+    scheduler = Scheduler(fetch, limits, emit, asyncio.Event(), fetch_fresh=fresh)
     kept, cpu, start = _kept(), time.process_time(), time.perf_counter()
-    await crawling.run(_listed(targets(len(load.latencies), load.hosts)))
+    await scheduler.run(_listed(targets(len(load.latencies), load.hosts)))
     makespan, cpu = time.perf_counter() - start, time.process_time() - cpu
     kept_since = _kept()
     return Paced(
@@ -226,6 +219,6 @@ def _kept() -> float | None:
         return None
 
 
-async def _listed(entries: Iterator[Target]) -> AsyncGenerator[Target | FetchResult, None]:
+async def _listed(entries: Iterator[Target]) -> AsyncGenerator[Target | Result, None]:
     for entry in entries:
         yield entry

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import children, measure
 from benchmarks.clients import event_loop
 from benchmarks.servers import hostile
-from crawler import Check, ErrorKind, FetchResult, Limits, Outcome, Phase, crawl
+from crawler import Check, ErrorKind, Limits, Outcome, Phase, Result, crawl
 from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
 
@@ -187,13 +187,13 @@ def _account(check: Check, soaked: Soaked, seen: bytearray) -> None:
     if seen[int(number)]:
         soaked.doubled += 1
     seen[int(number)] = 1
-    if result.error is not None:
-        soaked.by_error[result.error.kind.value] += 1
+    if result.attempt.error is not None:
+        soaked.by_error[result.attempt.error.kind.value] += 1
     expected = KINDS[kind][1]
     if _told(result) != _due(expected, int(size)) or check.ok is not _passes(expected):
         soaked.mistaken[kind] += 1
         if len(soaked.wrong) < _SHOWN:
-            soaked.wrong.append(f"{result.target.url}: {_told(result)} ({result.error})")
+            soaked.wrong.append(f"{result.target.url}: {_told(result)} ({result.attempt.error})")
     if soaked.records % max(1, soaked.requests // _STEPS) == 0:
         soaked.sockets = max(soaked.sockets, _sockets() or 0)
         if (resident := _resident()) is not None:
@@ -202,11 +202,19 @@ def _account(check: Check, soaked: Soaked, seen: bytearray) -> None:
         print(done, file=sys.stderr, flush=True)
 
 
-def _told(result: FetchResult) -> tuple[object, ...]:
-    error = result.error
+def _told(result: Result) -> tuple[object, ...]:
+    error = result.attempt.error
     kind, phase = (error.kind, error.phase) if error else (None, None)
-    hops = len(result.redirects)
-    return (result.outcome, result.status, result.size, kind, phase, hops, result.attempts)
+    hops = len(result.attempt.redirects)
+    return (
+        result.outcome,
+        result.attempt.status,
+        result.attempt.size,
+        kind,
+        phase,
+        hops,
+        result.attempts,
+    )
 
 
 def _due(expected: Expected, size: int) -> tuple[object, ...]:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
         ErrorKind,
         Expectation,
         Failure,
-        FetchResult,
         Hop,
         Limits,
         Outcome,
         Phase,
+        Result,
         Target,
         Timings,
         Tls,
@@ -47,16 +47,17 @@ else:
 
 
 __all__ = [
+    "Attempt",
     "Check",
     "Crawl",
     "ErrorKind",
     "Expectation",
     "Failure",
-    "FetchResult",
     "Hop",
     "Limits",
     "Outcome",
     "Phase",
+    "Result",
     "Target",
     "Timings",
     "Tls",
@@ -114,7 +115,7 @@ async def crawl(
     listed = UrlList(expectation=expectation, method=method, repeat=repeat)
     advanced = Advanced(urls)
 
-    async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+    async def entries() -> AsyncGenerator[Target | Result, None]:
         async with aclosing(advanced.items()) as items:
             async for number, text in items:
                 if entry := listed.entry(text.strip(), line=number):

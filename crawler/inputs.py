@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crawler.core.display import display, mask_loosely
 from crawler.core.urllist import ListError, Splitter, UrlList
-from crawler.models import FetchResult, Target
+from crawler.models import Result, Target
 from crawler.threads import DaemonExecutor
 
 _CHUNK = 65_536
@@ -72,7 +72,7 @@ class Inputs:
     finished: bool = False
     _threads: DaemonExecutor = field(default_factory=lambda: DaemonExecutor(1, "list"))
 
-    async def entries(self) -> AsyncGenerator[Target | FetchResult, None]:
+    async def entries(self) -> AsyncGenerator[Target | Result, None]:
         """Yield targets and `invalid` records; raises ListError where a file is no list."""
         for source in self.sources:
             if source.fd is None and not source.fifo:

@@ -143,38 +143,22 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """An earlier attempt on a target: its method, and the error kind or the status it ended in."""
+class Attempt:
+    """The facts of one attempt on a target: what was requested, what came, how long it took.
 
-    method: str
-    kind: ErrorKind | None = None
-    status: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchResult:
-    """The facts of one target: what was asked, what came, how long it took.
-
-    All is told of the attempt that counted, the last one. `queue` is the wait between
-    reading the line and the start of the first attempt; `latency` runs from the start of
-    the one that counted to the last body byte or the error, `ttfb` to the first byte of
-    the final response's head. `size` counts body bytes as sent on the wire. `timestamp` is
-    the start of the first attempt as seconds since the epoch.
-    `retried` are the attempts before; `flaky` says that only a second opinion was good,
-    `hedged` that a second request was sent beside a slow one. `retry_after` is how many
-    seconds the server asked to be left alone (RFC 9110, section 10.2.3), `blocked_by` whose
-    bot protection answered in its place.
+    `latency` runs from the start of the attempt to the last body byte or the error, `ttfb`
+    to the first byte of the final response's head. `size` counts body bytes as sent on the
+    wire. `timestamp` is the start of the attempt as seconds since the epoch. `retry_after`
+    is how many seconds the server asked us to wait (RFC 9110, section 10.2.3), `blocked_by`
+    whose bot protection responded in its place.
     """
 
-    target: Target
-    outcome: Outcome
+    method: str = "GET"
     status: int | None = None
     size: int | None = None
-    queue: float | None = None
     latency: float | None = None
     ttfb: float | None = None
     timings: Timings = field(default_factory=Timings)
-    attempts: int = 0
     redirects: tuple[Hop, ...] = ()
     final_url: str | None = None
     http_version: str | None = None
@@ -185,11 +169,47 @@ class FetchResult:
     truncated: bool = False
     error: Failure | None = None
     timestamp: float | None = None
-    retried: tuple[Try, ...] = ()
-    flaky: bool = False
-    hedged: bool = False
     retry_after: float | None = None
     blocked_by: str | None = None
+
+    @property
+    def responded(self) -> bool:
+        """Whether a complete response came, whatever its status."""
+        return self.error is None and self.status is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether a complete response with a status below 400 came."""
+        return self.error is None and self.status is not None and self.status < 400
+
+
+NO_ATTEMPT = Attempt()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one target: the attempt that counted, and the history of its visit.
+
+    `attempt` is the last one; it is empty if no request was sent. `queue` is the time
+    between reading the line and the start of the first attempt, which began at `timestamp`
+    (seconds since the epoch). `earlier` are the attempts before. `flaky`: it passed only on
+    the recheck. `hedged`: a second request was sent because the first one was slow.
+    """
+
+    target: Target
+    outcome: Outcome
+    attempt: Attempt = NO_ATTEMPT
+    queue: float | None = None
+    timestamp: float | None = None
+    earlier: tuple[Attempt, ...] = ()
+    flaky: bool = False
+    hedged: bool = False
+
+    @property
+    def attempts(self) -> int:
+        """How often the target was requested, hedged requests excluded; 0 if never."""
+        sent = self.outcome in (Outcome.RESPONDED, Outcome.ERROR)
+        return len(self.earlier) + sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +231,7 @@ class Verdict:
 class Check:
     """A result and its verdict: what reports are made of."""
 
-    result: FetchResult
+    result: Result
     verdict: Verdict
 
     @property

@@ -11,7 +11,7 @@ from crawler.core.display import display, mask
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
-from crawler.models import Check, FetchResult, Target
+from crawler.models import Check, Result, Target
 from crawler.report import Sink
 from crawler.run import Entries, Run, ShareRead
 
@@ -66,7 +66,7 @@ class Rounds:
 
     async def run(self, sinks: Sequence[Sink], taken: Taken) -> Ended:
         """Poll; give the last round's checks and its summary to `sinks`."""
-        entries: list[Target | FetchResult] = []
+        entries: list[Target | Result] = []
         list_error = None
         reading = asyncio.create_task(_read(self.entries, entries))
         stopped = asyncio.create_task(self._stop.wait())
@@ -87,7 +87,7 @@ class Rounds:
         return await close(outputs, summary, list_error, ended.fault)
 
     async def _poll(
-        self, entries: Sequence[Target | FetchResult], list_error: ListError | None
+        self, entries: Sequence[Target | Result], list_error: ListError | None
     ) -> tuple[list[Check], Ended]:
         number = 0
         while True:
@@ -116,7 +116,7 @@ class Rounds:
                 return held.checks, ended
 
 
-async def _read(entries: Entries, into: list[Target | FetchResult]) -> ListError | None:
+async def _read(entries: Entries, into: list[Target | Result]) -> ListError | None:
     """Read a list to its end, or to where it turns out to be none."""
     try:
         async with aclosing(entries):
@@ -128,8 +128,8 @@ async def _read(entries: Entries, into: list[Target | FetchResult]) -> ListError
 
 
 async def _again(
-    entries: Sequence[Target | FetchResult],
-) -> AsyncGenerator[Target | FetchResult, None]:
+    entries: Sequence[Target | Result],
+) -> AsyncGenerator[Target | Result, None]:
     for entry in entries:
         yield entry
 

@@ -11,13 +11,13 @@ from crawler.core.expect import judge
 from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
-from crawler.engine.schedule import Crawling
+from crawler.engine.schedule import Scheduler
 from crawler.engine.stops import Stops
-from crawler.models import Check, Crawl, FetchResult, Limits, Progress, Target
+from crawler.models import Check, Crawl, Limits, Progress, Result, Target
 from crawler.report import Sink
 from crawler.threads import DaemonExecutor
 
-Entries = AsyncGenerator[Target | FetchResult, None]
+Entries = AsyncGenerator[Target | Result, None]
 ShareRead = Callable[[], float | None]
 
 _BATCH = 500  # checks at most that go to the sinks in one step
@@ -45,7 +45,7 @@ class Collector:
         gather: float = 0.0,
     ) -> None:
         self.stop = asyncio.Event()
-        self.crawling = Crawling(
+        self.scheduler = Scheduler(
             fetch,
             limits,
             self._take,
@@ -58,7 +58,7 @@ class Collector:
         self._gather = gather
         self._enough = min(_BATCH, limits.max)
         self._most = 2 * limits.max
-        self._finished: list[FetchResult] = []
+        self._finished: list[Result] = []
         self._over = False
         self._some = asyncio.Event()  # a result is there, or no more will come
         self._full = asyncio.Event()  # waiting for more would be no use
@@ -78,7 +78,7 @@ class Collector:
 
     async def _work(self) -> Exception | None:
         try:
-            await self.crawling.run(self._entries)
+            await self.scheduler.run(self._entries)
         except Exception as exc:
             return exc
         finally:
@@ -87,7 +87,7 @@ class Collector:
             self._full.set()
         return None
 
-    async def _take(self, result: FetchResult) -> None:
+    async def _take(self, result: Result) -> None:
         while len(self._finished) >= self._most:
             self._room.clear()
             await self._room.wait()
@@ -96,7 +96,7 @@ class Collector:
         if len(self._finished) >= self._enough:
             self._full.set()
 
-    async def _next(self) -> list[FetchResult]:
+    async def _next(self) -> list[Result]:
         """Return what is there, waiting for the first; nothing means the end."""
         await self._some.wait()
         if self._gather and not self._full.is_set():
@@ -226,7 +226,7 @@ class Run:
                 self._warn = None
             due, stopped = self._clock() + _TICK, self._stops.total
             await asyncio.sleep(_TICK)
-            if self._collector.crawling.live:
+            if self._collector.scheduler.in_flight:
                 self._lag = max(self._lag, self._clock() - due - (self._stops.total - stopped))
 
     def _too_slow(self) -> str | None:
@@ -238,17 +238,17 @@ class Run:
             elapsed=progress.elapsed,
             done=progress.done,
             total=progress.total,
-            least=self._collector.crawling.least(progress.total or 0),
+            least=self._collector.scheduler.least_seconds(progress.total or 0),
         )
 
     def _progress(self) -> Progress:
-        tally, crawling, share = self._tally, self._collector.crawling, self._share_read()
+        tally, scheduler, share = self._tally, self._collector.scheduler, self._share_read()
         return Progress(
             elapsed=self._clock() - self._start,
             done=tally.total,
             passed=tally.passed,
             failed=tally.failed + tally.invalid,
-            in_flight=crawling.live,
-            total=round(crawling.read / share) if share else None,
+            in_flight=scheduler.in_flight,
+            total=round(scheduler.read / share) if share else None,
             estimated=share != 1.0,
         )

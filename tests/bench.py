@@ -8,10 +8,10 @@ from typing import Any
 from clocks import FakeClock, Script, Step, Web, quiet, scripted
 from samples import listed, on
 
-from crawler.engine.schedule import Crawling
-from crawler.models import FetchResult, Limits, Target
+from crawler.engine.schedule import Scheduler
+from crawler.models import Limits, Result, Target
 
-Entry = Target | FetchResult
+Entry = Target | Result
 WARM = 30
 """How many requests are answered before those that a test of slow ones is about."""
 
@@ -34,11 +34,11 @@ class Bench:
     ) -> None:
         self.clock = clock or FakeClock()
         self.web = Web(self.clock, script, closing)
-        self.results: list[FetchResult] = []
+        self.results: list[Result] = []
         self.at: dict[int, float] = {}
         self.stop = asyncio.Event()
         self.limits = Limits(**limits)
-        self.crawling = Crawling(
+        self.scheduler = Scheduler(
             self.web,
             self.limits,
             self._emit,
@@ -48,7 +48,7 @@ class Bench:
         )
         self._taken = taken
 
-    async def _emit(self, result: FetchResult) -> None:
+    async def _emit(self, result: Result) -> None:
         if self._taken:
             await self.clock.sleep(self._taken)
         self.results.append(result)
@@ -57,15 +57,15 @@ class Bench:
     def start(self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]) -> asyncio.Task[None]:
         if not isinstance(entries, AsyncGenerator):
             entries = listed(entries)
-        return asyncio.create_task(self.crawling.run(entries))
+        return asyncio.create_task(self.scheduler.run(entries))
 
-    async def finish(self, crawl: asyncio.Task[None]) -> dict[int, FetchResult]:
+    async def finish(self, crawl: asyncio.Task[None]) -> dict[int, Result]:
         """Return the results by index, once it is sure that each entry read has one."""
         await self.clock.finish(crawl)
         await quiet()
         found = Counter(result.target.index for result in self.results)
-        assert found == Counter(range(self.crawling.read))
-        assert self.crawling.live == 0
+        assert found == Counter(range(self.scheduler.read))
+        assert self.scheduler.in_flight == 0
         assert self.web.most <= self.limits.max
         assert self.web.most_on_a_host <= self.limits.per_host
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -73,7 +73,7 @@ class Bench:
 
     async def crawl(
         self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]
-    ) -> dict[int, FetchResult]:
+    ) -> dict[int, Result]:
         return await self.finish(self.start(entries))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from samples import NOON, failed, responded
 
 from crawler.engine.transports import Gate
-from crawler.models import ErrorKind, FetchResult, Target
+from crawler.models import Attempt, ErrorKind, Result, Target
 
 _TURNS = 100_000  # of the loop without a pause: that many mean that something spins
 
@@ -112,7 +112,7 @@ async def quiet() -> None:
     raise AssertionError("it spins: the loop never comes to rest")
 
 
-Answer = Callable[[Target], FetchResult]
+Answer = Callable[[Target], Result]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +176,10 @@ class Web:
     most_on_a_host: int = 0
     _before: Counter[int] = field(default_factory=Counter)
 
-    async def __call__(
-        self, of: Target, _queue: float | None = None, gate: Gate | None = None
-    ) -> FetchResult:
+    async def __call__(self, of: Target, gate: Gate | None = None) -> Attempt:
         return await self._ask(of, gate, fresh=False)
 
-    async def fresh(
-        self, of: Target, _queue: float | None = None, gate: Gate | None = None
-    ) -> FetchResult:
+    async def fresh(self, of: Target, gate: Gate | None = None) -> Attempt:
         return await self._ask(of, gate, fresh=True)
 
     def of(self, index: int) -> list[Asked]:
@@ -198,7 +194,7 @@ class Web:
     def hedges(self) -> list[Asked]:
         return [one for one in self.asked if one.fresh]
 
-    async def _ask(self, of: Target, gate: Gate | None, *, fresh: bool) -> FetchResult:
+    async def _ask(self, of: Target, gate: Gate | None, *, fresh: bool) -> Attempt:
         start = self.clock.now
         one = Asked(of, start, fresh)
         step = self.script(of, self._before[of.index])
@@ -212,10 +208,10 @@ class Web:
                     await gate.wait()
                 await self._request(host, step.seconds)
             one.answered = True
-            result = step.answer(of)
+            attempt = step.answer(of).attempt
         finally:
             one.end = self.clock.now
-        return replace(result, timestamp=NOON + start)
+        return replace(attempt, timestamp=NOON + start)
 
     async def _request(self, host: str, seconds: float) -> None:
         """Be in flight to a host for a while."""

@@ -37,7 +37,7 @@ from loopback import (
     silent,
 )
 
-from crawler import ErrorKind, FetchResult, Outcome, Phase
+from crawler import ErrorKind, Outcome, Phase, Result
 
 TIMEOUT = 0.5  # seconds; for the cases that last until it
 MAX_BODY = 100_000
@@ -95,15 +95,15 @@ class Authorities:
     unknown: trustme.CA = field(default_factory=trustme.CA)
 
 
-def facts_of(result: FetchResult) -> Facts:
+def facts_of(result: Result) -> Facts:
     return Facts(
         outcome=result.outcome,
-        status=result.status,
-        size=result.size,
-        truncated=result.truncated,
-        redirects=len(result.redirects),
-        kind=result.error.kind if result.error else None,
-        phase=result.error.phase if result.error else None,
+        status=result.attempt.status,
+        size=result.attempt.size,
+        truncated=result.attempt.truncated,
+        redirects=len(result.attempt.redirects),
+        kind=result.attempt.error.kind if result.attempt.error else None,
+        phase=result.attempt.error.phase if result.attempt.error else None,
     )
 
 

@@ -5,22 +5,23 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import settings
 
 from crawler.core.expect import judge
 from crawler.core.summary import Summary, Tally
 from crawler.models import (
+    Attempt,
     Check,
     Crawl,
     ErrorKind,
     Expectation,
     Failure,
-    FetchResult,
     Hop,
     Outcome,
     Phase,
+    Result,
     Target,
     Timings,
 )
@@ -79,7 +80,56 @@ def on(host: str, index: int = 0) -> Target:
     return target(index, url=f"https://{host}/{index}")
 
 
-def responded(of: Target | None = None, **fields: Any) -> FetchResult:
+def result(of: Target, outcome: Outcome, fields: dict[str, Any]) -> Result:
+    """Return a result; `fields` are those of its attempt and its own; `retried` are `Try`s."""
+    if "retried" in fields:
+        fields["earlier"] = tried(*fields.pop("retried"))
+    history = {
+        name: fields.pop(name) for name in ("queue", "earlier", "flaky", "hedged") if name in fields
+    }
+    attempt = Attempt(method=of.method, **fields)
+    return Result(
+        target=of, outcome=outcome, attempt=attempt, timestamp=attempt.timestamp, **history
+    )
+
+
+def result_of(of: Target, attempt: Attempt) -> Result:
+    """Return the result of a target whose only attempt this is."""
+    outcome = Outcome.RESPONDED if attempt.error is None else Outcome.ERROR
+    return Result(target=of, outcome=outcome, attempt=attempt, timestamp=attempt.timestamp)
+
+
+class Try(NamedTuple):
+    """What a record says of an earlier attempt."""
+
+    method: str
+    kind: ErrorKind | None = None
+    status: int | None = None
+
+
+def tried(*tries: Try) -> tuple[Attempt, ...]:
+    """Return earlier attempts that ended so."""
+    return tuple(
+        Attempt(
+            method=one.method,
+            status=one.status,
+            error=None
+            if one.kind is None
+            else Failure(kind=one.kind, phase=None, detail="it failed"),
+        )
+        for one in tries
+    )
+
+
+def tries(of: Result) -> tuple[Try, ...]:
+    """Return how the earlier attempts of a result ended."""
+    return tuple(
+        Try(one.method, one.error.kind) if one.error else Try(one.method, None, one.status)
+        for one in of.earlier
+    )
+
+
+def responded(of: Target | None = None, **fields: Any) -> Result:
     """Return a good response, with all that can be known of one."""
     of = of or target()
     known: dict[str, Any] = {
@@ -89,7 +139,6 @@ def responded(of: Target | None = None, **fields: Any) -> FetchResult:
         "latency": 0.25,
         "ttfb": 0.125,
         "timings": Timings(dns=0.01, connect=0.02, tls=0.03, wait=0.04, download=0.05),
-        "attempts": 1,
         "redirects": (),
         "final_url": of.url,
         "http_version": "HTTP/1.1",
@@ -98,37 +147,36 @@ def responded(of: Target | None = None, **fields: Any) -> FetchResult:
         "content_length": 1256,
         "timestamp": NOON,
     }
-    return FetchResult(target=of, outcome=Outcome.RESPONDED, **(known | fields))
+    return result(of, Outcome.RESPONDED, known | fields)
 
 
-def failed(kind: ErrorKind, of: Target | None = None, **fields: Any) -> FetchResult:
+def failed(kind: ErrorKind, of: Target | None = None, **fields: Any) -> Result:
     """Return the result of an attempt that ended in an error of this kind."""
     error = Failure(kind=kind, phase=PHASES[kind], detail=f"it ended in {kind.value}")
     known: dict[str, Any] = {
         "queue": 0.002,
         "latency": 0.5,
         "timings": Timings(connect=0.02),
-        "attempts": 1,
         "error": error,
         "timestamp": NOON,
     }
-    return FetchResult(target=of or target(), outcome=Outcome.ERROR, **(known | fields))
+    return result(of or target(), Outcome.ERROR, known | fields)
 
 
-def invalid(of: Target | None = None) -> FetchResult:
+def invalid(of: Target | None = None) -> Result:
     """Return the record of a line that is no URL."""
     of = of or target(url="ftp://host.example/", host="")
     detail = f"urls.txt, line {of.line}: '{of.url}' is not an http:// or https:// URL"
     error = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
-    return FetchResult(target=of, outcome=Outcome.INVALID, error=error)
+    return Result(target=of, outcome=Outcome.INVALID, attempt=Attempt(error=error))
 
 
-def unreached(of: Target | None = None) -> FetchResult:
+def unreached(of: Target | None = None) -> Result:
     """Return the record of a target that was read, but not asked before the end."""
-    return FetchResult(target=of or target(), outcome=Outcome.UNREACHED)
+    return Result(target=of or target(), outcome=Outcome.UNREACHED)
 
 
-def check(result: FetchResult) -> Check:
+def check(result: Result) -> Check:
     """Return the check that a crawl would make of a result."""
     return Check(result=result, verdict=judge(result))
 
@@ -185,7 +233,7 @@ class Gate:
         *,
         shut: bool = True,
         turns: int = 1,
-        answer: Callable[[Target], FetchResult] = responded,
+        answer: Callable[[Target], Result] = responded,
     ) -> None:
         self.started: list[Target] = []
         self.finished: list[Target] = []
@@ -198,9 +246,7 @@ class Gate:
         self._answer = answer
         self._told: dict[int, asyncio.Event] = {}
 
-    async def __call__(
-        self, of: Target, _queue: float | None = None, _gate: object = None
-    ) -> FetchResult:
+    async def __call__(self, of: Target, _gate: object = None) -> Attempt:
         self.started.append(of)
         self.live[of.host] += 1
         self.most = max(self.most, self.live.total())
@@ -210,9 +256,9 @@ class Gate:
             if self._shut:
                 await self._told.setdefault(of.index, asyncio.Event()).wait()
             await settle(self._turns)
-            result = self._answer(of)
+            attempt = self._answer(of).attempt
             self.finished.append(of)
-            return result
+            return attempt
         finally:
             self.live[of.host] -= 1
 
@@ -228,8 +274,8 @@ class Gate:
 
 
 async def listed(
-    entries: Iterable[Target | FetchResult],
-) -> AsyncGenerator[Target | FetchResult, None]:
+    entries: Iterable[Target | Result],
+) -> AsyncGenerator[Target | Result, None]:
     """Yield entries as the reader of a list does."""
     for entry in entries:
         yield entry

@@ -15,10 +15,10 @@ from bench import WARM, Bench, Entry, hedging, many, warmed
 from clocks import FakeClock, Script, Step, Web, error, quiet, scripted, status
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import NOON, invalid, listed, on, responded, run, steady, target
+from samples import NOON, Try, invalid, listed, on, responded, run, steady, target, tries
 
-from crawler.engine.schedule import Crawling
-from crawler.models import ErrorKind, Expectation, FetchResult, Limits, Outcome, Target, Try
+from crawler.engine.schedule import Scheduler
+from crawler.models import Attempt, ErrorKind, Expectation, Limits, Outcome, Result, Target
 
 MAY_PASS = {
     *(ErrorKind.DNS_TEMPORARY, ErrorKind.CONNECT_REFUSED, ErrorKind.UNREACHABLE),
@@ -36,10 +36,10 @@ def passes_perhaps(name: str) -> bool:
     return name in {str(code) for code in STATUSES} | {kind.value for kind in MAY_PASS}
 
 
-def alone(script: Script | Sequence[Step], of: Target | None = None, **limits: Any) -> FetchResult:
+def alone(script: Script | Sequence[Step], of: Target | None = None, **limits: Any) -> Result:
     """Return what becomes of a single target."""
 
-    async def body() -> FetchResult:
+    async def body() -> Result:
         known = script if callable(script) else scripted({0: script})
         return (await Bench(known, **limits).crawl([of or on("a")]))[0]
 
@@ -59,7 +59,7 @@ def at_once(web: Web, host: str, when: float) -> int:
 def test_what_may_pass_is_asked_again_and_nothing_else(name: str) -> None:
     result = alone([KEY[name], status(200)])
     assert result.attempts == (2 if passes_perhaps(name) else 1)
-    assert (result.status == 200) is passes_perhaps(name)
+    assert (result.attempt.status == 200) is passes_perhaps(name)
 
 
 def test_a_success_is_not_asked_again() -> None:
@@ -71,7 +71,7 @@ def test_no_more_retries_are_made_than_were_asked_for(retries: int) -> None:
     result = alone([error()], retries=retries)
     assert result.outcome is Outcome.ERROR
     assert result.attempts == retries + 1
-    assert len(result.retried) == retries
+    assert len(result.earlier) == retries
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_only_what_is_idempotent_is_asked_again(method: str, attempts: int) -> N
 def test_a_status_that_is_accepted_is_not_asked_again() -> None:
     accepting = target(expectation=Expectation(accept=((200, 299), (503, 503))))
     result = alone([status(503), status(200)], accepting)
-    assert (result.status, result.attempts) == (503, 1)
+    assert (result.attempt.status, result.attempts) == (503, 1)
 
 
 @pytest.mark.parametrize("code", [403, 429, 503, 999])
 def test_a_bot_wall_is_not_provoked_again(code: int) -> None:
     result = alone([status(code, blocked_by="cloudflare"), status(200)], confirm_after=1.0)
-    assert (result.status, result.attempts, result.flaky) == (code, 1, False)
+    assert (result.attempt.status, result.attempts, result.flaky) == (code, 1, False)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_retry_does_not_start_where_there_is_no_place() -> None:
 
 def test_the_failures_before_stay_in_the_record() -> None:
     result = alone([error(ErrorKind.TIMEOUT), status(502), status(200, 3)], retries=5)
-    assert (result.status, result.attempts, result.latency) == (200, 3, 3)
-    assert result.retried == (
+    assert (result.attempt.status, result.attempts, result.attempt.latency) == (200, 3, 3)
+    assert tries(result) == (
         Try(method="GET", kind=ErrorKind.TIMEOUT),
         Try(method="GET", status=502),
     )
@@ -159,9 +159,9 @@ def test_the_failures_before_stay_in_the_record() -> None:
 
 def test_the_last_failure_is_the_result_and_the_others_are_told() -> None:
     result = alone([status(500), error(ErrorKind.RESET)])
-    assert result.error is not None
-    assert result.error.kind is ErrorKind.RESET
-    assert result.retried == (Try(method="GET", status=500),)
+    assert result.attempt.error is not None
+    assert result.attempt.error.kind is ErrorKind.RESET
+    assert tries(result) == (Try(method="GET", status=500),)
 
 
 def test_queue_and_timestamp_are_those_of_the_first_attempt() -> None:
@@ -184,12 +184,12 @@ def test_a_stop_leaves_what_waits_for_its_retry_with_its_failure(name: str) -> N
         bench.stop.set()
         result = (await bench.finish(crawl))[0]
         expected = KEY[name].answer(on("a"))
-        assert (result.outcome, result.status, result.error) == (
+        assert (result.outcome, result.attempt.status, result.attempt.error) == (
             expected.outcome,
-            expected.status,
-            expected.error,
+            expected.attempt.status,
+            expected.attempt.error,
         )
-        assert (result.attempts, len(result.retried)) == (2, 1)
+        assert (result.attempts, len(result.earlier)) == (2, 1)
         assert result.timestamp == NOON
 
     run(body())
@@ -204,7 +204,7 @@ def test_a_stop_within_a_retry_leaves_the_failure_before_it() -> None:
         assert len(bench.web.asked) == 2
         bench.stop.set()
         result = (await bench.finish(crawl))[0]
-        assert (result.status, result.attempts, result.retried) == (503, 1, ())
+        assert (result.attempt.status, result.attempts, result.earlier) == (503, 1, ())
 
     run(body())
 
@@ -298,8 +298,8 @@ def test_a_wait_longer_than_the_longest_is_reported_at_once() -> None:
         script = scripted({0: [status(429, retry_after=61.0)]})
         bench = Bench(script, per_host=1, retries=3, max_wait=60, confirm_after=5.0)
         results = await bench.crawl(many(3))
-        assert (results[0].status, results[0].attempts) == (429, 1)
-        assert results[0].retry_after == 61
+        assert (results[0].attempt.status, results[0].attempts) == (429, 1)
+        assert results[0].attempt.retry_after == 61
         assert bench.at[0] == pytest.approx(0.1)
         assert bench.clock.now < 1
 
@@ -312,7 +312,7 @@ def test_a_deadline_does_not_wait_for_a_host_that_is_left_alone() -> None:
         bench = Bench(script, per_host=1, deadline=3.0)
         results = await bench.crawl(many(3))
         assert bench.clock.now == 3
-        assert (results[0].outcome, results[0].status) == (Outcome.RESPONDED, 429)
+        assert (results[0].outcome, results[0].attempt.status) == (Outcome.RESPONDED, 429)
         assert [results[index].outcome for index in (1, 2)] == [Outcome.UNREACHED] * 2
 
     run(body())
@@ -363,7 +363,7 @@ def test_at_the_deadline_nothing_starts_and_what_is_under_way_is_called_off() ->
         assert [one.answered for one in bench.web.asked] == [True] * 4 + [False] * 2
         expected = [Outcome.RESPONDED] * 4 + [Outcome.UNREACHED] * 96
         assert [results[index].outcome for index in range(100)] == expected
-        assert results[5] == FetchResult(target=on("a", 5), outcome=Outcome.UNREACHED)
+        assert results[5] == Result(target=on("a", 5), outcome=Outcome.UNREACHED)
 
     run(body())
 
@@ -377,7 +377,7 @@ def test_the_deadline_reads_the_list_to_its_end() -> None:
         results = await bench.crawl(entries)
         assert len(results) == 1000
         for index in range(4, 1000):
-            bad = isinstance(entries[index], FetchResult)
+            bad = isinstance(entries[index], Result)
             assert results[index].outcome is (Outcome.INVALID if bad else Outcome.UNREACHED)
 
     run(body())
@@ -405,7 +405,7 @@ def test_what_is_read_after_the_deadline_is_given_away_at_once_and_not_kept() ->
             for one in many(500):
                 yield one
                 late = bench.clock.now >= 1 and one.index > 20
-                kept.append(bench.crawling.read - len(bench.results) if late else 0)
+                kept.append(bench.scheduler.read - len(bench.results) if late else 0)
 
         kept: list[int] = []
         bench = Bench(scripted({}, status(seconds=9)), max=2, window=10, deadline=1.0)
@@ -448,17 +448,17 @@ def test_a_list_that_stalls_is_not_waited_for_after_the_deadline() -> None:
 
 def test_an_output_that_is_slow_is_no_list_that_stalls() -> None:
     async def body() -> None:
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             if not results:
                 await asyncio.sleep(1.2)  # longer than a list is waited for
             results.append(result)
 
-        results: list[FetchResult] = []
+        results: list[Result] = []
         clock = FakeClock()
         limits = Limits(max=1, deadline=1.0, window=5)
         web = Web(clock, scripted({}, status(seconds=9)))
-        crawling = Crawling(web, limits, emit, asyncio.Event(), clock=clock)
-        crawl = asyncio.create_task(crawling.run(listed(many(200))))
+        scheduler = Scheduler(web, limits, emit, asyncio.Event(), clock=clock)
+        crawl = asyncio.create_task(scheduler.run(listed(many(200))))
         await clock.advance(1.0)
         await crawl
         assert sorted(result.target.index for result in results) == list(range(200))
@@ -491,7 +491,7 @@ def test_what_failed_before_the_deadline_keeps_its_failure(name: str) -> None:
         bench = Bench(script, clock=FakeClock(1.0), backoff=20, deadline=3.0)
         results = await bench.crawl(many(2))
         assert results[0].outcome is KEY[name].answer(on("a")).outcome
-        assert (results[0].attempts, results[0].retried) == (1, ())
+        assert (results[0].attempts, results[0].earlier) == (1, ())
         assert results[1].outcome is Outcome.UNREACHED
 
     run(body())
@@ -532,8 +532,8 @@ def test_a_second_opinion_is_asked_for_once_the_list_is_through() -> None:
         bench = Bench(script, retries=0, confirm_after=5.0)
         results = await bench.crawl(many(3))
         assert bench.web.times(0) == [0, 35]
-        assert (results[0].status, results[0].flaky, results[0].attempts) == (204, True, 2)
-        assert results[0].retried == (Try(method="GET", kind=ErrorKind.RESET),)
+        assert (results[0].attempt.status, results[0].flaky, results[0].attempts) == (204, True, 2)
+        assert tries(results[0]) == (Try(method="GET", kind=ErrorKind.RESET),)
         assert (results[0].queue, results[0].timestamp) == (0, NOON)
         assert [results[index].flaky for index in (1, 2)] == [False, False]
         assert [len(bench.web.of(index)) for index in range(3)] == [2, 1, 1]
@@ -578,28 +578,28 @@ def test_what_would_not_be_asked_again_is_reported_before_the_others_are() -> No
 )
 def test_what_is_no_failure_or_not_idempotent_gets_no_second_opinion(of: Target) -> None:
     result = alone([status(503), status(200)], of, retries=0, confirm_after=5.0)
-    assert (result.status, result.attempts, result.flaky) == (503, 1, False)
+    assert (result.attempt.status, result.attempts, result.flaky) == (503, 1, False)
 
 
 @pytest.mark.parametrize("again", ["timeout", "503", "404"])
 def test_a_failure_that_is_confirmed_is_not_flaky_and_not_asked_a_third_time(again: str) -> None:
     result = alone([error(), KEY[again]], retries=0, confirm_after=5.0)
     expected = KEY[again].answer(on("a"))
-    assert (result.outcome, result.status) == (expected.outcome, expected.status)
+    assert (result.outcome, result.attempt.status) == (expected.outcome, expected.attempt.status)
     assert (result.flaky, result.attempts) == (False, 2)
-    assert result.retried == (Try(method="GET", kind=ErrorKind.RESET),)
+    assert tries(result) == (Try(method="GET", kind=ErrorKind.RESET),)
 
 
 def test_the_status_of_a_second_opinion_must_be_an_accepted_one_for_flaky() -> None:
     picky = target(expectation=Expectation(accept=((204, 204),)))
     result = alone([error(), status(200)], picky, retries=0, confirm_after=5.0)
-    assert (result.status, result.flaky) == (200, False)
+    assert (result.attempt.status, result.flaky) == (200, False)
 
 
 def test_retries_come_before_the_second_opinion_and_all_are_told() -> None:
     result = alone([error(), status(502), status(200)], retries=1, confirm_after=5.0)
     assert (result.attempts, result.flaky) == (3, True)
-    assert result.retried == (
+    assert tries(result) == (
         Try(method="GET", kind=ErrorKind.RESET),
         Try(method="GET", status=502),
     )
@@ -648,10 +648,10 @@ def test_an_end_before_the_second_opinion_leaves_the_failure(how: str, when: flo
         await bench.clock.advance(when)
         bench.stop.set()
         results = await bench.finish(crawl)
-        assert (results[0].status, results[0].attempts, results[0].flaky) == (503, 2, False)
-        assert results[0].retried == (Try(method="GET", kind=ErrorKind.RESET),)
+        assert (results[0].attempt.status, results[0].attempts, results[0].flaky) == (503, 2, False)
+        assert tries(results[0]) == (Try(method="GET", kind=ErrorKind.RESET),)
         assert results[0].timestamp == NOON
-        assert results[1].status == 404
+        assert results[1].attempt.status == 404
         assert bench.clock.now == when
 
     run(body())
@@ -681,8 +681,13 @@ def test_the_first_of_two_answers_wins_and_the_other_request_is_called_off() -> 
         assert second.end is not None
         assert first.end == second.end == second.at + 1
         assert (first.answered, second.answered) == (False, True)
-        assert (result.status, result.latency, result.hedged, result.attempts) == (201, 1, True, 1)
-        assert result.retried == ()
+        assert (result.attempt.status, result.attempt.latency, result.hedged, result.attempts) == (
+            201,
+            1,
+            True,
+            1,
+        )
+        assert tries(result) == ()
 
     run(body())
 
@@ -694,7 +699,12 @@ def test_where_the_first_request_is_answered_first_the_second_is_called_off() ->
         first, second = bench.web.of(WARM)
         assert first.end == second.end == first.at + 2
         assert (first.answered, second.answered) == (True, False)
-        assert (result.status, result.latency, result.hedged, result.attempts) == (200, 2, True, 1)
+        assert (result.attempt.status, result.attempt.latency, result.hedged, result.attempts) == (
+            200,
+            2,
+            True,
+            1,
+        )
 
     run(body())
 
@@ -725,7 +735,7 @@ def test_a_response_that_came_while_the_process_was_stopped_needs_no_second_requ
 
         bench = Bench(script, hedge_budget=1.0, retries=0, max=50, per_host=50)
         result = (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
-        assert (result.status, result.hedged, bench.web.hedges) == (200, False, [])
+        assert (result.attempt.status, result.hedged, bench.web.hedges) == (200, False, [])
 
     run(body())
 
@@ -830,7 +840,7 @@ def test_an_error_of_one_request_waits_for_the_other(steps: list[Step]) -> None:
         bench = hedging({WARM: steps}, retries=1)
         result = (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
         assert len(bench.web.of(WARM)) == 2
-        assert (result.status, result.attempts, result.retried) == (200, 1, ())
+        assert (result.attempt.status, result.attempts, result.earlier) == (200, 1, ())
         assert result.hedged
 
     run(body())
@@ -842,7 +852,7 @@ def test_two_errors_are_one_failure() -> None:
         bench = hedging({WARM: steps}, retries=1)
         result = (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
         assert len(bench.web.of(WARM)) == 3
-        assert (result.status, result.attempts, len(result.retried)) == (200, 2, 1)
+        assert (result.attempt.status, result.attempts, len(result.earlier)) == (200, 2, 1)
 
     run(body())
 
@@ -856,9 +866,9 @@ def test_a_stop_while_the_second_request_is_waited_for_leaves_the_error_of_the_f
         bench.stop.set()
         result = (await bench.finish(crawl))[WARM]
         assert len(bench.web.of(WARM)) == 3
-        assert result.error is not None
+        assert result.attempt.error is not None
         assert result.attempts == 2
-        assert result.retried == (Try(method="GET", status=503),)
+        assert tries(result) == (Try(method="GET", status=503),)
         assert result.hedged
 
     run(body())
@@ -911,7 +921,7 @@ def test_all_slots_and_places_are_free_again_after_two_requests_for_the_same(
         last = bench.web.of(WARM + 8)[0].at
         assert last == bench.web.of(WARM + 3)[0].at
         assert at_once(bench.web, "a", last) == 6
-        assert [results[one.index].status for one in slow] == [200] * 3
+        assert [results[one.index].attempt.status for one in slow] == [200] * 3
 
     run(body())
 
@@ -923,7 +933,7 @@ def test_a_failure_does_not_wait_for_a_request_that_was_called_off_and_still_end
         bench = hedging({WARM: steps}, closing=0.5, head_first=True, retries=1)
         result = (await bench.crawl(warmed(bench.clock, head)))[WARM]
         assert [one.target.method for one in bench.web.of(WARM)] == ["HEAD", "HEAD", "GET", "GET"]
-        assert (result.status, result.attempts) == (200, 3)
+        assert (result.attempt.status, result.attempts) == (200, 3)
 
     run(body())
 
@@ -931,18 +941,16 @@ def test_a_failure_does_not_wait_for_a_request_that_was_called_off_and_still_end
 @pytest.mark.parametrize("end", ["answer", "fault"])
 def test_a_request_that_ends_otherwise_than_called_off_gives_no_second_result(end: str) -> None:
     async def body() -> None:
-        async def stubborn(
-            of: Target, _queue: float | None = None, _gate: object = None
-        ) -> FetchResult:
+        async def stubborn(of: Target, _gate: object = None) -> Attempt:
             try:
                 return await bench.web(of)
             except asyncio.CancelledError:  # as where closing a connection fails
                 if end == "fault":
                     raise OSError("closing failed") from None
-                return responded(of, status=500)
+                return responded(of, status=500).attempt
 
         bench = hedging({WARM: [status(200, 60), status(201, 1)]})
-        bench.crawling = Crawling(
+        bench.scheduler = Scheduler(
             stubborn,
             bench.limits,
             bench._emit,
@@ -951,7 +959,7 @@ def test_a_request_that_ends_otherwise_than_called_off_gives_no_second_result(en
             clock=bench.clock,
         )
         results = await bench.crawl(warmed(bench.clock, on("a", WARM), on("a", WARM + 1)))
-        assert [results[index].status for index in (WARM, WARM + 1)] == [201, 200]
+        assert [results[index].attempt.status for index in (WARM, WARM + 1)] == [201, 200]
 
     run(body())
 
@@ -980,7 +988,7 @@ class Name(str):
 @pytest.mark.parametrize("answer", ["reset", "404"])
 def test_hedging_remembers_no_url_that_is_finished(answer: str) -> None:
     async def body() -> None:
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             """The result is nobody's any more."""
 
         async def entries() -> AsyncGenerator[Entry, None]:
@@ -997,15 +1005,13 @@ def test_hedging_remembers_no_url_that_is_finished(answer: str) -> None:
         alive: list[weakref.ref[Name]] = []
         left: list[int] = []
 
-        async def fetch(
-            of: Target, _queue: float | None = None, _gate: object = None
-        ) -> FetchResult:
+        async def fetch(of: Target, _gate: object = None) -> Attempt:
             await asyncio.sleep(0)
-            return KEY[answer].answer(of)
+            return KEY[answer].answer(of).attempt
 
         limits = Limits(max=2, window=5, hedge_budget=0.02, retries=0)
-        crawling = Crawling(fetch, limits, emit, asyncio.Event(), fetch_fresh=fetch)
-        await crawling.run(entries())
+        scheduler = Scheduler(fetch, limits, emit, asyncio.Event(), fetch_fresh=fetch)
+        await scheduler.run(entries())
         assert left[0] < 100
 
     run(body())
@@ -1106,34 +1112,34 @@ def test_get_is_asked_where_head_is_refused_or_useless_and_nowhere_else(name: st
     refused = name in {"405", "501", "403", "404", "reset", "disconnected"}
     assert result.target.method == ("GET" if refused else "HEAD")
     if not refused:
-        assert (result.attempts, result.retried) == (1, ())
+        assert (result.attempts, result.earlier) == (1, ())
         return
     kind, code = (None, int(name)) if name.isdigit() else (ErrorKind(name), None)
-    assert result.retried == (Try(method="HEAD", kind=kind, status=code),)
-    assert (result.status, result.attempts, result.flaky) == (200, 2, False)
+    assert tries(result) == (Try(method="HEAD", kind=kind, status=code),)
+    assert (result.attempt.status, result.attempts, result.flaky) == (200, 2, False)
 
 
 def test_an_answer_to_head_that_is_good_is_enough() -> None:
     result = alone(by_method(HEAD=[status(204)]), HEAD, head_first=True)
-    assert (result.status, result.target.method, result.attempts) == (204, "HEAD", 1)
+    assert (result.attempt.status, result.target.method, result.attempts) == (204, "HEAD", 1)
 
 
 def test_head_alone_is_not_followed_by_get() -> None:
     result = alone(by_method(HEAD=[status(405)]), HEAD)
-    assert (result.status, result.target.method, result.attempts) == (405, "HEAD", 1)
+    assert (result.attempt.status, result.target.method, result.attempts) == (405, "HEAD", 1)
 
 
 def test_a_refusal_that_is_accepted_is_an_answer() -> None:
     accepting = replace(HEAD, expectation=Expectation(accept=((404, 404),)))
     result = alone(by_method(HEAD=[status(404)]), accepting, head_first=True)
-    assert (result.status, result.target.method, result.attempts) == (404, "HEAD", 1)
+    assert (result.attempt.status, result.target.method, result.attempts) == (404, "HEAD", 1)
 
 
 def test_get_after_head_is_no_retry() -> None:
     script = by_method(HEAD=[status(405)], GET=[status(503), status(200)])
     result = alone(script, HEAD, head_first=True, retries=1)
-    assert (result.status, result.attempts) == (200, 3)
-    assert result.retried == (
+    assert (result.attempt.status, result.attempts) == (200, 3)
+    assert tries(result) == (
         Try(method="HEAD", status=405),
         Try(method="GET", status=503),
     )
@@ -1142,14 +1148,14 @@ def test_get_after_head_is_no_retry() -> None:
 def test_what_may_pass_is_asked_with_head_again() -> None:
     script = by_method(HEAD=[status(503), status(404)], GET=[status(200)])
     result = alone(script, HEAD, head_first=True, retries=1)
-    assert [one.method for one in result.retried] == ["HEAD", "HEAD"]
-    assert (result.status, result.target.method) == (200, "GET")
+    assert [one.method for one in result.earlier] == ["HEAD", "HEAD"]
+    assert (result.attempt.status, result.target.method) == (200, "GET")
 
 
 def test_the_failure_of_get_is_the_result() -> None:
     script = by_method(HEAD=[status(404)], GET=[status(404)])
     result = alone(script, HEAD, head_first=True)
-    assert (result.status, result.target.method, result.attempts) == (404, "GET", 2)
+    assert (result.attempt.status, result.target.method, result.attempts) == (404, "GET", 2)
 
 
 def test_get_follows_at_once_and_before_what_waits() -> None:
@@ -1166,8 +1172,8 @@ def test_get_follows_at_once_and_before_what_waits() -> None:
 def test_a_second_opinion_after_head_asks_with_get() -> None:
     script = by_method(HEAD=[status(405)], GET=[error(), status(200)])
     result = alone(script, HEAD, head_first=True, retries=0, confirm_after=5.0)
-    assert [one.method for one in result.retried] == ["HEAD", "GET"]
-    assert (result.status, result.flaky) == (200, True)
+    assert [one.method for one in result.earlier] == ["HEAD", "GET"]
+    assert (result.attempt.status, result.flaky) == (200, True)
 
 
 @pytest.mark.parametrize("name", ["405", "404", "reset"])
@@ -1222,15 +1228,15 @@ limits = st.fixed_dictionaries(
 )
 
 
-def consistent(result: FetchResult, bench: Bench) -> bool:
+def consistent(result: Result, bench: Bench) -> bool:
     """Whether a record tells what was seen of its target, and nothing else."""
     asked = bench.web.of(result.target.index)
     if result.outcome is Outcome.INVALID:
         return asked == []
     if result.outcome is Outcome.UNREACHED:
-        return result == FetchResult(target=result.target, outcome=Outcome.UNREACHED)
+        return result == Result(target=result.target, outcome=Outcome.UNREACHED)
     return (
-        result.attempts == len(result.retried) + 1
+        result.attempts == len(result.earlier) + 1
         and result.attempts <= len(asked)
         and result.timestamp == pytest.approx(NOON + asked[0].at, abs=1e-3)
         and (any(one.fresh for one in asked) or not result.hedged)

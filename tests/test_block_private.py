@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from loopback import Server, reply
+from samples import result_of
 from shell import complaint, crawl, records
 
-from crawler import ErrorKind, FetchResult, Limits, Outcome, Phase, Target
+from crawler import ErrorKind, Limits, Outcome, Phase, Result, Target
 from crawler import crawl as library_crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
@@ -64,25 +65,26 @@ def fetched(
     location: str | None = None,
     made: Made = DirectTransport,
     **options: Any,
-) -> FetchResult:
-    async def main() -> FetchResult:
+) -> Result:
+    async def main() -> Result:
         resolver = Resolver(1, names)
         inner: httpx.AsyncBaseTransport
         async with made(Connecting(block_private=True, **options), resolver) as inner:
             transport = inner if location is None else Redirecting(inner, location)
             target = UrlList().entry(url)
             assert isinstance(target, Target)
-            return await fetcher(transport, Limits(timeout=30))(target)
+            attempt = await fetcher(transport, Limits(timeout=30))(target)
+            return result_of(target, attempt)
 
     return asyncio.run(main())
 
 
-def assert_refused(result: FetchResult, words: str) -> None:
+def assert_refused(result: Result, words: str) -> None:
     assert result.outcome is Outcome.ERROR
-    assert result.error is not None
-    assert result.error.kind is ErrorKind.BLOCKED
-    assert result.error.phase is Phase.CONNECT
-    assert result.error.detail == f"refused: {words} (--block-private)"
+    assert result.attempt.error is not None
+    assert result.attempt.error.kind is ErrorKind.BLOCKED
+    assert result.attempt.error.phase is Phase.CONNECT
+    assert result.attempt.error.detail == f"refused: {words} (--block-private)"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_host_that_spells_a_private_address_out_is_refused(host: str, words: s
 )
 def test_another_way_to_write_an_address_passes_for_no_name(host: str) -> None:
     entry = UrlList().entry(f"http://{host}/")
-    assert isinstance(entry, FetchResult)
+    assert isinstance(entry, Result)
     assert entry.outcome is Outcome.INVALID
 
 
@@ -164,7 +166,7 @@ def test_a_redirect_into_the_network_is_refused_at_its_hop(
     names = Names(name=[(LOOPBACK,)])
     result = fetched("http://public.test/", names, location.format(port=server.port), made)
     assert_refused(result, words.format(mapped=mapped))
-    assert [hop.url for hop in result.redirects] == ["http://public.test/"]
+    assert [hop.url for hop in result.attempt.redirects] == ["http://public.test/"]
     assert server.connections == 0
 
 
@@ -235,7 +237,10 @@ def test_the_library_refuses_them_too_and_takes_no_transport_for_it(server: Serv
     async def kinds(**options: Any) -> list[ErrorKind | None]:
         url = server.on("/ok", reply())
         checks = [check async for check in library_crawl([url], block_private=True, **options)]
-        return [check.result.error.kind if check.result.error else None for check in checks]
+        return [
+            check.result.attempt.error.kind if check.result.attempt.error else None
+            for check in checks
+        ]
 
     assert asyncio.run(kinds()) == [ErrorKind.BLOCKED]
     with pytest.raises(ValueError, match="block_private needs crawl's own transport"):

@@ -19,10 +19,10 @@ from samples import invalid, on, run, target
 from shell import records, started, write
 
 from crawler.core.urllist import UrlList
-from crawler.engine import schedule
-from crawler.engine.schedule import Crawling
+from crawler.engine import intake
+from crawler.engine.schedule import Scheduler
 from crawler.inputs import Inputs, open_source
-from crawler.models import FetchResult, Limits, Outcome
+from crawler.models import Attempt, Limits, Outcome, Result
 
 HANGS = status(seconds=1e6)
 FAILS = error(seconds=0)
@@ -93,7 +93,7 @@ def test_a_stop_at_any_turn_after_the_deadline_gives_no_record_twice(turns: int)
         emitted: list[int] = []
         stop = asyncio.Event()
 
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             for _ in range(3):
                 await asyncio.sleep(0)
             emitted.append(result.target.index)
@@ -104,12 +104,12 @@ def test_a_stop_at_any_turn_after_the_deadline_gives_no_record_twice(turns: int)
                     await clock.sleep(1.0)
                 yield entry
 
-        async def hangs(*_: object) -> FetchResult:
+        async def hangs(*_: object) -> Attempt:
             await asyncio.Event().wait()
             raise AssertionError
 
-        crawling = Crawling(hangs, Limits(deadline=1.0), emit, stop, clock=clock)
-        crawl = asyncio.create_task(crawling.run(listed()))
+        scheduler = Scheduler(hangs, Limits(deadline=1.0), emit, stop, clock=clock)
+        crawl = asyncio.create_task(scheduler.run(listed()))
         await clock.advance(0.5)
         clock.now = 1.0
         rest = asyncio.create_task(clock.advance(1.0))
@@ -118,7 +118,7 @@ def test_a_stop_at_any_turn_after_the_deadline_gives_no_record_twice(turns: int)
         stop.set()
         await crawl
         await rest
-        assert sorted(emitted) == list(range(crawling.read))
+        assert sorted(emitted) == list(range(scheduler.read))
 
     run(body())
 
@@ -126,13 +126,13 @@ def test_a_stop_at_any_turn_after_the_deadline_gives_no_record_twice(turns: int)
 def test_an_endless_pipe_with_a_slow_reader_loses_nothing_when_its_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schedule, "_STALLED", 0.2)
-    monkeypatch.setattr(schedule, "_ENDLESS", 0.2)
+    monkeypatch.setattr(intake, "_STALLED", 0.2)
+    monkeypatch.setattr(intake, "_ENDLESS", 0.2)
 
     async def body() -> None:
         emitted: list[int] = []
 
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             if result.outcome is Outcome.UNREACHED:
                 await asyncio.sleep(0.002)
             emitted.append(result.target.index)
@@ -144,14 +144,14 @@ def test_an_endless_pipe_with_a_slow_reader_loses_nothing_when_its_time_is_up(
             yield on("a", 400)
             await asyncio.Event().wait()
 
-        async def hangs(*_: object) -> FetchResult:
+        async def hangs(*_: object) -> Attempt:
             await asyncio.Event().wait()
             raise AssertionError
 
         limits = Limits(deadline=0.05)
-        crawling = Crawling(hangs, limits, emit, asyncio.Event(), has_end=lambda: False)
-        await crawling.run(listed())
-        assert crawling.read == 401
+        scheduler = Scheduler(hangs, limits, emit, asyncio.Event(), has_end=lambda: False)
+        await scheduler.run(listed())
+        assert scheduler.read == 401
         assert sorted(emitted) == list(range(401))
 
     run(body())
@@ -197,22 +197,22 @@ def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
     rest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the first and the last line of 12 MB give a record; most is read after the deadline."""
-    monkeypatch.setattr(schedule, "_STALLED", 0.2)
+    monkeypatch.setattr(intake, "_STALLED", 0.2)
     lines = {"duplicates": "https://a/0", "comments": "# nothing", "blank lines": " " * 9}
     path = tmp_path / "urls.txt"
     path.write_text(f"https://a/0\n{(lines[rest] + chr(10)) * 1_200_000}https://a/1\n")
 
     async def body() -> None:
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             emitted.append(result.target.url)
 
-        async def hangs(*_: object) -> FetchResult:
+        async def hangs(*_: object) -> Attempt:
             await asyncio.Event().wait()
             raise AssertionError
 
         emitted: list[str] = []
         inputs = Inputs([open_source(str(path), None)], UrlList())
-        crawling = Crawling(
+        scheduler = Scheduler(
             hangs,
             Limits(deadline=0.05),
             emit,
@@ -220,7 +220,7 @@ def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
             has_end=lambda: inputs.share_read() is not None,
             bytes_read=inputs.bytes_read,
         )
-        await crawling.run(inputs.entries())
+        await scheduler.run(inputs.entries())
         assert sorted(emitted) == ["https://a/0", "https://a/1"]
 
     run(body())

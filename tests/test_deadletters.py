@@ -18,7 +18,7 @@ from crawler.models import (
     ErrorKind,
     Expectation,
     Failure,
-    FetchResult,
+    Result,
     Target,
     Verdict,
 )
@@ -42,18 +42,18 @@ LINES = st.lists(
 )  # fmt: skip
 
 
-def parsed(data: bytes) -> list[Target | FetchResult]:
+def parsed(data: bytes) -> list[Target | Result]:
     """Read bytes as a list in which each line counts."""
     splitter = Splitter()
     lines = splitter.feed(data) + splitter.feed(b"", final=True)
     return list(UrlList(repeat=True).parse(lines, source="urls.txt"))
 
 
-def broken(entries: Iterable[Target | FetchResult], why: str = "it broke") -> list[Check]:
+def broken(entries: Iterable[Target | Result], why: str = "it broke") -> list[Check]:
     """Return the checks of a crawl in which every target failed for this reason."""
     error = Failure(kind=ErrorKind.RESET, phase=None, detail=why)
     return [
-        check(entry if isinstance(entry, FetchResult) else failed(error.kind, entry, error=error))
+        check(entry if isinstance(entry, Result) else failed(error.kind, entry, error=error))
         for entry in entries
     ]
 
@@ -64,7 +64,7 @@ def letters(checks: Sequence[Check], crawl: Crawl | None = None) -> bytes:
     return "".join([deadletters.head(), *parts, end]).encode("utf-8", "surrogateescape")
 
 
-def asked(entries: Iterable[Target | FetchResult]) -> list[tuple[bool, str]]:
+def asked(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
     """Return whether each entry is a URL, and which, or what is shown of it."""
     return [
         (True, entry.url) if isinstance(entry, Target) else (False, entry.target.input)
@@ -76,7 +76,7 @@ def test_each_line_that_did_not_pass_stands_behind_its_reason() -> None:
     entries = parsed(b"a.example # note\nftp://x/\nB.example/missing\nhttps://c.example/\n")
     first, second, third, fourth = entries
     assert isinstance(first, Target)
-    assert isinstance(second, FetchResult)
+    assert isinstance(second, Result)
     assert isinstance(third, Target)
     assert isinstance(fourth, Target)
     checks = [
@@ -195,7 +195,7 @@ def test_a_password_stands_in_the_line_as_it_was_written_and_not_in_the_comment(
 def test_a_bad_line_hides_as_much_the_second_time(line: bytes) -> None:
     data = letters(broken(parsed(line)))
     (again,) = parsed(data)
-    assert isinstance(again, FetchResult)
+    assert isinstance(again, Result)
     assert SECRET not in repr(again)
     assert asked([again]) == asked(parsed(line))
 
@@ -227,7 +227,7 @@ def test_a_line_that_was_too_long_is_bad_the_second_time_too() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 def test_an_argument_with_a_line_end_in_it_does_not_become_a_second_url(end: str) -> None:
     entry = UrlList().entry(f"https://a b/{end}{B}", source="argument")
-    assert isinstance(entry, FetchResult)
+    assert isinstance(entry, Result)
     assert [url for good, url in asked(parsed(letters([check(entry)]))) if good] == []
 
 

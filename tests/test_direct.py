@@ -454,7 +454,7 @@ def test_two_crawls_in_two_threads_get_their_own_answers(server: Server) -> None
     urls = [server.on(f"/{n}", reply(200, bytes(1_000 + n))) for n in range(2)]
     wrong: list[tuple[int, int]] = []
 
-    def crawling(n: int) -> None:
+    def scheduler(n: int) -> None:
         async def body(transport: DirectTransport) -> None:
             for _ in range(300):
                 found = await get(transport, urls[n])
@@ -463,7 +463,7 @@ def test_two_crawls_in_two_threads_get_their_own_answers(server: Server) -> None
 
         run(body)
 
-    threads = [threading.Thread(target=crawling, args=(n,)) for n in range(2)]
+    threads = [threading.Thread(target=scheduler, args=(n,)) for n in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,7 +10,7 @@ import pytest
 from loopback import Server, delayed, reply
 from nameserver import crawl_names
 
-from crawler import ErrorKind, FetchResult, Limits, Outcome, Phase, crawl
+from crawler import ErrorKind, Limits, Outcome, Phase, Result, crawl
 from crawler.engine.resolve import Address, Addresses, Resolver
 from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
@@ -39,10 +39,10 @@ def over() -> Iterator[threading.Event]:
     event.set()
 
 
-def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[FetchResult]:
+def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[Result]:
     limits = Limits(max=concurrency, per_host=concurrency, timeout=1.0, retries=0)
 
-    async def main() -> list[FetchResult]:
+    async def main() -> list[Result]:
         transport = DirectTransport(Connecting(idle=concurrency), resolver)
         found = [c.result async for c in crawl(urls, limits=limits, transport=transport)]
         return sorted(found, key=lambda result: result.target.index)
@@ -71,11 +71,14 @@ def test_a_name_that_does_not_resolve_harms_no_other(
     assert [result.target.index for result in results] == list(range(3 * rounds))
     for result in results:
         if result.target.index % 3 != 1:
-            assert (result.status, result.size) == (200, 4)
+            assert (result.attempt.status, result.attempt.size) == (200, 4)
         else:
             assert result.outcome is Outcome.ERROR
-            assert result.error is not None
-            assert (result.error.kind, result.error.phase) == (KINDS[name], Phase.DNS)
+            assert result.attempt.error is not None
+            assert (result.attempt.error.kind, result.attempt.error.phase) == (
+                KINDS[name],
+                Phase.DNS,
+            )
 
 
 def test_a_dozen_silent_names_leave_the_good_ones_alone(
@@ -91,15 +94,20 @@ def test_a_dozen_silent_names_leave_the_good_ones_alone(
     bad = [f"http://silent{n}.test/" for n in range(12)]
     good = [server.url(f"/ok?{n}", host=f"good{n}.test") for n in range(20)]
     results = crawled(bad + good, Resolver(50, look_up), 50)
-    assert [result.error and result.error.kind for result in results[:12]] == ["timeout"] * 12
-    assert [result.status for result in results[12:]] == [200] * 20
-    assert all(result.latency is not None and result.latency < 0.9 for result in results[12:])
+    assert [result.attempt.error and result.attempt.error.kind for result in results[:12]] == [
+        "timeout"
+    ] * 12
+    assert [result.attempt.status for result in results[12:]] == [200] * 20
+    assert all(
+        result.attempt.latency is not None and result.attempt.latency < 0.9
+        for result in results[12:]
+    )
 
 
 def test_latency_under_load_is_the_servers_not_ours(server: Server) -> None:
     url = server.on("/slow", delayed(0.05, reply(200, b"good")))
     results = crawled([f"{url}?{n}" for n in range(500)], Resolver(1), 100)
-    latencies = sorted(result.latency or 0.0 for result in results)
+    latencies = sorted(result.attempt.latency or 0.0 for result in results)
     assert latencies[0] >= 0.05
     # Bounds for a busy machine, whose server is late too; the benchmark has the narrow ones.
     assert latencies[250] < 0.2

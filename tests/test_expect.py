@@ -12,8 +12,8 @@ from crawler.models import (
     Classes,
     ErrorKind,
     Expectation,
-    FetchResult,
     Outcome,
+    Result,
     Target,
     Verdict,
 )
@@ -24,7 +24,7 @@ STATUSES = st.integers(100, 999)
 PAIRS = st.tuples(STATUSES, STATUSES).map(lambda pair: (min(pair), max(pair)))
 
 
-def answered(status: int | None, accept: tuple[tuple[int, int], ...]) -> FetchResult:
+def answered(status: int | None, accept: tuple[tuple[int, int], ...]) -> Result:
     return responded(target(expectation=Expectation(accept=accept)), status=status)
 
 
@@ -111,8 +111,8 @@ def test_a_response_without_a_status_does_not_pass() -> None:
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_an_error_of_any_kind_does_not_pass_and_its_detail_is_the_reason(kind: ErrorKind) -> None:
     result = BY_KIND[kind].result
-    assert result.error
-    assert judge(result) == Verdict(reasons=(result.error.detail,))
+    assert result.attempt.error
+    assert judge(result) == Verdict(reasons=(result.attempt.error.detail,))
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
@@ -127,8 +127,8 @@ def test_only_a_response_passes(outcome: Outcome) -> None:
 
 def test_a_line_that_is_no_url_fails_for_what_is_wrong_with_it() -> None:
     result = invalid()
-    assert result.error
-    assert judge(result).reasons == (result.error.detail,)
+    assert result.attempt.error
+    assert judge(result).reasons == (result.attempt.error.detail,)
 
 
 def test_a_url_that_was_not_reached_has_that_as_its_reason() -> None:
@@ -246,8 +246,8 @@ def test_a_class_of_errors_holds_its_kinds_and_no_other(name: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind is not ErrorKind.INVALID_URL])
 def test_an_error_that_is_only_to_warn_passes_and_says_why(kind: ErrorKind) -> None:
     result = failed(kind, expecting(warn_on=kind.value))
-    assert result.error
-    assert judge(result) == Verdict(warnings=(result.error.detail,))
+    assert result.attempt.error
+    assert judge(result) == Verdict(warnings=(result.attempt.error.detail,))
 
 
 def test_a_status_that_is_only_to_warn_passes_and_says_why() -> None:

@@ -35,16 +35,17 @@ from loopback import (
     silent,
 )
 from proxies import tunnel
+from samples import result_of
 from shell import crawl, records
 
 from crawler import (
     ErrorKind,
     Failure,
-    FetchResult,
     Hop,
     Limits,
     Outcome,
     Phase,
+    Result,
     Target,
     Timings,
     __version__,
@@ -61,6 +62,7 @@ from crawler.engine.transports import (
     WireError,
     open_transport,
 )
+from crawler.models import Attempt
 
 WITHIN = 30.0  # seconds; far more than any of these fetches needs
 PATIENT = Limits(timeout=WITHIN)
@@ -82,21 +84,21 @@ def test_a_good_answer_becomes_its_facts(server: Server, engine: str) -> None:
     url = server.on("/page", reply(200, b"hello", "Content-Type: text/html; charset=utf-8"))
     result = fetched(url, connecting=Connecting(engine=engine))
 
-    expected = FetchResult(
-        target=target(url),
-        outcome=Outcome.RESPONDED,
-        status=200,
-        size=5,
-        latency=result.latency,
-        ttfb=result.ttfb,
-        timings=result.timings,
-        attempts=1,
-        final_url=url,
-        http_version="HTTP/1.1",
-        remote_ip="127.0.0.1",
-        content_type="text/html; charset=utf-8",
-        content_length=5,
-        timestamp=result.timestamp,
+    expected = result_of(
+        target(url),
+        Attempt(
+            status=200,
+            size=5,
+            latency=result.attempt.latency,
+            ttfb=result.attempt.ttfb,
+            timings=result.attempt.timings,
+            final_url=url,
+            http_version="HTTP/1.1",
+            remote_ip="127.0.0.1",
+            content_type="text/html; charset=utf-8",
+            content_length=5,
+            timestamp=result.timestamp,
+        ),
     )
     assert result == expected
 
@@ -123,7 +125,7 @@ def test_the_framing_of_chunks_is_no_part_of_the_size(server: Server) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n"
     )
     result = fetched(server.on("/page", raw(chunked)))
-    assert (result.size, result.content_length) == (8, None)
+    assert (result.attempt.size, result.attempt.content_length) == (8, None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_the_framing_of_chunks_is_no_part_of_the_size(server: Server) -> None:
 )
 def test_a_content_length_is_a_number_or_nothing(text: str, expected: int | None) -> None:
     transport = answering(httpx.Response(200, headers={"Content-Length": text}, stream=Body()))
-    assert fetched("http://a.test/", transport=transport).content_length == expected
+    assert fetched("http://a.test/", transport=transport).attempt.content_length == expected
 
 
 @pytest.mark.parametrize(
@@ -146,12 +148,12 @@ def test_a_content_length_is_a_number_or_nothing(text: str, expected: int | None
 )
 def test_the_content_type_is_told_as_received(server: Server, value: bytes, expected: str) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Type: " + value + b"\r\n\r\n"
-    assert fetched(server.on("/page", raw(head))).content_type == expected
+    assert fetched(server.on("/page", raw(head))).attempt.content_type == expected
 
 
 def test_http_1_0_is_told_as_such(server: Server) -> None:
     result = fetched(server.on("/page", raw(b"HTTP/1.0 200 OK\r\n\r\nhello", close=True)))
-    assert (result.http_version, result.size) == ("HTTP/1.0", 5)
+    assert (result.attempt.http_version, result.attempt.size) == ("HTTP/1.0", 5)
 
 
 # --- What is sent ---
@@ -188,7 +190,7 @@ def test_a_fragment_is_not_sent(server: Server) -> None:
     result = fetched(server.url("/page?q=1#part"))
 
     assert server.last("/page").target == "/page?q=1"
-    assert result.final_url == server.url("/page?q=1#part")
+    assert result.attempt.final_url == server.url("/page?q=1#part")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
@@ -203,7 +205,7 @@ def test_head_reads_no_body_and_keeps_the_length_it_is_told(server: Server) -> N
     result = fetched(server.on("/page", reply(200, b"hello")), method="HEAD")
 
     assert facts_of(result) == good(0)
-    assert result.content_length == 5
+    assert result.attempt.content_length == 5
 
 
 # --- Credentials in a URL ---
@@ -250,7 +252,7 @@ def test_userinfo_goes_along_to_the_same_origin_only(server: Server) -> None:
 
         assert server.last("/same").header("Authorization") is not None
         assert other.last("/there").header("Authorization") is None
-    assert "secret" not in f"{result.redirects} {result.final_url}"
+    assert "secret" not in f"{result.attempt.redirects} {result.attempt.final_url}"
 
 
 @pytest.mark.parametrize("location", ["//user:s3cr3t@{host}/end", "http://user:s3cr3t@{host}/end"])
@@ -308,8 +310,8 @@ def test_a_redirect_is_followed_with_the_method_its_status_says(
     server.on("/end", reply())
     result = fetched(server.on("/start", redirect("/end", status)), method=method)
 
-    assert result.redirects == (Hop(url=server.url("/start"), status=status),)
-    assert result.final_url == server.url("/end")
+    assert result.attempt.redirects == (Hop(url=server.url("/start"), status=status),)
+    assert result.attempt.final_url == server.url("/end")
     assert server.last("/end").method == expected
 
 
@@ -346,8 +348,8 @@ def test_a_location_is_resolved_as_rfc_3986_says(
     result = fetched(server.url("/a/b/c?q=1"))
 
     assert server.requests[-1].target == expected
-    assert result.final_url == server.url(expected)
-    assert len(result.redirects) == 1
+    assert result.attempt.final_url == server.url(expected)
+    assert len(result.attempt.redirects) == 1
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,7 @@ def test_a_fragment_is_inherited_where_the_location_has_none(
 ) -> None:
     server.on("/end", reply())
     server.on("/start", redirect(location))
-    assert fetched(server.url("/start#top")).final_url == server.url(expected)
+    assert fetched(server.url("/start#top")).attempt.final_url == server.url(expected)
 
 
 def test_every_hop_is_kept_in_order(server: Server) -> None:
@@ -369,7 +371,7 @@ def test_every_hop_is_kept_in_order(server: Server) -> None:
     result = fetched(server.url("/start"))
 
     assert facts_of(result) == good(12, 404, redirects=2)
-    assert result.redirects == (
+    assert result.attempt.redirects == (
         Hop(url=server.url("/start"), status=301),
         Hop(url=server.url("/two"), status=307),
     )
@@ -380,7 +382,11 @@ def test_size_and_type_are_those_of_the_final_response(server: Server) -> None:
     server.on("/end", reply(200, b"end"))
     result = fetched(server.url("/start"))
 
-    assert (result.size, result.content_length, result.content_type) == (3, 3, None)
+    assert (result.attempt.size, result.attempt.content_length, result.attempt.content_type) == (
+        3,
+        3,
+        None,
+    )
 
 
 def test_a_redirect_is_an_answer_where_none_is_followed(server: Server) -> None:
@@ -388,7 +394,7 @@ def test_a_redirect_is_an_answer_where_none_is_followed(server: Server) -> None:
     result = fetched(url, limits=replace(PATIENT, follow=False))
 
     assert facts_of(result) == good(5, 302)
-    assert result.final_url == url
+    assert result.attempt.final_url == url
     assert server.counts == {"/start": 1}
 
 
@@ -531,10 +537,14 @@ def test_a_body_beyond_the_cap_is_cut_off_and_good(server: Server) -> None:
         server.on("/page", endless(body, bytes(65536))), limits=replace(PATIENT, max_body=5000)
     )
 
-    assert (result.outcome, result.status, result.truncated) == (Outcome.RESPONDED, 200, True)
-    assert result.size is not None
-    assert 5000 < result.size < 1_000_000
-    assert result.content_length == 100_000_000
+    assert (result.outcome, result.attempt.status, result.attempt.truncated) == (
+        Outcome.RESPONDED,
+        200,
+        True,
+    )
+    assert result.attempt.size is not None
+    assert 5000 < result.attempt.size < 1_000_000
+    assert result.attempt.content_length == 100_000_000
 
 
 def test_a_truncated_size_is_what_was_read() -> None:
@@ -545,7 +555,11 @@ def test_a_truncated_size_is_what_was_read() -> None:
         limits=replace(PATIENT, max_body=1000),
     )
 
-    assert (result.size, result.truncated, result.error) == (1200, True, None)
+    assert (result.attempt.size, result.attempt.truncated, result.attempt.error) == (
+        1200,
+        True,
+        None,
+    )
     assert body.closed
 
 
@@ -570,17 +584,17 @@ def test_latency_and_phases_are_read_from_the_clock_that_is_passed() -> None:
         now=lambda: 1_700_000_000.0,
     )
 
-    assert result == FetchResult(
-        target=target("https://a.test/"),
-        outcome=Outcome.RESPONDED,
-        status=200,
-        size=5,
-        latency=28.0,
-        ttfb=12.0,
-        timings=Timings(dns=0.5, connect=1.0, tls=2.0, wait=8.0, download=16.0),
-        attempts=1,
-        final_url="https://a.test/",
-        timestamp=1_700_000_000.0,
+    assert result == result_of(
+        target("https://a.test/"),
+        Attempt(
+            status=200,
+            size=5,
+            latency=28.0,
+            ttfb=12.0,
+            timings=Timings(dns=0.5, connect=1.0, tls=2.0, wait=8.0, download=16.0),
+            final_url="https://a.test/",
+            timestamp=1_700_000_000.0,
+        ),
     )
 
 
@@ -598,15 +612,15 @@ def test_times_span_all_redirects() -> None:
 
     result = fetched("http://a.test/", transport=httpx.MockTransport(answer), clock=clock)
 
-    assert (result.latency, result.ttfb) == (14.0, 10.0)
-    assert result.timings == Timings(connect=2.0, wait=6.0, download=4.0)
+    assert (result.attempt.latency, result.attempt.ttfb) == (14.0, 10.0)
+    assert result.attempt.timings == Timings(connect=2.0, wait=6.0, download=4.0)
 
 
 def test_what_a_transport_does_not_tell_stays_unknown() -> None:
     result = fetched("http://a.test/", transport=answering(httpx.Response(200, stream=Body())))
 
-    assert (result.http_version, result.remote_ip) == (None, None)
-    assert replace(result.timings, download=None) == Timings()
+    assert (result.attempt.http_version, result.attempt.remote_ip) == (None, None)
+    assert replace(result.attempt.timings, download=None) == Timings()
 
 
 @pytest.mark.parametrize(
@@ -617,15 +631,15 @@ def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine:
     url = server.on("/slow", delayed(0.05, reply(200, b"slow")))
     result = fetched(url, connecting=Connecting(engine=engine))
 
-    assert result.latency is not None
-    assert result.ttfb is not None
-    assert 0.045 <= result.ttfb <= result.latency < 1.0
+    assert result.attempt.latency is not None
+    assert result.attempt.ttfb is not None
+    assert 0.045 <= result.attempt.ttfb <= result.attempt.latency < 1.0
 
 
 @BOTH
 def test_a_fresh_connection_and_the_wait_have_their_times(server: Server, engine: str) -> None:
     url = server.on("/slow", delayed(0.05, reply()))
-    timings = fetched(url, connecting=Connecting(engine=engine)).timings
+    timings = fetched(url, connecting=Connecting(engine=engine)).attempt.timings
 
     assert timings.tls is None
     assert timings.connect is not None
@@ -638,10 +652,10 @@ def test_a_reused_connection_has_no_time_of_connecting(server: Server) -> None:
     server.on("/page", reply(200, b"hello"))
     first, second = all_fetched([server.url("/page")] * 2)
 
-    assert first.timings.connect is not None
-    assert second.timings.connect is None
+    assert first.attempt.timings.connect is not None
+    assert second.attempt.timings.connect is None
     assert server.connections == 1
-    assert (second.remote_ip, second.http_version) == ("127.0.0.1", "HTTP/1.1")
+    assert (second.attempt.remote_ip, second.attempt.http_version) == ("127.0.0.1", "HTTP/1.1")
 
 
 @BOTH
@@ -650,9 +664,9 @@ def test_https_has_a_time_of_its_handshake(tls_server: Server, ca_file: Path, en
     result = fetched(url, connecting=Connecting(engine=engine, cacert=str(ca_file)))
 
     assert facts_of(result) == good(5)
-    assert result.timings.tls is not None
-    assert result.latency is not None
-    assert 0 < result.timings.tls < result.latency
+    assert result.attempt.timings.tls is not None
+    assert result.attempt.latency is not None
+    assert 0 < result.attempt.timings.tls < result.attempt.latency
 
 
 def test_a_stall_of_our_own_is_nobodys_latency() -> None:
@@ -668,8 +682,8 @@ def test_a_stall_of_our_own_is_nobodys_latency() -> None:
 
     result = fetched("https://a.test/", transport=httpx.MockTransport(answer), clock=clock)
 
-    assert (result.latency, result.ttfb) == (15.0, 7.0)
-    assert result.timings == Timings(wait=4.0, download=8.0)
+    assert (result.attempt.latency, result.attempt.ttfb) == (15.0, 7.0)
+    assert result.attempt.timings == Timings(wait=4.0, download=8.0)
 
 
 def test_latency_ends_with_the_last_byte_on_the_wire() -> None:
@@ -684,23 +698,23 @@ def test_latency_ends_with_the_last_byte_on_the_wire() -> None:
 
     result = fetched("http://a.test/", transport=httpx.MockTransport(answer), clock=clock)
 
-    assert (result.latency, result.ttfb) == (7.0, 3.0)
-    assert result.timings == Timings(wait=2.0, download=4.0)
+    assert (result.attempt.latency, result.attempt.ttfb) == (7.0, 3.0)
+    assert result.attempt.timings == Timings(wait=2.0, download=4.0)
 
 
 def test_a_failed_attempt_has_a_latency_and_nothing_that_was_not_measured() -> None:
     with refusing_port() as port:
         result = fetched(f"http://127.0.0.1:{port}/")
 
-    assert result.latency is not None
-    assert result == FetchResult(
-        target=result.target,
-        outcome=Outcome.ERROR,
-        latency=result.latency,
-        timings=replace(Timings(), connect=result.timings.connect),
-        attempts=1,
-        error=result.error,
-        timestamp=result.timestamp,
+    assert result.attempt.latency is not None
+    assert result == result_of(
+        result.target,
+        Attempt(
+            latency=result.attempt.latency,
+            timings=replace(Timings(), connect=result.attempt.timings.connect),
+            error=result.attempt.error,
+            timestamp=result.timestamp,
+        ),
     )
 
 
@@ -710,9 +724,9 @@ def test_a_record_keeps_what_was_known_before_the_body_broke(server: Server) -> 
     result = fetched(url)
 
     assert facts_of(result) == bad(ErrorKind.BODY_INCOMPLETE, Phase.DOWNLOAD, 200)
-    assert (result.content_length, result.content_type) == (9, "text/html")
-    assert result.final_url == url
-    assert result.ttfb is not None
+    assert (result.attempt.content_length, result.attempt.content_type) == (9, "text/html")
+    assert result.attempt.final_url == url
+    assert result.attempt.ttfb is not None
     assert "5 of 9 bytes" in detail(result)
 
 
@@ -735,8 +749,8 @@ def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_fi
     result = fetched(url, connecting=Connecting(engine=NATIVE, cacert=str(ca_file)))
 
     assert facts_of(result) == good(5)
-    assert (result.remote_ip, result.tls) == (None, None)
-    assert replace(result.timings, download=None) == Timings()
+    assert (result.attempt.remote_ip, result.attempt.tls) == (None, None)
+    assert replace(result.attempt.timings, download=None) == Timings()
 
 
 @NATIVE_IS_EXTRA
@@ -753,7 +767,7 @@ def test_the_native_transport_looks_names_up(tls_server: Server, ca_file: Path) 
 def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     """A body that comes in drips has many moments at which a piece and the end meet."""
     url = tls_server.on("/drip", endless(b"HTTP/1.1 200 OK\r\n\r\n", b".", gap=0.01))
-    results: list[FetchResult] = []
+    results: list[Attempt] = []
 
     async def body() -> float:
         connecting = Connecting(engine=NATIVE, idle=60, verify=False)
@@ -765,7 +779,7 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-            results.extend(one for one in ended if isinstance(one, FetchResult))
+            results.extend(one for one in ended if isinstance(one, Attempt))
             return time.perf_counter() - start
 
     assert asyncio.run(body()) < 10
@@ -796,17 +810,17 @@ def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
     result = fetched(url, limits=Limits(timeout=0.7), connecting=connecting)
 
     assert facts_of(result) == good(5)
-    assert result.latency is not None
-    assert result.latency < 0.7
+    assert result.attempt.latency is not None
+    assert result.attempt.latency < 0.7
 
 
 @NATIVE_IS_EXTRA
 def test_plain_http_goes_the_direct_way_with_the_native_engine_too(server: Server) -> None:
     result = fetched(server.on("/page", reply()), connecting=Connecting(engine=NATIVE))
 
-    assert result.remote_ip == "127.0.0.1"
-    assert result.timings.connect is not None
-    assert result.timings.wait is not None
+    assert result.attempt.remote_ip == "127.0.0.1"
+    assert result.attempt.timings.connect is not None
+    assert result.attempt.timings.wait is not None
 
 
 # --- Errors ---
@@ -824,42 +838,42 @@ class Ground:
         return replace(self, connecting=replace(self.connecting, engine=engine))
 
 
-def over_tls(case_id: str) -> Callable[[Ground], FetchResult]:
+def over_tls(case_id: str) -> Callable[[Ground], Result]:
     case = next(case for case in TLS_CASES if case.id == case_id)
 
-    def provoke(ground: Ground) -> FetchResult:
+    def provoke(ground: Ground) -> Result:
         with case.serve(Authorities(ground.ca)) as server:
             return fetched(server.url("/bad"), connecting=ground.connecting)
 
     return provoke
 
 
-def refused(ground: Ground) -> FetchResult:
+def refused(ground: Ground) -> Result:
     with refusing_port() as port:
         return fetched(f"http://127.0.0.1:{port}/", connecting=ground.connecting)
 
 
-def answered(handler: Handler, limits: Limits = PATIENT) -> Callable[[Ground], FetchResult]:
-    def provoke(ground: Ground) -> FetchResult:
+def answered(handler: Handler, limits: Limits = PATIENT) -> Callable[[Ground], Result]:
+    def provoke(ground: Ground) -> Result:
         url = ground.server.on("/page", handler)
         return fetched(url, limits=limits, connecting=ground.connecting)
 
     return provoke
 
 
-def failed(*chain: BaseException) -> Callable[[Ground], FetchResult]:
+def failed(*chain: BaseException) -> Callable[[Ground], Result]:
     return lambda _: fetched("http://a.test/", transport=failing(*chain))
 
 
-def connect_failed(code: int) -> Callable[[Ground], FetchResult]:
+def connect_failed(code: int) -> Callable[[Ground], Result]:
     return failed(httpx.ConnectError("All connection attempts failed"), OSError(code, "words"))
 
 
-def lookup_failed(code: int) -> Callable[[Ground], FetchResult]:
+def lookup_failed(code: int) -> Callable[[Ground], Result]:
     return failed(httpx.ConnectError("words"), socket.gaierror(code, "words"))
 
 
-PROVOKED: dict[ErrorKind, tuple[Phase | None, Callable[[Ground], FetchResult]]] = {
+PROVOKED: dict[ErrorKind, tuple[Phase | None, Callable[[Ground], Result]]] = {
     ErrorKind.INVALID_URL: (None, failed(httpx.UnsupportedProtocol("no such scheme"))),
     ErrorKind.BLOCKED: (Phase.CONNECT, connect_failed(errno.EACCES)),
     ErrorKind.DNS_NOT_FOUND: (Phase.DNS, lookup_failed(socket.EAI_NONAME)),
@@ -899,9 +913,9 @@ def test_every_kind_of_error_can_be_provoked(kind: ErrorKind, engine: str, groun
     result = provoke(ground.over(engine))
 
     assert result.outcome is Outcome.ERROR
-    assert result.error is not None
-    assert (result.error.kind, result.error.phase) == (kind, phase)
-    assert is_told_in_words(result.error)
+    assert result.attempt.error is not None
+    assert (result.attempt.error.kind, result.attempt.error.phase) == (kind, phase)
+    assert is_told_in_words(result.attempt.error)
 
 
 @pytest.mark.parametrize(
@@ -932,7 +946,7 @@ def test_kinds_are_read_from_errno_however_deep_it_lies(
         failed(outer, plain)(ground),
         failed(outer, OSError("All connection attempts failed"), several)(ground),
     ]
-    assert [result.error and result.error.kind for result in told] == [kind] * 3
+    assert [result.attempt.error and result.attempt.error.kind for result in told] == [kind] * 3
     assert len({detail(result) for result in told}) == 1
 
 
@@ -979,8 +993,8 @@ def test_whatever_a_transport_raises_becomes_a_record(exc: Exception, ground: Gr
     result = failed(exc)(ground)
 
     assert facts_of(result) == bad(ErrorKind.INTERNAL, Phase.CONNECT)
-    assert result.error is not None
-    assert is_told_in_words(result.error)
+    assert result.attempt.error is not None
+    assert is_told_in_words(result.attempt.error)
 
 
 @pytest.mark.parametrize(
@@ -1015,9 +1029,9 @@ def test_an_error_without_a_word_is_told_in_words_and_is_no_fault_of_ours(
     exc: Exception, ground: Ground
 ) -> None:
     for result in (failed(exc)(ground), failed(httpx.ConnectError(""), exc)(ground)):
-        assert result.error is not None
-        assert result.error.kind is not ErrorKind.INTERNAL
-        assert is_told_in_words(result.error)
+        assert result.attempt.error is not None
+        assert result.attempt.error.kind is not ErrorKind.INTERNAL
+        assert is_told_in_words(result.attempt.error)
 
 
 def test_the_word_of_a_transport_stands_above_what_caused_it(ground: Ground) -> None:
@@ -1045,7 +1059,11 @@ def test_the_status_of_a_redirect_stays_where_the_next_hop_fails(server: Server)
         result = fetched(url)
 
     assert facts_of(result) == bad(ErrorKind.CONNECT_REFUSED, Phase.CONNECT, 302, 1)
-    assert (result.size, result.ttfb, result.content_type) == (None, None, None)
+    assert (result.attempt.size, result.attempt.ttfb, result.attempt.content_type) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_cancelled_fetch_is_cancelled_and_leaves_no_response_open() -> None:
@@ -1110,15 +1128,15 @@ def test_the_record_tells_of_the_connection_and_the_certificate(
             server.url("/page"), connecting=Connecting(engine=engine, cacert=str(ca_file))
         )
 
-    assert result.tls is not None
-    assert result.tls.version == "TLSv1.3"
-    assert result.tls.cipher is not None
-    assert result.tls.cipher.startswith("TLS_")
-    assert result.tls.expires == expires.timestamp()
-    assert result.tls.subject is not None
-    assert "CN=a.test" in result.tls.subject
-    assert result.tls.issuer is not None
-    assert "trustme" in result.tls.issuer
+    assert result.attempt.tls is not None
+    assert result.attempt.tls.version == "TLSv1.3"
+    assert result.attempt.tls.cipher is not None
+    assert result.attempt.tls.cipher.startswith("TLS_")
+    assert result.attempt.tls.expires == expires.timestamp()
+    assert result.attempt.tls.subject is not None
+    assert "CN=a.test" in result.attempt.tls.subject
+    assert result.attempt.tls.issuer is not None
+    assert "trustme" in result.attempt.tls.issuer
 
 
 def test_a_reused_connection_tells_of_its_certificate_too(
@@ -1129,12 +1147,12 @@ def test_a_reused_connection_tells_of_its_certificate_too(
     result = fetched(tls_server.url("/start"), connecting=Connecting(cacert=str(ca_file)))
 
     assert tls_server.connections == 1
-    assert result.tls is not None
-    assert result.tls.expires is not None
+    assert result.attempt.tls is not None
+    assert result.attempt.tls.expires is not None
 
 
 def test_a_plain_answer_tells_of_no_certificate(server: Server) -> None:
-    assert fetched(server.on("/page", reply())).tls is None
+    assert fetched(server.on("/page", reply())).attempt.tls is None
 
 
 def test_an_authority_is_not_known_unless_named(tls_server: Server) -> None:
@@ -1311,24 +1329,24 @@ def fetched(
     connecting: Connecting | None = None,
     clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
-) -> FetchResult:
+) -> Result:
     """Fetch one URL over `transport`, or over the one that the options in `connecting` call for."""
 
-    async def run() -> FetchResult:
+    async def run() -> Result:
         async with transport or open_transport(connecting or Connecting()) as wire:
             fetch = fetcher(wire, limits, headers, clock=clock, now=now)
-            return await fetch(target(url, method))
+            return result_of(target(url, method), await fetch(target(url, method)))
 
     return asyncio.run(run())
 
 
-def all_fetched(urls: Sequence[str]) -> list[FetchResult]:
+def all_fetched(urls: Sequence[str]) -> list[Result]:
     """Fetch the URLs one after the other over one transport."""
 
-    async def run() -> list[FetchResult]:
+    async def run() -> list[Result]:
         async with open_transport(Connecting()) as wire:
             fetch = fetcher(wire, PATIENT)
-            return [await fetch(target(url)) for url in urls]
+            return [result_of(target(url), await fetch(target(url))) for url in urls]
 
     return asyncio.run(run())
 
@@ -1343,9 +1361,9 @@ def shown(request: Request) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def detail(result: FetchResult) -> str:
-    assert result.error is not None
-    return result.error.detail
+def detail(result: Result) -> str:
+    assert result.attempt.error is not None
+    return result.attempt.error.detail
 
 
 def is_told_in_words(failure: Failure) -> bool:

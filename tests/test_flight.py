@@ -15,9 +15,9 @@ from loopback import Request, Server, reply
 from samples import hops, listed, on, responded, run, steady
 
 from crawler import crawl
-from crawler.engine.schedule import Crawling
+from crawler.engine.schedule import Scheduler
 from crawler.engine.transports import Gate
-from crawler.models import ErrorKind, FetchResult, Limits, Outcome, Target
+from crawler.models import Attempt, ErrorKind, Limits, Outcome, Result, Target
 
 
 def times(bench: Bench, host: str) -> list[float]:
@@ -42,7 +42,7 @@ def test_a_redirect_waits_for_as_long_as_the_host_that_it_leads_to_asks() -> Non
         results = await bench.finish(crawl)
         assert times(bench, "b")[0] == 0
         assert min(times(bench, "b")[1:]) >= 3.0
-        assert {result.status for index, result in results.items() if index} == {200}
+        assert {result.attempt.status for index, result in results.items() if index} == {200}
 
     run(body())
 
@@ -90,7 +90,7 @@ def test_two_hosts_that_redirect_to_each_other_never_block_each_other(most: int)
 
         bench = Bench(script, max=most, per_host=1)
         results = await bench.crawl([on("ab"[index % 2], index) for index in range(10)])
-        assert {result.status for result in results.values()} == {200}
+        assert {result.attempt.status for result in results.values()} == {200}
         assert bench.clock.now == pytest.approx(40 / min(most, 2), abs=2)
 
     run(body())
@@ -105,9 +105,9 @@ def test_an_attempt_that_waits_for_its_host_occupies_no_slot() -> None:
         crawl = bench.start([on("b", 0), on("a", 1), *(on("a", index) for index in range(2, 12))])
         await bench.clock.advance(11)
         assert len(bench.results) == 11
-        assert bench.crawling.live == 0
+        assert bench.scheduler.in_flight == 0
         results = await bench.finish(crawl)
-        assert results[1].status == 200
+        assert results[1].attempt.status == 200
         assert bench.at[1] == pytest.approx(50.1)
 
     run(body())
@@ -167,28 +167,26 @@ def test_a_resend_waits_for_the_hold_and_the_rate_of_its_host_and_goes_first() -
     async def body() -> None:
         clock = FakeClock(0.0)
         sent: list[tuple[int, float]] = []
-        results: list[FetchResult] = []
+        results: list[Result] = []
 
-        async def fetch(
-            of: Target, _queue: float | None = None, gate: Gate | None = None
-        ) -> FetchResult:
+        async def fetch(of: Target, gate: Gate | None = None) -> Attempt:
             sent.append((of.index, clock.now))
             await clock.sleep(1 if of.index else 1.5)
             if of.index == 0:
-                return responded(of, status=429, retry_after=9.0)
+                return responded(of, status=429, retry_after=9.0).attempt
             assert gate is not None
             if of.index == 1 and not gate.resend():
                 await gate.wait()
                 sent.append((of.index, clock.now))
-            return responded(of)
+            return responded(of).attempt
 
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             results.append(result)
 
         limits = Limits(retries=0, host_rate=1.0)
-        crawling = Crawling(fetch, limits, emit, asyncio.Event(), clock=clock)
+        scheduler = Scheduler(fetch, limits, emit, asyncio.Event(), clock=clock)
         entries = listed([on("a", index) for index in range(3)])
-        await clock.finish(asyncio.create_task(crawling.run(entries)))
+        await clock.finish(asyncio.create_task(scheduler.run(entries)))
         assert [index for index, _ in sent] == [0, 1, 1, 2]
         assert [at for _, at in sent] == pytest.approx([0, 1, 10.5, 11.5], abs=0.06)
         assert len(results) == 3
@@ -201,8 +199,8 @@ def test_a_resend_waits_for_the_hold_and_the_rate_of_its_host_and_goes_first() -
 NEAR, FAR = "127.0.0.1", "localhost"
 
 
-def checked(urls: list[str], **limits: Any) -> list[FetchResult]:
-    async def body() -> list[FetchResult]:
+def checked(urls: list[str], **limits: Any) -> list[Result]:
+    async def body() -> list[Result]:
         return [check.result async for check in crawl(urls, limits=Limits(**limits))]
 
     return run(body())
@@ -228,8 +226,8 @@ def test_the_pause_that_a_host_behind_redirects_asks_for_is_nobodys_latency(
     server.on("/moved", moved)
     urls = [server.url(f"/moved?{number}", host=FAR) for number in range(30)]
     results = checked(urls, max=3, per_host=3, timeout=0.8, retries=0)
-    assert sorted(result.status or 0 for result in results) == [200] * 29 + [429]
-    assert max(result.latency or 0.0 for result in results) < 0.8
+    assert sorted(result.attempt.status or 0 for result in results) == [200] * 29 + [429]
+    assert max(result.attempt.latency or 0.0 for result in results) < 0.8
     soon = [at for at in came if 0.3 < at - came[0] < 0.99]
     assert (len(came), soon) == (30, [])
 
@@ -250,11 +248,11 @@ def test_a_request_that_a_dying_connection_lost_is_sent_again_at_the_hosts_rate(
     server.on("/page", page)
     urls = [server.url(f"/page?{number}") for number in range(2)]
     results = checked(urls, max=1, host_rate=1.0, timeout=0.9)
-    assert [result.status for result in results] == [200, 200]
+    assert [result.attempt.status for result in results] == [200, 200]
     assert [result.attempts for result in results] == [1, 1]
     assert len(came) == 3
     assert came[2] - came[1] >= 0.9
-    assert max(result.latency or 0.0 for result in results) < 0.9
+    assert max(result.attempt.latency or 0.0 for result in results) < 0.9
 
 
 # The end
@@ -277,7 +275,7 @@ def test_the_end_while_an_attempt_waits_leaves_what_was_finished(
         if how == "stop":
             bench.stop.set()
         results = await bench.finish(crawl)
-        assert results[0].status == 429
+        assert results[0].attempt.status == 429
         if failed_before:
             assert (results[1].outcome, results[1].attempts) == (Outcome.ERROR, 1)
         else:

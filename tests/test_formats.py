@@ -14,6 +14,7 @@ from samples import (
     EVERY,
     NOON,
     PHASES,
+    Try,
     check,
     failed,
     hops,
@@ -21,19 +22,21 @@ from samples import (
     steady,
     summary,
     target,
+    tried,
+    tries,
 )
 
 from crawler.models import (
+    Attempt,
     Check,
     Crawl,
     ErrorKind,
     Failure,
-    FetchResult,
     Outcome,
     Phase,
+    Result,
     Timings,
     Tls,
-    Try,
     Verdict,
 )
 from crawler.report import jsondocument, jsonl
@@ -134,7 +137,6 @@ WHOLE = check(
             issuer="CN=An Authority",
             subject=None,
         ),
-        attempts=3,
         retried=(
             Try(method="HEAD", status=405),
             Try(method="GET", kind=ErrorKind.TIMEOUT),
@@ -277,7 +279,7 @@ seconds = st.none() | st.floats(0, 1e6)
 counts = st.none() | st.integers(0, 10**18)
 
 
-tries = st.builds(
+attempts = st.builds(
     Try,
     method=st.sampled_from(["GET", "HEAD"]),
     kind=st.none() | st.sampled_from(ErrorKind),
@@ -299,27 +301,30 @@ def checks(draw: st.DrawFn, texts: st.SearchStrategy[str] = texts) -> Check:
         url=draw(texts),
         host="host.example",
     )
-    result = FetchResult(
+    result = Result(
         target=of,
         outcome=draw(st.sampled_from(Outcome)),
-        status=draw(st.none() | st.integers(100, 999)),
-        size=draw(counts),
+        attempt=Attempt(
+            status=draw(st.none() | st.integers(100, 999)),
+            size=draw(counts),
+            latency=draw(seconds),
+            ttfb=draw(seconds),
+            timings=draw(
+                st.builds(Timings, dns=seconds, connect=seconds, tls=seconds, wait=seconds)
+            ),
+            redirects=hops(*draw(st.lists(texts, max_size=3))),
+            final_url=draw(st.none() | texts),
+            content_type=draw(st.none() | texts),
+            content_length=draw(counts),
+            truncated=draw(st.booleans()),
+            error=draw(st.none() | errors),
+            blocked_by=draw(st.none() | st.just("aws-waf")),
+        ),
         queue=draw(seconds),
-        latency=draw(seconds),
-        ttfb=draw(seconds),
-        timings=draw(st.builds(Timings, dns=seconds, connect=seconds, tls=seconds, wait=seconds)),
-        attempts=draw(st.integers(0, 20)),
-        redirects=hops(*draw(st.lists(texts, max_size=3))),
-        final_url=draw(st.none() | texts),
-        content_type=draw(st.none() | texts),
-        content_length=draw(counts),
-        truncated=draw(st.booleans()),
-        error=draw(st.none() | errors),
         timestamp=draw(st.none() | st.integers(0, 4 * 10**9).map(float)),
-        retried=tuple(draw(st.lists(tries, max_size=3))),
+        earlier=tried(*draw(st.lists(attempts, max_size=3))),
         flaky=draw(st.booleans()),
         hedged=draw(st.booleans()),
-        blocked_by=draw(st.none() | st.just("aws-waf")),
     )
     several = st.lists(texts, max_size=3).map(tuple)
     return Check(result=result, verdict=Verdict(reasons=draw(several), warnings=draw(several)))
@@ -332,7 +337,7 @@ def milliseconds(value: float | None) -> float | None:
 @steady
 @given(checks())
 def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
-    result, timings = one.result, one.result.timings
+    result, timings = one.result, one.result.attempt.timings
     parsed = strictly(jsonl.line(one))
     time = parsed.pop("timestamp")
     assert parsed == {
@@ -342,14 +347,14 @@ def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
         "line": result.target.line,
         "input": result.target.input,
         "url": result.target.url,
-        "final_url": result.final_url,
+        "final_url": result.attempt.final_url,
         "method": "GET",
         "ok": None if result.outcome == "unreached" else not one.verdict.reasons,
         "outcome": str(result.outcome),
-        "status": result.status,
-        "size": result.size,
-        "latency_ms": milliseconds(result.latency),
-        "ttfb_ms": milliseconds(result.ttfb),
+        "status": result.attempt.status,
+        "size": result.attempt.size,
+        "latency_ms": milliseconds(result.attempt.latency),
+        "ttfb_ms": milliseconds(result.attempt.ttfb),
         "timings_ms": {
             "queue": milliseconds(result.queue),
             "dns": milliseconds(timings.dns),
@@ -359,17 +364,17 @@ def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
             "download": None,
         },
         "attempts": result.attempts,
-        "redirects": [{"url": hop.url, "status": 301} for hop in result.redirects],
+        "redirects": [{"url": hop.url, "status": 301} for hop in result.attempt.redirects],
         "http_version": None,
         "remote_ip": None,
-        "content_type": result.content_type,
-        "content_length": result.content_length,
-        "truncated": result.truncated,
-        "error": result.error
+        "content_type": result.attempt.content_type,
+        "content_length": result.attempt.content_length,
+        "truncated": result.attempt.truncated,
+        "error": result.attempt.error
         and {
-            "kind": str(result.error.kind),
-            "phase": result.error.phase and str(result.error.phase),
-            "detail": result.error.detail,
+            "kind": str(result.attempt.error.kind),
+            "phase": result.attempt.error.phase and str(result.attempt.error.phase),
+            "detail": result.attempt.error.detail,
         },
         "reasons": list(one.verdict.reasons),
         "tls": None,
@@ -379,11 +384,11 @@ def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
                 "kind": before.kind and str(before.kind),
                 "status": before.status,
             }
-            for before in result.retried
+            for before in tries(result)
         ],
         "flaky": result.flaky,
         "hedged": result.hedged,
-        "blocked_by": result.blocked_by,
+        "blocked_by": result.attempt.blocked_by,
         "warned": bool(one.verdict.warnings),
     }
     assert (time is None) == (result.timestamp is None)

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from bench import WARM, Bench, hedging, warmed
 from clocks import FakeClock, Step, error, status
-from samples import on, run
+from samples import Try, on, run, tries
 
-from crawler.models import ErrorKind, FetchResult, Outcome, Try
+from crawler.models import ErrorKind, Outcome, Result
 
 
-async def slow(bench: Bench) -> FetchResult:
+async def slow(bench: Bench) -> Result:
     """Return the result of the one URL that is slow enough for a second request."""
     return (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
 
@@ -31,9 +31,12 @@ def test_a_second_request_without_a_slot_is_no_hidden_retry(step: Step, bound: s
         bench = hedging({WARM: [step, status(200, 0.1)]}, **NO_SLOT[bound])
         result = await slow(bench)
         assert len(bench.web.of(WARM)) == 1
-        assert (result.outcome, result.status) == (step.answer(on("a")).outcome, result.status)
-        assert result.status != 200
-        assert (result.attempts, result.retried, result.hedged) == (1, (), False)
+        assert (result.outcome, result.attempt.status) == (
+            step.answer(on("a")).outcome,
+            result.attempt.status,
+        )
+        assert result.attempt.status != 200
+        assert (result.attempts, result.earlier, result.hedged) == (1, (), False)
 
     run(body())
 
@@ -47,8 +50,8 @@ def test_what_follows_a_second_request_that_was_withdrawn_is_counted_as_a_retry(
         bench = hedging({WARM: steps}, retries=1, **NO_SLOT[bound])
         result = await slow(bench)
         assert [one.fresh for one in bench.web.of(WARM)] == [False, False]
-        assert (result.status, result.attempts, result.hedged) == (200, 2, False)
-        assert result.retried == (Try(method="GET", kind=ErrorKind.RESET),)
+        assert (result.attempt.status, result.attempts, result.hedged) == (200, 2, False)
+        assert tries(result) == (Try(method="GET", kind=ErrorKind.RESET),)
 
     run(body())
 
@@ -61,7 +64,7 @@ def test_what_was_withdrawn_takes_nothing_from_the_budget() -> None:
             warmed(bench.clock, on("a", WARM), on("b", WARM + 1), on("b", WARM + 2))
         )
         assert not results[WARM].hedged
-        assert bench.crawling._hedging._budget.hedges == len(bench.web.hedges)
+        assert bench.scheduler._hedging._budget.hedges == len(bench.web.hedges)
 
     run(body())
 
@@ -81,7 +84,7 @@ def test_a_failure_that_may_pass_does_not_cancel_the_other_request(which: str, b
         bench = hedging({WARM: steps}, retries=3)
         result = await slow(bench)
         assert len(bench.web.of(WARM)) == 2
-        assert (result.status, result.attempts, result.retried) == (200, 1, ())
+        assert (result.attempt.status, result.attempts, result.earlier) == (200, 1, ())
         assert result.hedged
 
     run(body())
@@ -92,7 +95,7 @@ def test_an_answer_that_stays_bad_cancels_the_other_request() -> None:
         bench = hedging({WARM: [status(200, 60), status(404, 1)]})
         result = await slow(bench)
         first, second = bench.web.of(WARM)
-        assert (result.status, first.end) == (404, second.end)
+        assert (result.attempt.status, first.end) == (404, second.end)
 
     run(body())
 
@@ -103,8 +106,8 @@ def test_two_failures_that_may_pass_are_one_attempt() -> None:
         bench = hedging({WARM: steps}, retries=1)
         result = await slow(bench)
         assert len(bench.web.of(WARM)) == 3
-        assert (result.status, result.attempts) == (200, 2)
-        assert result.retried == (Try(method="GET", status=503),)
+        assert (result.attempt.status, result.attempts) == (200, 2)
+        assert tries(result) == (Try(method="GET", status=503),)
 
     run(body())
 
@@ -124,7 +127,7 @@ def test_the_pause_that_one_of_two_answers_asks_for_is_kept_while_the_other_is_w
         paused = bench.web.of(WARM)[1].end
         assert paused is not None
         assert bench.web.of(WARM + 1)[0].at >= paused + 9
-        assert [results[index].status for index in (WARM, WARM + 1)] == [200, 200]
+        assert [results[index].attempt.status for index in (WARM, WARM + 1)] == [200, 200]
 
     run(body())
 
@@ -173,6 +176,6 @@ def test_a_request_that_waits_for_its_host_is_withdrawn_with_the_answer_of_the_o
         assert len(last) == 1
         assert results[WARM].outcome is Outcome.RESPONDED
         assert [host for host, at in bench.web.sent if host == "b"] == ["b"]
-        assert len(bench.crawling._lanes) == 0
+        assert len(bench.scheduler._lanes) == 0
 
     run(body())

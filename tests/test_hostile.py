@@ -31,7 +31,7 @@ from hostile_cases import (
 )
 from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
-from crawler import ErrorKind, FetchResult, Limits, Phase, crawl
+from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import DIRECT, ENGINES, NATIVE, STOCK, Connecting, open_transport
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
@@ -322,7 +322,9 @@ def test_a_target_that_timed_out_is_asked_no_longer(road: Road) -> None:
         wire = road.open()
         [results] = run(road, crawled(urls, wire, bounds(3, timeout=TIMEOUT)))
 
-        assert [result.error and result.error.kind for result in results] == [ErrorKind.TIMEOUT] * 3
+        assert [result.attempt.error and result.attempt.error.kind for result in results] == [
+            ErrorKind.TIMEOUT
+        ] * 3
         assert server.idle_within(5.0)
 
 
@@ -377,7 +379,7 @@ async def sandwiched(
     times: int,
     concurrency: int,
     within: float = TIMEOUT,
-) -> list[FetchResult]:
+) -> list[Result]:
     """Return the results of the sandwiches of `cases`, in the order of the list.
 
     `within` is the timeout of cases that last until it.
@@ -385,13 +387,15 @@ async def sandwiched(
     urls = sandwiches(server, [server.url(f"/{case.id}/bad") for case in cases], times)
     limits = bounds(concurrency, timeout=within if cases[0].lasts else PATIENT)
     results = await crawled(urls, road.open(), limits, cases[0].method)
-    assert [r for r in results if r.truncated and not MAX_BODY < size(r) <= MAX_BODY + BUFFER] == []
+    assert [
+        r for r in results if r.attempt.truncated and not MAX_BODY < size(r) <= MAX_BODY + BUFFER
+    ] == []
     return results
 
 
 async def crawled(
     urls: Sequence[str], transport: httpx.AsyncBaseTransport, limits: Limits, method: str = "GET"
-) -> list[FetchResult]:
+) -> list[Result]:
     """Return one result for each URL, in their order."""
     checks = crawl(urls, limits=limits, transport=transport, method=method)
     async with asyncio.timeout(WITHIN):
@@ -401,10 +405,10 @@ async def crawled(
     return results
 
 
-def run(road: Road, *crawls: Coroutine[Any, Any, list[FetchResult]]) -> list[list[FetchResult]]:
+def run(road: Road, *crawls: Coroutine[Any, Any, list[Result]]) -> list[list[Result]]:
     """Run crawls side by side; nothing may be left running afterwards, and nothing complain."""
 
-    async def main() -> list[list[FetchResult]]:
+    async def main() -> list[list[Result]]:
         complaints: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -445,7 +449,7 @@ def memory_watched(case: Case) -> Iterator[None]:
     assert peak < MEMORY
 
 
-def assert_right_alone(road: Road, case: Case, results: list[FetchResult]) -> None:
+def assert_right_alone(road: Road, case: Case, results: list[Result]) -> None:
     """Check one sandwich at concurrency 1, where a known difference shows each time."""
     before, bad, after = results
     differs = known(road, case)
@@ -456,27 +460,27 @@ def assert_right_alone(road: Road, case: Case, results: list[FetchResult]) -> No
         assert (case.id, neighbours) == (case.id, [True, True])
 
 
-def is_right(result: FetchResult, method: str = "GET") -> bool:
+def is_right(result: Result, method: str = "GET") -> bool:
     """Whether a neighbour's record is the one of its own answer."""
     length = int(result.target.url.partition("?")[2])
     expected = good(0 if method == "HEAD" else length)
-    return facts_of(result) == expected and result.content_length == length
+    return facts_of(result) == expected and result.attempt.content_length == length
 
 
-def assert_sound(result: FetchResult, hint: str) -> None:
+def assert_sound(result: Result, hint: str) -> None:
     """Check that an error is told in words, on one line, with the hint that a case calls for."""
-    if result.error is not None:
-        detail = result.error.detail
+    if result.attempt.error is not None:
+        detail = result.attempt.error.detail
         assert " " in detail.strip(), "a detail is more than the name of a class"
         assert detail.isprintable()
         assert re.search(hint, detail, re.IGNORECASE)
 
 
-def latency(result: FetchResult) -> float:
-    assert result.latency is not None
-    return result.latency
+def latency(result: Result) -> float:
+    assert result.attempt.latency is not None
+    return result.attempt.latency
 
 
-def size(result: FetchResult) -> int:
-    assert result.size is not None
-    return result.size
+def size(result: Result) -> int:
+    assert result.attempt.size is not None
+    return result.attempt.size

@@ -14,8 +14,9 @@ from hostile_cases import bad, facts_of, good
 from loopback import Server, reply
 from nginx import serve
 from proxies import Reader, Writer, tunnel
+from samples import result_of
 
-from crawler import ErrorKind, FetchResult, Limits, Phase, Target, crawl
+from crawler import ErrorKind, Limits, Phase, Result, Target, crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import Connecting, Proxies, open_transport
@@ -93,13 +94,15 @@ def target(url: str, method: str) -> Target:
 
 def fetched(
     urls: list[str], connecting: Connecting, *, method: str = "GET", limits: Limits = LIMITS
-) -> list[FetchResult]:
+) -> list[Result]:
     """Fetch the URLs one after the other over one transport."""
 
-    async def run() -> list[FetchResult]:
+    async def run() -> list[Result]:
         async with open_transport(connecting) as wire:
             fetch = fetcher(wire, limits)
-            return [await fetch(target(url, method)) for url in urls]
+            return [
+                result_of(target(url, method), await fetch(target(url, method))) for url in urls
+            ]
 
     return asyncio.run(run())
 
@@ -124,7 +127,12 @@ def test_every_url_passes_where_a_server_ends_each_connection_after_a_hundred_re
         transport = open_transport(connecting)
         async for check in crawl(urls, limits=LIMITS, transport=transport):
             result = check.result
-            seen[result.http_version, result.size, result.attempts, result.error] += 1
+            seen[
+                result.attempt.http_version,
+                result.attempt.size,
+                result.attempts,
+                result.attempt.error,
+            ] += 1
 
     with serve(tmp_path, certificate=certificate, requests=100) as nginx:
         asyncio.run(run([nginx.url(f"{path}?{number}") for number in range(count)]))
@@ -182,7 +190,7 @@ def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_n
     with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
         first, second = fetched([server.url("/1"), server.url("/2")], connecting)
     assert (facts_of(first), facts_of(second)) == (good(len(BODY)), good(len(BODY)))
-    assert (second.attempts, second.http_version) == (1, "HTTP/2")
+    assert (second.attempts, second.attempt.http_version) == (1, "HTTP/2")
     assert seen == [1, 1, 2]
 
 
@@ -207,12 +215,12 @@ def test_responses_behind_a_goaway_are_not_waited_for(
             answers(state, number)
         return True
 
-    async def run(server: Server) -> list[FetchResult]:
+    async def run(server: Server) -> list[Result]:
         async with open_transport(connecting) as wire:
             fetch = fetcher(wire, replace(LIMITS, timeout=10.0))
             await fetch(target(server.url("/"), "GET"))
             urls = [target(server.url(f"/{number}"), "GET") for number in range(2)]
-            return await asyncio.gather(*(fetch(url) for url in urls))
+            return list(map(result_of, urls, await asyncio.gather(*(fetch(url) for url in urls))))
 
     with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
         results = asyncio.run(run(server))
@@ -237,7 +245,7 @@ def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
     with Server(tls=h2_context, accept=speaking_h2(_goes_away_in_the_head, seen)) as server:
         first, second = fetched([server.url("/1"), server.url("/2")], connecting, method="POST")
     assert facts_of(first) == good(len(BODY))
-    assert second.error is not None
+    assert second.attempt.error is not None
     assert seen == [1, 2]
 
 
@@ -299,6 +307,6 @@ def test_http2_goes_through_a_tunnel(
         through = replace(connecting, proxies=Proxies(https=server.origin))
         results = fetched([site.url("/1"), site.url("/2")], through)
     assert [facts_of(result) for result in results] == [good(len(BODY))] * 2
-    assert [result.http_version for result in results] == ["HTTP/2"] * 2
-    assert [result.remote_ip for result in results] == [None] * 2
+    assert [result.attempt.http_version for result in results] == ["HTTP/2"] * 2
+    assert [result.attempt.remote_ip for result in results] == [None] * 2
     assert server.connections == 1

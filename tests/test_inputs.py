@@ -13,14 +13,14 @@ from samples import run
 
 from crawler.core.urllist import ListError, UrlList
 from crawler.inputs import Inputs, open_source
-from crawler.models import FetchResult, Outcome, Target
+from crawler.models import Outcome, Result, Target
 
-Entry = Target | FetchResult
+Entry = Target | Result
 
 
 def place(entry: Entry) -> tuple[str | None, int | None, str]:
     """Return where an entry stood and what it was taken for: a URL, or "invalid"."""
-    if isinstance(entry, FetchResult):
+    if isinstance(entry, Result):
         assert entry.outcome is Outcome.INVALID
         return entry.target.source, entry.target.line, "invalid"
     return entry.source, entry.line, entry.url
@@ -82,7 +82,7 @@ def test_files_urls_and_standard_input_are_read_in_the_order_they_are_named(home
         ("one.txt", 2, "http://a/2"),
     ]
     indices = [
-        entry.target.index if isinstance(entry, FetchResult) else entry.index for entry in entries
+        entry.target.index if isinstance(entry, Result) else entry.index for entry in entries
     ]
     assert indices == list(range(6))
 

@@ -18,7 +18,7 @@ from samples import failed, on, responded, run, settle, steady, target
 
 from crawler.core.pacing import Pace
 from crawler.engine.lanes import Lanes
-from crawler.models import ErrorKind, FetchResult, Target
+from crawler.models import ErrorKind, Result, Target
 
 START = 1000.0
 LATE = 0.05  # seconds of starts that may be made up for after a late timer
@@ -50,12 +50,12 @@ def taken_at(lanes: Lanes[Target], clock: Clock) -> dict[int, float]:
         clock.now = due
 
 
-def answer(lanes: Lanes[Target], clock: Clock, *results: tuple[Target, FetchResult]) -> None:
+def answer(lanes: Lanes[Target], clock: Clock, *results: tuple[Target, Result]) -> None:
     """Let answers come to what was taken a moment before."""
     started = clock.now
     clock.now += 0.001
     for taken, result in results:
-        lanes.note(taken.host, result, started)
+        lanes.observe(taken.host, result.attempt, started)
         lanes.leave(taken)
 
 
@@ -63,7 +63,7 @@ def held(clock: Clock, *hosts: str, seconds: float = 60.0) -> Lanes[Target]:
     """Return lanes in which nothing waits, and hosts that asked to be left alone for a while."""
     lanes: Lanes[Target] = Lanes([target(host=host) for host in hosts], clock=clock)
     for taken in take_all(lanes):
-        lanes.hold(taken.host, clock.now + seconds)
+        lanes.pause_host(taken.host, clock.now + seconds)
         lanes.leave(taken)
     return lanes
 
@@ -85,7 +85,7 @@ def test_hosts_take_turns() -> None:
 def test_a_host_that_comes_late_waits_for_one_turn_only() -> None:
     lanes = Lanes([on("a", index) for index in range(5)])
     lanes.take()
-    lanes.add(on("b", 5))
+    lanes.enqueue(on("b", 5))
     assert [lanes.take(), lanes.take()] == [on("a", 1), on("b", 5)]
 
 
@@ -108,7 +108,7 @@ def test_a_target_that_leaves_frees_no_place_of_another_host() -> None:
 def test_a_full_host_gets_no_place_by_being_added_to() -> None:
     lanes = Lanes([on("a", 1)], per_host=1)
     lanes.take()
-    lanes.add(on("a", 2))
+    lanes.enqueue(on("a", 2))
     assert lanes.take() is None
 
 
@@ -117,8 +117,8 @@ def test_one_at_a_time_holds_for_hosts_known_and_hosts_to_come() -> None:
     known = take_all(lanes)
     assert len(known) == 3
     lanes.one_at_a_time()
-    lanes.add(on("b", 5))
-    lanes.add(on("b", 6))
+    lanes.enqueue(on("b", 5))
+    lanes.enqueue(on("b", 6))
     assert take_all(lanes) == [on("b", 5)]
     for taken in known[:2]:
         lanes.leave(taken)
@@ -147,8 +147,8 @@ def test_the_length_is_what_waits() -> None:
     lanes = Lanes([on("a", 1), on("b", 2), on("a", 3)], clock=clock)
     lanes.take()
     assert len(lanes) == 2
-    lanes.add(on("c", 4), first=True)
-    lanes.add(on("c", 5), at=clock.now + 1)
+    lanes.enqueue(on("c", 4), first=True)
+    lanes.enqueue(on("c", 5), at=clock.now + 1)
     assert len(lanes) == 4
     assert len(take_all(lanes)) == 3
     assert len(lanes) == 1
@@ -169,9 +169,9 @@ def test_clear_takes_out_all_that_waits() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("a", 1), on("b", 2), on("a", 3), on("c", 4)], clock=clock)
     lanes.take()
-    lanes.hold("a", clock.now + 60)
-    lanes.add(on("d", 5), first=True)
-    lanes.add(on("d", 6), at=clock.now + 1)
+    lanes.pause_host("a", clock.now + 60)
+    lanes.enqueue(on("d", 5), first=True)
+    lanes.enqueue(on("d", 6), at=clock.now + 1)
     cleared = sorted(lanes.clear(), key=lambda one: one.index)
     assert cleared == [on("a", 1), on("b", 2), on("a", 3), on("c", 4), on("d", 5), on("d", 6)]
     clock.now += 100
@@ -183,7 +183,7 @@ def test_what_is_taken_when_the_rest_is_cleared_keeps_its_place() -> None:
     taken = lanes.take()
     assert taken is not None
     lanes.clear()
-    lanes.add(on("a", 2))
+    lanes.enqueue(on("a", 2))
     assert lanes.take() is None
     lanes.leave(taken)
     assert lanes.take() == on("a", 2)
@@ -192,9 +192,9 @@ def test_what_is_taken_when_the_rest_is_cleared_keeps_its_place() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda lanes: lanes.add(on("a", 2)),
-        lambda lanes: lanes.add(on("a", 2), first=True),
-        lambda lanes: lanes.add(on("a", 2), at=START + 1),
+        lambda lanes: lanes.enqueue(on("a", 2)),
+        lambda lanes: lanes.enqueue(on("a", 2), first=True),
+        lambda lanes: lanes.enqueue(on("a", 2), at=START + 1),
         lambda lanes: lanes.leave(on("a", 1)),
         Lanes.nudge,
     ],
@@ -219,8 +219,8 @@ def test_changed_waits_until_something_does(change: Callable[[Lanes[Target]], No
 
 def test_what_is_first_goes_before_all_others() -> None:
     lanes = Lanes([on("a", 0), on("b", 1), on("a", 2)])
-    lanes.add(on("c", 3), first=True)
-    lanes.add(on("b", 4), first=True)
+    lanes.enqueue(on("c", 3), first=True)
+    lanes.enqueue(on("b", 4), first=True)
     assert [one.index for one in take_all(lanes)] == [3, 4, 0, 1, 2]
 
 
@@ -232,7 +232,7 @@ def full(clock: Clock) -> Lanes[Target]:
 
 def blocked(clock: Clock) -> Lanes[Target]:
     lanes = held(clock, "a", seconds=1.0)
-    lanes.add(on("a", 0))
+    lanes.enqueue(on("a", 0))
     return lanes
 
 
@@ -254,8 +254,8 @@ def test_what_is_first_waits_until_its_host_is_free_and_holds_up_nobody(
 ) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.add(on("b", 1))
-    lanes.add(on("a", 2), first=True)
+    lanes.enqueue(on("b", 1))
+    lanes.enqueue(on("a", 2), first=True)
     assert take_all(lanes) == [on("b", 1)]
     free(clock, lanes)
     assert lanes.take() == on("a", 2)
@@ -267,10 +267,10 @@ def test_what_had_to_wait_for_its_host_is_still_first_when_that_is_free(
 ) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.add(on("a", 2), first=True)
+    lanes.enqueue(on("a", 2), first=True)
     assert lanes.take() is None
-    lanes.add(on("b", 3))
-    lanes.add(on("c", 4))
+    lanes.enqueue(on("b", 3))
+    lanes.enqueue(on("c", 4))
     free(clock, lanes)
     assert lanes.take() == on("a", 2)
 
@@ -281,8 +281,8 @@ def test_of_two_that_are_first_the_one_that_came_first_is(
 ) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.add(on("a", 2), first=True)
-    lanes.add(on("a", 3), first=True)
+    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 3), first=True)
     assert lanes.take() is None
     free(clock, lanes)
     assert lanes.take() == on("a", 2)
@@ -292,16 +292,16 @@ def test_what_is_first_waits_for_the_rate() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("b", 1)], rate=4.0, clock=clock)
     lanes.take()
-    lanes.add(on("c", 2), first=True)
+    lanes.enqueue(on("c", 2), first=True)
     assert lanes.take() is None
     assert taken_at(lanes, clock) == {2: 0.25, 1: 0.5}
 
 
 def test_what_is_first_finds_its_host_free_though_it_stands_in_no_queue() -> None:
     lanes: Lanes[Target] = Lanes(per_host=2)
-    lanes.add(on("a", 0), first=True)
-    lanes.add(on("a", 1), first=True)
-    lanes.add(on("a", 2), first=True)
+    lanes.enqueue(on("a", 0), first=True)
+    lanes.enqueue(on("a", 1), first=True)
+    lanes.enqueue(on("a", 2), first=True)
     assert [one.index for one in take_all(lanes)] == [0, 1]
     lanes.leave(on("a", 0))
     assert take_all(lanes) == [on("a", 2)]
@@ -312,9 +312,9 @@ def test_what_is_first_finds_its_host_free_though_it_stands_in_no_queue() -> Non
 
 def test_what_is_forgotten_does_not_start() -> None:
     lanes = Lanes([on("a", 0)])
-    lanes.add(on("a", 1), first=True)
-    lanes.add(on("a", 2), first=True)
-    assert lanes.forget(on("a", 1)) is True
+    lanes.enqueue(on("a", 1), first=True)
+    lanes.enqueue(on("a", 2), first=True)
+    assert lanes.withdraw(on("a", 1)) is True
     assert len(lanes) == 2
     assert [one.index for one in take_all(lanes)] == [2, 0]
 
@@ -323,25 +323,25 @@ def test_what_is_forgotten_does_not_start() -> None:
 def test_what_waits_for_its_host_can_be_forgotten(made: Callable[[Clock], Lanes[Target]]) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.add(on("a", 1), first=True)
+    lanes.enqueue(on("a", 1), first=True)
     assert lanes.take() is None
-    assert (lanes.forget(on("a", 1)), len(lanes)) == (True, 1)
+    assert (lanes.withdraw(on("a", 1)), len(lanes)) == (True, 1)
     free(clock, lanes)
     assert take_all(lanes) == [on("a", 0)]
 
 
 def test_what_has_started_cannot_be_forgotten_and_keeps_its_place() -> None:
     lanes = Lanes([on("a", 0)], per_host=1)
-    lanes.add(on("a", 1), first=True)
+    lanes.enqueue(on("a", 1), first=True)
     assert lanes.take() == on("a", 1)
-    assert (lanes.forget(on("a", 1)), len(lanes)) == (False, 1)
+    assert (lanes.withdraw(on("a", 1)), len(lanes)) == (False, 1)
     assert lanes.take() is None
 
 
 def test_what_was_forgotten_is_not_there_to_be_forgotten_again() -> None:
     lanes: Lanes[Target] = Lanes()
-    lanes.add(on("a", 1), first=True)
-    assert [lanes.forget(on("a", 1)), lanes.forget(on("a", 1))] == [True, False]
+    lanes.enqueue(on("a", 1), first=True)
+    assert [lanes.withdraw(on("a", 1)), lanes.withdraw(on("a", 1))] == [True, False]
     assert len(lanes) == 0
 
 
@@ -352,7 +352,7 @@ def test_what_was_forgotten_is_not_there_to_be_forgotten_again() -> None:
 def test_what_is_for_later_comes_when_it_is_due_and_not_before(seconds: float) -> None:
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock)
-    lanes.add(on("a"), at=START + seconds)
+    lanes.enqueue(on("a"), at=START + seconds)
     assert (lanes.take(), lanes.due()) == (None, START + seconds)
     clock.now = START + seconds * 0.999
     assert lanes.take() is None
@@ -363,16 +363,16 @@ def test_what_is_for_later_comes_when_it_is_due_and_not_before(seconds: float) -
 @pytest.mark.parametrize("at", [START, START - 1])
 def test_what_is_for_a_time_that_has_come_waits_for_its_turn_only(at: float) -> None:
     lanes = Lanes([on("a", 0)], clock=Clock())
-    lanes.add(on("a", 1), at=at)
-    lanes.add(on("a", 2))
+    lanes.enqueue(on("a", 1), at=at)
+    lanes.enqueue(on("a", 2))
     assert [one.index for one in take_all(lanes)] == [0, 1, 2]
 
 
 def test_what_is_for_later_holds_up_nobody_and_takes_no_place() -> None:
     lanes: Lanes[Target] = Lanes(per_host=1, clock=Clock())
-    lanes.add(on("a", 0), at=START + 1)
-    lanes.add(on("a", 1))
-    lanes.add(on("b", 2))
+    lanes.enqueue(on("a", 0), at=START + 1)
+    lanes.enqueue(on("a", 1))
+    lanes.enqueue(on("b", 2))
     assert take_all(lanes) == [on("a", 1), on("b", 2)]
 
 
@@ -380,7 +380,7 @@ def test_what_is_for_later_comes_in_the_order_of_the_times() -> None:
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock)
     for index, seconds in enumerate([3.0, 1.0, 2.0, 1.0]):
-        lanes.add(on("a", index), at=START + seconds)
+        lanes.enqueue(on("a", index), at=START + seconds)
     assert list(taken_at(lanes, clock).items()) == [(1, 1.0), (3, 1.0), (2, 2.0), (0, 3.0)]
 
 
@@ -388,10 +388,10 @@ def test_what_comes_when_its_host_is_full_or_blocked_waits_for_that_too() -> Non
     clock = Clock()
     lanes = Lanes([on("a", 0)], per_host=1, clock=clock)
     lanes.take()
-    lanes.add(on("a", 1), at=START + 1)
+    lanes.enqueue(on("a", 1), at=START + 1)
     clock.now = START + 2
     assert lanes.take() is None
-    lanes.hold("a", START + 5)
+    lanes.pause_host("a", START + 5)
     lanes.leave(on("a", 0))
     assert (lanes.take(), lanes.due()) == (None, START + 5)
     clock.now = START + 5
@@ -404,9 +404,9 @@ def test_what_comes_when_its_host_is_full_or_blocked_waits_for_that_too() -> Non
 def test_nothing_starts_on_a_host_that_is_held() -> None:
     clock = Clock()
     lanes = held(clock, "a", seconds=2.0)
-    lanes.add(on("a", 1))
-    lanes.add(on("a", 2), first=True)
-    lanes.add(on("a", 3), at=START + 1)
+    lanes.enqueue(on("a", 1))
+    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 3), at=START + 1)
     assert set(taken_at(lanes, clock).items()) == {(1, 2.0), (2, 2.0), (3, 2.0)}
 
 
@@ -414,7 +414,7 @@ def test_a_hold_is_for_all_that_waits_for_the_host_already() -> None:
     clock = Clock()
     lanes = Lanes([on("a", index) for index in range(4)], per_host=2, clock=clock)
     assert len(take_all(lanes)) == 2
-    lanes.hold("a", START + 2)
+    lanes.pause_host("a", START + 2)
     lanes.leave(on("a", 0))
     assert taken_at(lanes, clock) == {2: 2.0}
 
@@ -423,7 +423,7 @@ def test_a_hold_on_a_host_with_a_free_place_is_for_what_would_be_next() -> None:
     clock = Clock()
     lanes = Lanes([on("a", index) for index in range(3)], clock=clock)
     lanes.take()
-    lanes.hold("a", START + 2)
+    lanes.pause_host("a", START + 2)
     assert taken_at(lanes, clock) == {1: 2.0, 2: 2.0}
 
 
@@ -431,11 +431,11 @@ def test_a_shorter_hold_does_not_shorten_a_longer_one() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("a", 1)], per_host=2, clock=clock)
     take_all(lanes)
-    lanes.hold("a", START + 5)
+    lanes.pause_host("a", START + 5)
     lanes.leave(on("a", 0))
-    lanes.hold("a", START + 1)
+    lanes.pause_host("a", START + 1)
     lanes.leave(on("a", 1))
-    lanes.add(on("a", 2))
+    lanes.enqueue(on("a", 2))
     assert taken_at(lanes, clock) == {2: 5.0}
 
 
@@ -443,7 +443,7 @@ def test_a_hold_is_kept_by_a_host_whose_rate_would_allow_more() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("a", 1)], host_rate=10.0, clock=clock)
     lanes.take()
-    lanes.hold("a", START + 5)
+    lanes.pause_host("a", START + 5)
     lanes.leave(on("a", 0))
     assert taken_at(lanes, clock) == {1: 5.0}
 
@@ -452,9 +452,9 @@ def test_a_hold_that_grows_is_kept_to_its_new_end() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("a", 1), on("a", 2)], per_host=2, clock=clock)
     take_all(lanes)
-    lanes.hold("a", START + 1)
+    lanes.pause_host("a", START + 1)
     lanes.leave(on("a", 0))
-    lanes.hold("a", START + 5)
+    lanes.pause_host("a", START + 5)
     lanes.leave(on("a", 1))
     assert taken_at(lanes, clock) == {2: 5.0}
 
@@ -462,24 +462,24 @@ def test_a_hold_that_grows_is_kept_to_its_new_end() -> None:
 def test_a_host_that_was_not_asked_yet_can_be_held() -> None:
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock)
-    lanes.hold("a", START + 2)
-    lanes.add(on("a", 0))
+    lanes.pause_host("a", START + 2)
+    lanes.enqueue(on("a", 0))
     assert taken_at(lanes, clock) == {0: 2.0}
 
 
 def test_a_host_of_which_the_next_is_about_to_start_can_be_held() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0)], clock=clock)
-    lanes.hold("a", START + 2)
+    lanes.pause_host("a", START + 2)
     assert taken_at(lanes, clock) == {0: 2.0}
 
 
 def test_a_host_that_is_held_holds_up_nobody() -> None:
     clock = Clock()
     lanes = held(clock, "a", seconds=60.0)
-    lanes.add(on("a", 1))
+    lanes.enqueue(on("a", 1))
     for index in range(2, 50):
-        lanes.add(on("b", index))
+        lanes.enqueue(on("b", index))
     taken = []
     while (one := lanes.take()) is not None:
         taken.append(one.index)
@@ -503,7 +503,7 @@ KEEPS = {
 
 
 @pytest.mark.parametrize("result", PUSHES.values(), ids=PUSHES)
-def test_a_host_that_pushes_back_gets_half_its_places_and_others_all(result: FetchResult) -> None:
+def test_a_host_that_pushes_back_gets_half_its_places_and_others_all(result: Result) -> None:
     clock = Clock()
     lanes = Lanes([on(host, index) for index in range(50) for host in "ab"], clock=clock)
     taken = take_all(lanes)
@@ -514,7 +514,7 @@ def test_a_host_that_pushes_back_gets_half_its_places_and_others_all(result: Fet
 
 
 @pytest.mark.parametrize("result", KEEPS.values(), ids=KEEPS)
-def test_one_answer_that_is_no_push_back_costs_a_host_no_place(result: FetchResult) -> None:
+def test_one_answer_that_is_no_push_back_costs_a_host_no_place(result: Result) -> None:
     clock = Clock()
     lanes = Lanes([on("a", index) for index in range(50)], clock=clock)
     first, *_ = take_all(lanes)
@@ -540,7 +540,7 @@ def test_a_host_that_pushes_back_and_waits_for_nothing_is_remembered() -> None:
     answer(lanes, clock, *((one, responded(status=429)) for one in take_all(lanes)))
     assert len(lanes) == 0
     for index in range(4, 8):
-        lanes.add(on("a", index))
+        lanes.enqueue(on("a", index))
     assert len(take_all(lanes)) == 2
 
 
@@ -599,7 +599,7 @@ def test_an_idle_time_is_not_made_up_for(kind: str) -> None:
     lanes.take()
     clock.now += 100.0
     for index in range(1, 5):
-        lanes.add(on("a", index))
+        lanes.enqueue(on("a", index))
     start = clock.now - START
     times = taken_at(lanes, clock)
     assert len(times) == 4
@@ -618,7 +618,7 @@ def test_a_transfer_waits_for_the_rates_and_counts_against_them(kind: str) -> No
     assert lanes.transfer("a", "a") is False
     clock.now += 0.1
     assert [lanes.transfer("a", "a"), lanes.transfer("a", "a")] == [True, False]
-    lanes.add(on("a", 1))
+    lanes.enqueue(on("a", 1))
     assert taken_at(lanes, clock) == pytest.approx({1: 0.2})
 
 
@@ -632,7 +632,7 @@ def test_a_transfer_takes_a_slot_of_the_new_host_and_frees_one_of_the_old() -> N
     lanes = Lanes([on("a", 0), on("a", 1)], per_host=1)
     assert lanes.take() == on("a", 0)
     assert lanes.transfer("a", "b") is True
-    lanes.add(on("b", 2))
+    lanes.enqueue(on("b", 2))
     assert take_all(lanes) == [on("a", 1)]
     lanes.leave(on("b", 0))
     assert take_all(lanes) == [on("b", 2)]
@@ -654,7 +654,7 @@ def refusing_full(clock: Clock) -> Lanes[Target]:
 def refusing_held(clock: Clock) -> Lanes[Target]:
     lanes = Lanes([on("a", 1)], per_host=1, clock=clock)
     take_all(lanes)
-    lanes.hold("b", clock.now + 5)
+    lanes.pause_host("b", clock.now + 5)
     return lanes
 
 
@@ -667,7 +667,7 @@ def refusing_rated(clock: Clock) -> Lanes[Target]:
 def refusing_with_one_first(clock: Clock) -> Lanes[Target]:
     lanes = Lanes([on("b", 0), on("a", 1)], per_host=1, clock=clock)
     take_all(lanes)
-    lanes.add(on("b", 2), first=True)
+    lanes.enqueue(on("b", 2), first=True)
     assert lanes.take() is None
     lanes.leave(on("b", 0))
     return lanes
@@ -682,7 +682,7 @@ def test_a_transfer_that_is_refused_changes_nothing(
     clock = Clock()
     lanes = made(clock)
     assert lanes.transfer("a", "b") is False
-    lanes.add(on("a", 9))
+    lanes.enqueue(on("a", 9))
     clock.now += 10
     assert on("a", 9) not in take_all(lanes)  # the slot is still taken
     lanes.leave(on("a", 1))
@@ -704,9 +704,9 @@ def test_followed_redirects_give_slots_back_to_a_host_that_throttled() -> None:
     lanes: Lanes[Target] = Lanes(per_host=2, clock=clock)
     use(lanes, "a", clock, responded(status=503))
     for index in range(3):
-        lanes.add(on("a", index))
+        lanes.enqueue(on("a", index))
     (one,) = take_all(lanes)
-    lanes.note("a", None, clock.now)
+    lanes.observe("a", None, clock.now)
     lanes.leave(one)
     assert len(take_all(lanes)) == 2
 
@@ -754,7 +754,7 @@ def test_at_no_time_are_there_more_requests_than_the_rate_allows(
 class Model:
     """What a host may do, worked out anew each time."""
 
-    places: Pace
+    pace: Pace
     until: float = START
     live: list[Target] = field(default_factory=list)
     first: set[int] = field(default_factory=set)
@@ -763,7 +763,7 @@ class Model:
 
     def start(self, per_host: int) -> float | None:
         """Return when the next one may start at the earliest."""
-        if len(self.live) >= min(per_host, self.places.places):
+        if len(self.live) >= min(per_host, self.pace.slots):
             return None
         times = [self.until] * (len(self.first) + len(self.plain))
         times += [max(self.until, at) for at in self.later.values()]
@@ -791,23 +791,23 @@ class Bench:
     def add(self, host: str) -> None:
         one = on(host, next(self.numbers))
         self.hosts[host].plain.append(one.index)
-        self.lanes.add(one)
+        self.lanes.enqueue(one)
 
     def add_first(self, host: str) -> None:
         one = on(host, next(self.numbers))
         self.hosts[host].first.add(one.index)
-        self.lanes.add(one, first=True)
+        self.lanes.enqueue(one, first=True)
 
     def add_later(self, host: str, seconds: float) -> None:
         one = on(host, next(self.numbers))
         at = self.clock.now + seconds
         self.hosts[host].later[one.index] = at
-        self.lanes.add(one, at=at)
+        self.lanes.enqueue(one, at=at)
 
     def forget(self, host: str) -> None:
         model = self.hosts[host]
         for index in sorted(model.first)[:1]:
-            assert self.lanes.forget(on(host, index)) is True
+            assert self.lanes.withdraw(on(host, index)) is True
             model.first.remove(index)
             self.taken.append(index)
 
@@ -817,8 +817,8 @@ class Bench:
         one = self.live[place % len(self.live)]
         model = self.hosts[one.host]
         result = responded(status=status)
-        model.places.note(result, self.started[one.index], self.clock.now)
-        self.lanes.note(one.host, result, self.started[one.index])
+        model.pace.observe(result.attempt, self.started[one.index], self.clock.now)
+        self.lanes.observe(one.host, result.attempt, self.started[one.index])
         if seconds:
             self.hold(one.host, seconds)
         model.live.remove(one)
@@ -827,7 +827,7 @@ class Bench:
     def hold(self, host: str, seconds: float) -> None:
         model = self.hosts[host]
         model.until = max(model.until, self.clock.now + seconds)
-        self.lanes.hold(host, self.clock.now + seconds)
+        self.lanes.pause_host(host, self.clock.now + seconds)
 
     def one_at_a_time(self) -> None:
         self.per_host = 1
@@ -944,16 +944,18 @@ def starts(jobs: list[Job], *, always: bool, **how: Any) -> list[tuple[int, int]
         changed = tick in ends or tick in comes
         for one in ends.pop(tick, []):
             job = jobs[one.index]
-            lanes.note(one.host, responded(status=job.status), clock.now - job.lasts * TICK)
+            lanes.observe(
+                one.host, responded(status=job.status).attempt, clock.now - job.lasts * TICK
+            )
             for _ in range(job.redirects):
                 lanes.transfer(one.host, one.host)
             if job.hold:
-                lanes.hold(one.host, clock.now + job.hold)
+                lanes.pause_host(one.host, clock.now + job.hold)
             lanes.leave(one)
         for index in comes.pop(tick, []):
             one = on(jobs[index].host, index)
             at = clock.now + 1.3 if jobs[index].how == "later" else None
-            lanes.add(one, first=jobs[index].how == "first", at=at)
+            lanes.enqueue(one, first=jobs[index].how == "first", at=at)
         if always or changed or (due is not None and due <= clock.now):
             for one in take_all(lanes):
                 started.append((tick, one.index))
@@ -1039,7 +1041,7 @@ def with_blocked_hosts(hosts: int, clock: Clock) -> Lanes[Entry]:
     lanes: Lanes[Entry] = Lanes(entries(hosts), per_host=1, clock=clock)
     for taken in [lanes.take() for _ in range(hosts)]:
         assert taken is not None
-        lanes.hold(taken.host, clock.now + 60 + taken.index)
+        lanes.pause_host(taken.host, clock.now + 60 + taken.index)
         lanes.leave(taken)
     return lanes
 
@@ -1047,7 +1049,7 @@ def with_blocked_hosts(hosts: int, clock: Clock) -> Lanes[Entry]:
 def with_some_for_later(hosts: int, clock: Clock) -> Lanes[Entry]:
     lanes: Lanes[Entry] = Lanes(per_host=1, clock=clock)
     for one in entries(hosts):
-        lanes.add(one, at=clock.now + 60 + one.index)
+        lanes.enqueue(one, at=clock.now + 60 + one.index)
     return lanes
 
 
@@ -1065,10 +1067,10 @@ def entries(hosts: int) -> list[Entry]:
 def hundred_steps(lanes: Lanes[Entry], clock: Clock) -> None:
     result = responded()
     for index in range(100):
-        lanes.add(Entry(f"other{index % 5}.example", index))
+        lanes.enqueue(Entry(f"other{index % 5}.example", index))
         taken = lanes.take()
         assert taken is not None
-        lanes.note(taken.host, result, clock.now)
+        lanes.observe(taken.host, result.attempt, clock.now)
         clock.now += 0.001
         lanes.leave(taken)
         lanes.due()
@@ -1092,12 +1094,12 @@ def test_one_more_that_comes_and_is_cleared_costs_the_same_after_fifty_thousand_
     def cost(others: int) -> int:
         lanes: Lanes[Entry] = Lanes()
         for one in entries(others):
-            lanes.add(one)
+            lanes.enqueue(one)
         lanes.clear()
 
         def add_and_clear() -> None:
             for index in range(10):
-                lanes.add(Entry(f"other{index}.example", index))
+                lanes.enqueue(Entry(f"other{index}.example", index))
                 assert len(lanes.clear()) == 1
 
         return opcodes(add_and_clear)
@@ -1111,9 +1113,9 @@ class Host(str):
     __slots__ = ("__weakref__",)
 
 
-def use(lanes: Lanes[Target], host: str, clock: Clock, *results: FetchResult) -> None:
+def use(lanes: Lanes[Target], host: str, clock: Clock, *results: Result) -> None:
     for result in results:
-        lanes.add(target(host=host))
+        lanes.enqueue(target(host=host))
         answer(lanes, clock, *((taken, result) for taken in take_all(lanes)))
 
 
@@ -1122,12 +1124,12 @@ def answered_well(lanes: Lanes[Target], host: str, clock: Clock) -> None:
 
 
 def started_first(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host), first=True)
+    lanes.enqueue(target(host=host), first=True)
     answer(lanes, clock, *((taken, responded()) for taken in take_all(lanes)))
 
 
 def started_later(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host), at=clock.now + 1)
+    lanes.enqueue(target(host=host), at=clock.now + 1)
     clock.now += 1
     answer(lanes, clock, *((taken, responded()) for taken in take_all(lanes)))
 
@@ -1137,29 +1139,29 @@ def pushed_back_and_eased(lanes: Lanes[Target], host: str, clock: Clock) -> None
 
 
 def held_until_it_left(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host))
+    lanes.enqueue(target(host=host))
     for taken in take_all(lanes):
-        lanes.hold(host, clock.now + 1)
+        lanes.pause_host(host, clock.now + 1)
         clock.now += 1
         lanes.leave(taken)
 
 
 def held_for_no_time(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.hold(host, clock.now)
+    lanes.pause_host(host, clock.now)
 
 
 def held_unasked(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.hold(host, clock.now + 1)
+    lanes.pause_host(host, clock.now + 1)
 
 
 def cleared(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host))
+    lanes.enqueue(target(host=host))
     lanes.clear()
 
 
 def cleared_while_live(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(0, host=host))
-    lanes.add(target(1, host=host))
+    lanes.enqueue(target(0, host=host))
+    lanes.enqueue(target(1, host=host))
     taken = lanes.take()
     assert taken is not None
     lanes.clear()
@@ -1167,8 +1169,8 @@ def cleared_while_live(lanes: Lanes[Target], host: str, clock: Clock) -> None:
 
 
 def taken_back(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host), first=True)
-    lanes.forget(target(host=host))
+    lanes.enqueue(target(host=host), first=True)
+    lanes.withdraw(target(host=host))
 
 
 def pushed_back(lanes: Lanes[Target], host: str, clock: Clock) -> None:
@@ -1180,9 +1182,9 @@ def timed_out(lanes: Lanes[Target], host: str, clock: Clock) -> None:
 
 
 def asked_to_wait(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.add(target(host=host))
+    lanes.enqueue(target(host=host))
     for taken in take_all(lanes):
-        lanes.hold(host, clock.now + 1)
+        lanes.pause_host(host, clock.now + 1)
         lanes.leave(taken)
 
 
@@ -1228,7 +1230,7 @@ def test_a_host_whose_rate_is_spent_is_not_forgotten_before_it_is_asked_again() 
     clock = Clock()
     lanes: Lanes[Target] = Lanes(host_rate=1.0, clock=clock)
     use(lanes, "a", clock, responded())
-    lanes.add(on("a", 7))
+    lanes.enqueue(on("a", 7))
     assert taken_at(lanes, clock) == pytest.approx({7: 1.0})
 
 
@@ -1237,7 +1239,7 @@ def test_every_host_that_asked_for_a_pause_is_remembered_until_that_is_over() ->
     clock = Clock()
     lanes = held(clock, *hosts)
     for index, host in enumerate(hosts):
-        lanes.add(target(index, host=host))
+        lanes.enqueue(target(index, host=host))
     assert take_all(lanes) == []
     clock.now += 60.0
     assert len(take_all(lanes)) == 12_000
@@ -1250,7 +1252,7 @@ def test_the_rate_of_every_host_is_remembered_however_many_there_are() -> None:
     for host in hosts:
         use(lanes, host, clock, responded())
     for index, host in enumerate(hosts):
-        lanes.add(target(index, host=host))
+        lanes.enqueue(target(index, host=host))
     times = taken_at(lanes, clock)
     started = [index * 0.001 for index in range(22_000)]
     assert len(times) == 22_000
@@ -1265,7 +1267,7 @@ def test_a_host_that_throttled_is_remembered_for_a_minute_however_many_there_are
         use(lanes, f"host{number}", clock, responded(status=503))
     clock.now += 59 - 12
     for index in range(20):
-        lanes.add(target(index, host="host0"))
+        lanes.enqueue(target(index, host="host0"))
     assert len(take_all(lanes)) == 5
 
 
@@ -1287,7 +1289,7 @@ def test_idle_hosts_are_forgotten_once_their_time_has_come(
     assert sum(ref() is not None for ref in alive) == 500
     clock.now += 61
     for number in range(250):
-        lanes.add(target(number, host=f"another{number}"))
+        lanes.enqueue(target(number, host=f"another{number}"))
         lanes.take()
     gc.collect()
     assert sum(ref() is not None for ref in alive) == 0
@@ -1308,9 +1310,9 @@ def test_what_is_taken_back_from_hosts_that_asked_for_something_is_not_remembere
     alive = [weakref.ref(host) for host in hosts]
     lanes = held(clock, *hosts)
     for host in hosts:
-        lanes.add(target(host=host), first=True)
+        lanes.enqueue(target(host=host), first=True)
         assert lanes.take() is None
-        lanes.forget(target(host=host))
+        lanes.withdraw(target(host=host))
     clock.now += 100
     del hosts, host
     for _ in range(250):

@@ -16,7 +16,7 @@ from samples import run, settle
 
 import crawler
 from crawler import Check, ErrorKind, Expectation, Limits, Outcome, crawl
-from crawler.engine import schedule
+from crawler.engine import intake
 
 
 @pytest.fixture
@@ -64,10 +64,14 @@ def test_every_url_gives_one_check(router: respx.Router) -> None:
 def test_a_check_tells_what_came(router: respx.Router) -> None:
     (check,) = crawled(ok(1), router)
     result = check.result
-    assert (result.status, result.size, result.final_url) == (200, 4, "https://ok.example/1")
-    assert result.content_type == "text/plain; charset=utf-8"
-    assert (result.content_length, result.attempts, result.error) == (4, 1, None)
-    assert result.latency is not None
+    assert (result.attempt.status, result.attempt.size, result.attempt.final_url) == (
+        200,
+        4,
+        "https://ok.example/1",
+    )
+    assert result.attempt.content_type == "text/plain; charset=utf-8"
+    assert (result.attempt.content_length, result.attempts, result.attempt.error) == (4, 1, None)
+    assert result.attempt.latency is not None
     assert check.verdict.reasons == ()
 
 
@@ -82,15 +86,15 @@ def test_an_error_is_a_check_and_harms_no_neighbour(router: respx.Router) -> Non
     router.get("https://bad.example/").mock(side_effect=httpx.RemoteProtocolError("nonsense"))
     first, bad, last = crawled([*ok(1), "https://bad.example/", *ok(2)], router, max=1)
     assert (first.ok, bad.ok, last.ok) == (True, False, True)
-    assert bad.result.error is not None
-    assert bad.result.error.kind is ErrorKind.PROTOCOL
+    assert bad.result.attempt.error is not None
+    assert bad.result.attempt.error.kind is ErrorKind.PROTOCOL
 
 
 def test_an_entry_that_is_no_url_is_an_invalid_check(router: respx.Router) -> None:
     checks = crawled([*ok(1), "ftp://x/", "", "http://", *ok(2)], router)
     outcomes = [check.result.outcome for check in checks]
     assert outcomes == [Outcome.RESPONDED, *[Outcome.INVALID] * 3, Outcome.RESPONDED]
-    error = checks[1].result.error
+    error = checks[1].result.attempt.error
     assert error is not None
     assert (error.kind, error.detail) == (
         ErrorKind.INVALID_URL,
@@ -281,12 +285,12 @@ def test_a_crawl_to_the_end_closes_the_transport_too() -> None:
 def test_a_cancelled_crawl_closes_everything() -> None:
     async def body() -> None:
         wire = Closing()
-        crawling = asyncio.create_task(collected(ok(1, 2, 3), transport=wire))
+        scheduler = asyncio.create_task(collected(ok(1, 2, 3), transport=wire))
         await settle()
         assert wire.waiting == 2
-        crawling.cancel()
+        scheduler.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await crawling
+            await scheduler
         assert (wire.waiting, wire.closed) == (0, 1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -306,7 +310,7 @@ def test_two_crawls_at_once_do_not_meet(router: respx.Router) -> None:
 
 def test_without_a_transport_real_servers_are_asked(server: Server) -> None:
     (check,) = run(collected([server.url("/missing")]))
-    assert (check.result.status, check.ok) == (404, False)
+    assert (check.result.attempt.status, check.ok) == (404, False)
     assert server.counts == {"/missing": 1}
 
 
@@ -345,7 +349,7 @@ def test_an_iterable_that_blocks_costs_no_url_its_time(server: Server) -> None:
 
     checks = run(collected(blocking()))
     assert len(checks) == 3
-    assert max(check.result.latency or 0.0 for check in checks) < 0.3
+    assert max(check.result.attempt.latency or 0.0 for check in checks) < 0.3
 
 
 def endless_names() -> Iterator[str]:
@@ -365,8 +369,8 @@ def endless_wait() -> Iterator[str]:
 def test_a_deadline_ends_a_list_without_end(
     urls: Callable[[], Iterator[str]], router: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "_STALLED", 0.2)
-    monkeypatch.setattr(schedule, "_ENDLESS", 0.2)
+    monkeypatch.setattr(intake, "_STALLED", 0.2)
+    monkeypatch.setattr(intake, "_ENDLESS", 0.2)
     router.route().respond(200)
     limits = Limits(deadline=0.3, window=50, max=2)
 

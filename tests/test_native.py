@@ -17,7 +17,7 @@ from hostile_cases import bad, facts_of, good
 from loopback import Server, reply, reset
 from proxies import Reader, Writer
 
-from crawler import ErrorKind, FetchResult, Limits, Phase, crawl
+from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import DIRECT, NATIVE, Connecting, open_transport
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
@@ -25,11 +25,11 @@ pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 BOTH = pytest.mark.parametrize("engine", [DIRECT, NATIVE])
 
 
-def crawled(urls: list[str], connecting: Connecting, retries: int = 0) -> list[FetchResult]:
+def crawled(urls: list[str], connecting: Connecting, retries: int = 0) -> list[Result]:
     """Check the URLs one after the other."""
     limits = Limits(max=1, timeout=30.0, retries=retries, backoff=0)
 
-    async def run() -> list[FetchResult]:
+    async def run() -> list[Result]:
         transport = open_transport(connecting)
         return [check.result async for check in crawl(urls, limits=limits, transport=transport)]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samples import failed, responded, steady
 
 from crawler.core.pacing import Pace, Rate, too_slow
-from crawler.models import ErrorKind, FetchResult, Limits
+from crawler.models import ErrorKind, Limits, Result
 
 SLOW = settings(steady, max_examples=25)
 
@@ -87,31 +87,31 @@ def test_requests_nobody_waited_for_are_made_up_for() -> None:
 # A host that pushes back
 
 
-def answered(pace: Pace, result: FetchResult, *, now: float, count: int = 1) -> int:
+def answered(pace: Pace, result: Result, *, now: float, count: int = 1) -> int:
     """Give so many answers to requests that were started a little before; return the places."""
     for _ in range(count):
-        pace.note(result, now - 0.001, now)
-    return pace.places
+        pace.observe(result.attempt, now - 0.001, now)
+    return pace.slots
 
 
-def in_turn(pace: Pace, result: FetchResult, times: list[float]) -> list[int]:
+def in_turn(pace: Pace, result: Result, times: list[float]) -> list[int]:
     """Return the places after each of some answers, each to a request of its own time."""
     return [answered(pace, result, now=now) for now in times]
 
 
 @pytest.mark.parametrize("result", [BUSY, UNAVAILABLE], ids=["429", "503"])
-def test_a_host_that_pushes_back_gets_half_as_much_down_to_one(result: FetchResult) -> None:
+def test_a_host_that_pushes_back_gets_half_as_much_down_to_one(result: Result) -> None:
     assert in_turn(Pace(10, 10), result, [1, 2, 3, 4, 5]) == [5, 2, 1, 1, 1]
 
 
 def test_a_burst_that_is_pushed_back_counts_once() -> None:
     pace = Pace(10, 10)
     for number in range(10):
-        pace.note(BUSY, started=number / 100, now=1 + number / 100)
-    assert pace.places == 5
+        pace.observe(BUSY.attempt, started=number / 100, now=1 + number / 100)
+    assert pace.slots == 5
     for number in range(5):
-        pace.note(BUSY, started=2 + number / 100, now=3 + number / 100)
-    assert pace.places == 2
+        pace.observe(BUSY.attempt, started=2 + number / 100, now=3 + number / 100)
+    assert pace.slots == 2
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 304, 403, 404, 410])
@@ -148,10 +148,10 @@ def test_a_page_that_is_missing_is_as_good_a_sign_as_any() -> None:
 
 def test_answers_to_what_was_sent_before_the_push_give_nothing_back() -> None:
     pace = Pace(10, 10)
-    pace.note(BUSY, started=0.0, now=1.0)
+    pace.observe(BUSY.attempt, started=0.0, now=1.0)
     for _ in range(9):
-        pace.note(GOOD, started=0.0, now=1.1)
-    assert pace.places == 5
+        pace.observe(GOOD.attempt, started=0.0, now=1.1)
+    assert pace.slots == 5
 
 
 @pytest.mark.parametrize(
@@ -191,24 +191,24 @@ def test_timeouts_that_get_more_push_back() -> None:
     answered(pace, GOOD, now=1, count=10)
     answered(pace, LATE, now=2)
     answered(pace, GOOD, now=2, count=9)
-    assert pace.places == 10
+    assert pace.slots == 10
     assert answered(pace, LATE, now=3, count=3) == 5
 
 
 def test_timeouts_that_are_over_are_forgotten() -> None:
     pace = Pace(4, 4)
     answered(pace, LATE, now=1, count=4)
-    assert pace.places < 4
+    assert pace.slots < 4
     answered(pace, GOOD, now=2, count=30)
-    assert (pace.places, pace.eased) == (4, True)
+    assert (pace.slots, pace.eased) == (4, True)
 
 
 def test_a_single_timeout_after_a_burst_of_them_is_not_a_rise() -> None:
     """What else is left of the burst belongs to it, not to the round that follows."""
     pace = Pace(10, 10)
     for _ in range(10):
-        pace.note(LATE, started=0.0, now=1.0)
-    assert pace.places == 5
+        pace.observe(LATE.attempt, started=0.0, now=1.0)
+    assert pace.slots == 5
     assert answered(pace, LATE, now=2) == 5
 
 
@@ -217,28 +217,28 @@ def test_a_dead_host_gets_fewer_places_and_never_more(most: int) -> None:
     pace = Pace(most, most)
     seen = [most]
     for burst in range(1, 60):
-        for _ in range(pace.places):
-            pace.note(LATE, started=burst * 10, now=burst * 10 + 10 - 1e-6)
-        seen.append(pace.places)
+        for _ in range(pace.slots):
+            pace.observe(LATE.attempt, started=burst * 10, now=burst * 10 + 10 - 1e-6)
+        seen.append(pace.slots)
     assert seen == sorted(seen, reverse=True)
     assert 1 <= seen[-1] <= max(1, most // 2)
 
 
-def crawled(pace: Pace, chance: random.Random, results: list[FetchResult]) -> list[tuple[int, int]]:
+def crawled(pace: Pace, chance: random.Random, results: list[Result]) -> list[tuple[int, int]]:
     """Ask a host with as many requests at once as it has places; return all changes of them."""
     flying: deque[float] = deque()
     changes = []
     now = 0.0
     for result in results:
         now += 0.001
-        while len(flying) < pace.places:
+        while len(flying) < pace.slots:
             flying.append(now)
             now += 0.0001
         flying.rotate(chance.randrange(len(flying)))
-        before = pace.places
-        pace.note(result, flying.popleft(), now)
-        if pace.places != before:
-            changes.append((before, pace.places))
+        before = pace.slots
+        pace.observe(result.attempt, flying.popleft(), now)
+        if pace.slots != before:
+            changes.append((before, pace.slots))
     return changes
 
 
@@ -252,7 +252,7 @@ def crawled(pace: Pace, chance: random.Random, results: list[FetchResult]) -> li
     ),
 )
 def test_places_halve_or_grow_by_one_and_all_come_back_in_the_end(
-    most: int, chance: random.Random, results: list[FetchResult]
+    most: int, chance: random.Random, results: list[Result]
 ) -> None:
     pace = Pace(most, most)
     changes = crawled(pace, chance, results)
@@ -263,7 +263,7 @@ def test_places_halve_or_grow_by_one_and_all_come_back_in_the_end(
     assert sum(after < before for before, after in changes) <= pushes
     # Twice: a round that was under way may end first.
     answered(pace, GOOD, now=10_000, count=most * (most + 3))
-    assert (pace.places, pace.eased) == (most, True)
+    assert (pace.slots, pace.eased) == (most, True)
 
 
 @steady
@@ -278,14 +278,14 @@ def test_between_two_halvings_something_new_was_asked(
     for _ in range(count):
         now += 1
         started = flying.pop(chance.randrange(len(flying)))
-        before = pace.places
-        pace.note(BUSY, started, now)
-        if pace.places < before:
+        before = pace.slots
+        pace.observe(BUSY.attempt, started, now)
+        if pace.slots < before:
             assert started >= cut
             cut = now
         else:
             assert started < cut or before == 1
-        if len(flying) < pace.places:
+        if len(flying) < pace.slots:
             now += 1
             flying.append(now)
 

@@ -58,7 +58,7 @@ def anywhere(host: str) -> Addresses:
 
 async def statuses(urls: Sequence[str], limits: Limits, transport: DirectTransport) -> list[int]:
     checks = crawl(urls, limits=limits, transport=transport, repeat=True)
-    return [check.result.status or 0 async for check in checks]
+    return [check.result.attempt.status or 0 async for check in checks]
 
 
 def test_idle_connections_make_room_for_those_to_other_hosts() -> None:

@@ -28,8 +28,9 @@ from loopback import (
     silent,
 )
 from proxies import Reader, Writer, socks5, tunnel
+from samples import result_of
 
-from crawler import ErrorKind, FetchResult, Limits, Phase, Target
+from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import DIRECT, STOCK, Connecting, Proxies, engine_for, open_transport
@@ -76,7 +77,7 @@ class Way:
         """The server that has the exchanges with us."""
         return self.proxy if self.forwards else self.site
 
-    def fetched(self, *urls: str, method: str = "GET") -> list[FetchResult]:
+    def fetched(self, *urls: str, method: str = "GET") -> list[Result]:
         return fetched(urls, self.connecting, method=method, loop=self.loop)
 
 
@@ -116,21 +117,23 @@ def fetched(
     limits: Limits = PATIENT,
     headers: Sequence[tuple[str, str]] = (),
     loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> list[FetchResult]:
+) -> list[Result]:
     """Fetch the URLs one after the other over one transport."""
 
-    async def run() -> list[FetchResult]:
+    async def run() -> list[Result]:
         async with open_transport(connecting) as wire:
             fetch = fetcher(wire, limits, headers)
-            return [await fetch(target(url, method)) for url in urls]
+            return [
+                result_of(target(url, method), await fetch(target(url, method))) for url in urls
+            ]
 
     with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(run())
 
 
-def detail(result: FetchResult) -> str:
-    assert result.error is not None
-    return result.error.detail
+def detail(result: Result) -> str:
+    assert result.attempt.error is not None
+    return result.attempt.error.detail
 
 
 # --- What comes out ---
@@ -140,12 +143,12 @@ def test_every_kind_of_proxy_leads_to_the_target(way: Way) -> None:
     url = way.on("/page", reply(200, b"hello"))
     (result,) = way.fetched(url)
     assert facts_of(result) == good(5)
-    assert result.final_url == url
-    assert (result.tls is not None) == url.startswith("https")
-    assert result.remote_ip is None  # the address would be the proxy's
-    assert result.timings.connect is not None
-    assert result.timings.wait is not None
-    assert result.timings.wait >= 0
+    assert result.attempt.final_url == url
+    assert (result.attempt.tls is not None) == url.startswith("https")
+    assert result.attempt.remote_ip is None  # the address would be the proxy's
+    assert result.attempt.timings.connect is not None
+    assert result.attempt.timings.wait is not None
+    assert result.attempt.timings.wait >= 0
 
 
 def test_one_connection_through_a_proxy_serves_one_request_after_the_other(way: Way) -> None:
@@ -222,7 +225,7 @@ def test_a_forwarding_proxy_is_not_taken_for_a_server_without_one(server: Server
     server.on("http://a.test/page", reply(200, b"as a proxy"))
     proxies = Proxies(http=server.origin, no_proxy="127.0.0.1")
     results = fetched(["http://a.test/page", server.url("/page")], Connecting(proxies=proxies))
-    assert [result.size for result in results] == [10, 11]
+    assert [result.attempt.size for result in results] == [10, 11]
     assert server.connections == 2
 
 
@@ -438,9 +441,9 @@ def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: A
             engine=STOCK, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
         )
         (result,) = fetched(["https://a.test/"], connecting, limits=HASTY, loop=loop)
-    assert result.error is not None
-    assert result.error.kind is not ErrorKind.INTERNAL
-    assert result.error.phase is Phase.CONNECT
+    assert result.attempt.error is not None
+    assert result.attempt.error.kind is not ErrorKind.INTERNAL
+    assert result.attempt.error.phase is Phase.CONNECT
     assert detail(result).startswith("the proxy: ")
 
 
@@ -494,7 +497,11 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
         engine=engine, cacert=str(ca_file), proxies=Proxies(http=tls_server.origin)
     )
     (result,) = fetched(["http://a.test/"], connecting)
-    assert (facts_of(result), result.tls, result.timings.tls) == (good(5), None, None)
+    assert (facts_of(result), result.attempt.tls, result.attempt.timings.tls) == (
+        good(5),
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("engine", [DIRECT, STOCK])
@@ -519,9 +526,9 @@ def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
     url = tls_server.on("/silent", silent())
     (result,) = fetched([url], connecting, limits=replace(HASTY, timeout=0.8))
     assert facts_of(result) == bad(ErrorKind.TIMEOUT, Phase.WAIT)
-    assert result.timings.wait is None
-    assert result.timings.connect is not None
-    assert result.timings.tls is not None
+    assert result.attempt.timings.wait is None
+    assert result.attempt.timings.connect is not None
+    assert result.attempt.timings.tls is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
@@ -531,7 +538,8 @@ def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) ->
         async with open_transport(Connecting(proxies=proxies)) as wire:
             fetch = fetcher(wire, HASTY)
             urls = [target(f"https://{number}.test/") for number in range(count)]
-            results = await asyncio.gather(*(fetch(url) for url in urls))
+            attempts = await asyncio.gather(*(fetch(url) for url in urls))
+        results = map(result_of, urls, attempts)
         assert {facts_of(result) for result in results} == {bad(ErrorKind.TIMEOUT, Phase.CONNECT)}
         await asyncio.sleep(0.05)
 

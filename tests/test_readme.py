@@ -15,7 +15,7 @@ from shell import Ended, crawl, environment, write
 
 from crawler.core.expect import CLASSES, judge
 from crawler.core.summary import Tally
-from crawler.models import Check, Crawl, ErrorKind, Expectation, FetchResult, Outcome, Target
+from crawler.models import Check, Crawl, ErrorKind, Expectation, Outcome, Result, Target
 from crawler.report import record
 
 ROOT = Path(__file__).parents[1]
@@ -213,7 +213,7 @@ def check() -> Check:
         expectation=Expectation(),
         method="GET",
     )
-    result = FetchResult(target=target, outcome=Outcome.UNREACHED)
+    result = Result(target=target, outcome=Outcome.UNREACHED)
     return Check(result=result, verdict=judge(result))
 
 

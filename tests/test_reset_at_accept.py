@@ -45,7 +45,7 @@ def test_it_is_a_reset_and_no_fault_of_ours(scheme: str, host: str, ca_file: Pat
         limits = Limits(max=100, per_host=100, retries=0, timeout=30)
         transport = open_transport(Connecting(idle=100, cacert=str(ca_file)))
         checks = crawl(urls, limits=limits, transport=transport)
-        errors = [check.result.error async for check in checks]
+        errors = [check.result.attempt.error async for check in checks]
         return [error.kind if error else None for error in errors]
 
     with resetting() as port:

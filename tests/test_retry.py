@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from samples import NOON, failed, invalid, responded, steady, target, unreached
 
 from crawler.core import retry
-from crawler.models import ErrorKind, Expectation, FetchResult, Limits, Outcome, Phase
+from crawler.models import ErrorKind, Expectation, Limits, Outcome, Phase, Result
 
 PASSING = {
     ErrorKind.DNS_TEMPORARY,
@@ -42,7 +42,7 @@ MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 ZONES = ["UTC0", "EST5", "IST-5:30"]
 
 
-def pushed_back(retry_after: float | None, status: int = 429) -> FetchResult:
+def pushed_back(retry_after: float | None, status: int = 429) -> Result:
     return responded(status=status, retry_after=retry_after)
 
 
@@ -83,8 +83,10 @@ def test_only_errors_that_may_pass_are_asked_again(kind: ErrorKind) -> None:
 @pytest.mark.parametrize("kind", [ErrorKind.RESET, ErrorKind.DISCONNECTED])
 def test_a_handshake_that_was_cut_off_may_pass(kind: ErrorKind) -> None:
     result = failed(kind)
-    assert result.error
-    in_handshake = failed(kind, error=type(result.error)(kind=kind, phase=Phase.TLS, detail="cut"))
+    assert result.attempt.error
+    in_handshake = failed(
+        kind, error=type(result.attempt.error)(kind=kind, phase=Phase.TLS, detail="cut")
+    )
     assert retry.may_pass(in_handshake)
 
 
@@ -133,7 +135,7 @@ def test_no_more_is_asked_again_than_was_allowed(retries: int, attempts: int, ag
 
 
 @pytest.mark.parametrize("result", [responded(), responded(status=404), failed(ErrorKind.DECODE)])
-def test_what_will_not_pass_is_not_waited_for(result: FetchResult) -> None:
+def test_what_will_not_pass_is_not_waited_for(result: Result) -> None:
     assert retry.wait(result, Limits(retries=5), 1, 0.5) is None
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import BY_KIND, check, failed, invalid, responded, target, unreached
 
-from crawler.models import Check, ErrorKind, FetchResult
+from crawler.models import Check, ErrorKind, Result
 from crawler.report.rows import ALL_UP_TO, FAILURES, SLOWEST, Rows
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=30)
@@ -18,7 +18,7 @@ KINDS = ["good", "good", "404", "error", "invalid", "unreached"]
 
 def made(index: int, kind: str, latency: float | None = None) -> Check:
     of = target(index)
-    results: dict[str, FetchResult] = {
+    results: dict[str, Result] = {
         "good": responded(of, latency=latency),
         "404": responded(of, status=404, latency=latency),
         "error": failed(ErrorKind.TIMEOUT, of, latency=latency),

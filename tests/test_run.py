@@ -39,9 +39,9 @@ from crawler.models import (
     Check,
     Crawl,
     ErrorKind,
-    FetchResult,
     Limits,
     Progress,
+    Result,
     Target,
     Verdict,
 )
@@ -123,7 +123,7 @@ GONE = BrokenPipeError(errno.EPIPE, "Broken pipe")
 # Collector
 
 
-def collector(fetch: Fetch, entries: Iterable[Target | FetchResult], **limits: int) -> Collector:
+def collector(fetch: Fetch, entries: Iterable[Target | Result], **limits: int) -> Collector:
     return Collector(listed(entries), fetch, Limits(**limits))  # type: ignore[arg-type]  # all ints
 
 
@@ -133,7 +133,7 @@ async def collected(of: Collector) -> list[Check]:
 
 def test_every_entry_becomes_one_check() -> None:
     async def body() -> None:
-        entries: list[Target | FetchResult] = [*many(300)]
+        entries: list[Target | Result] = [*many(300)]
         entries[7] = bad = invalid(target(7, url="ftp://host.example/", host=""))
         checks = await collected(collector(Gate(shut=False), entries))
         assert indices(checks) == list(range(300))
@@ -240,7 +240,7 @@ def test_a_cancelled_consumer_leaves_nothing_running() -> None:
 
 def test_a_list_that_breaks_raises_after_the_last_check() -> None:
     async def body() -> None:
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(30):
                 yield one
             raise ListError("urls.txt, line 31: is binary or UTF-16, not UTF-8 text")
@@ -282,7 +282,7 @@ def test_a_stop_at_any_moment_gives_each_entry_read_one_check() -> None:
         await settle(turns)
         early = not collecting.done()
         crawl.stop.set()
-        assert indices(await collecting) == list(range(crawl.crawling.read)), turns
+        assert indices(await collecting) == list(range(crawl.scheduler.read)), turns
         return early
 
     async def body() -> None:
@@ -671,7 +671,7 @@ class Bench:
     def __init__(
         self,
         fetch: Fetch,
-        entries: Iterable[Target | FetchResult] | AsyncGenerator[Target | FetchResult, None],
+        entries: Iterable[Target | Result] | AsyncGenerator[Target | Result, None],
         *sinks: Sink,
         share_read: float | None = 1.0,
         watch: Callable[[Progress], None] | None = None,
@@ -700,11 +700,11 @@ class Bench:
 
 
 def test_a_run_gives_the_sinks_what_it_returns() -> None:
-    def answer(of: Target) -> FetchResult:
+    def answer(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 2 else responded(of)
 
     async def body() -> None:
-        entries: list[Target | FetchResult] = [*many(5), invalid(target(5, host=""))]
+        entries: list[Target | Result] = [*many(5), invalid(target(5, host=""))]
         bench = Bench(Gate(shut=False, answer=answer), entries)
         told = await bench.whole()
         assert indices(bench.kept.checks) == list(range(6))
@@ -750,7 +750,7 @@ def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
     async def body() -> None:
         broken = ListError("urls.txt, line 4: is binary or UTF-16, not UTF-8 text")
 
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(3):
                 yield one
             raise broken
@@ -766,7 +766,7 @@ def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
 
 def test_a_fault_in_the_list_is_kept_and_ends_the_run_with_exit_code_2() -> None:
     async def body() -> None:
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             yield on("a")
             raise ZeroDivisionError
 
@@ -856,7 +856,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
         valve.opened.set()
         await collecting
         assert started == 100
-        assert {one.result.latency for one in bench.kept.checks} == {0.25}
+        assert {one.result.attempt.latency for one in bench.kept.checks} == {0.25}
         assert valve.checks == bench.kept.checks
 
     run(body())
@@ -920,7 +920,7 @@ def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
 def watched(share: float | None) -> Progress:
     """Return what is shown of a run: 8 lines read, 4 passed, 1 failed, 1 invalid, 2 in flight."""
 
-    def answer(of: Target) -> FetchResult:
+    def answer(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 4 else responded(of)
 
     async def body() -> Progress:
@@ -934,7 +934,7 @@ def watched(share: float | None) -> Progress:
                 loop.call_soon_threadsafe(shown.set)
 
         gate = Gate(answer=answer)
-        entries: list[Target | FetchResult] = [*many(7), invalid(target(7, host=""))]
+        entries: list[Target | Result] = [*many(7), invalid(target(7, host=""))]
         bench = Bench(gate, entries, share_read=share, watch=watch)
         gate.answer(*many(5))
         collecting = asyncio.create_task(bench.run.collect())

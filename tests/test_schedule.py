@@ -19,10 +19,10 @@ from samples import (
     target,
 )
 
-from crawler.engine import schedule
+from crawler.engine import intake
 from crawler.engine.fetch import Fetch
-from crawler.engine.schedule import Crawling
-from crawler.models import ErrorKind, FetchResult, Limits, Outcome, Target
+from crawler.engine.schedule import Scheduler
+from crawler.models import Attempt, ErrorKind, Limits, Outcome, Result, Target
 
 
 class Bench:
@@ -36,9 +36,9 @@ class Bench:
         fetch_fresh: Fetch | None = None,
         **limits: Any,
     ) -> None:
-        self.results: list[FetchResult] = []
+        self.results: list[Result] = []
         self.stop = asyncio.Event()
-        self.crawling = Crawling(
+        self.scheduler = Scheduler(
             fetch,
             Limits(**limits),
             self.emit,
@@ -47,7 +47,7 @@ class Bench:
             fetch_fresh=fetch_fresh,
         )
 
-    async def emit(self, result: FetchResult) -> None:
+    async def emit(self, result: Result) -> None:
         self.results.append(result)
 
     @property
@@ -63,7 +63,7 @@ def many(count: int, hosts: int = 1) -> list[Target]:
 def test_every_target_gives_exactly_one_result() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False))
-        await bench.crawling.run(listed(many(500, hosts=7)))
+        await bench.scheduler.run(listed(many(500, hosts=7)))
         assert bench.outcomes == dict.fromkeys(range(500), Outcome.RESPONDED)
 
     run(body())
@@ -72,7 +72,7 @@ def test_every_target_gives_exactly_one_result() -> None:
 def test_an_empty_list_gives_no_result() -> None:
     async def body() -> None:
         bench = Bench(Gate())
-        await bench.crawling.run(listed([]))
+        await bench.scheduler.run(listed([]))
         assert bench.results == []
 
     run(body())
@@ -81,7 +81,7 @@ def test_an_empty_list_gives_no_result() -> None:
 def test_no_more_than_max_are_fetched_at_once() -> None:
     async def body() -> None:
         gate = Gate(shut=False, turns=50)
-        await Bench(gate, max=4, per_host=100).crawling.run(listed(many(100, hosts=3)))
+        await Bench(gate, max=4, per_host=100).scheduler.run(listed(many(100, hosts=3)))
         assert gate.most == 4
 
     run(body())
@@ -90,7 +90,7 @@ def test_no_more_than_max_are_fetched_at_once() -> None:
 def test_no_more_than_per_host_are_fetched_at_once_from_a_host() -> None:
     async def body() -> None:
         gate = Gate(shut=False, turns=50)
-        await Bench(gate, max=100, per_host=3).crawling.run(listed(many(100, hosts=2)))
+        await Bench(gate, max=100, per_host=3).scheduler.run(listed(many(100, hosts=2)))
         assert (gate.most_on_a_host, gate.most) == (3, 6)
 
     run(body())
@@ -100,7 +100,7 @@ def most_tasks(count: int) -> int:
     async def body() -> int:
         gate = Gate(shut=False, turns=50)
         bench = Bench(gate, max=5, per_host=5, window=10)
-        await bench.crawling.run(listed(many(count, hosts=50)))
+        await bench.scheduler.run(listed(many(count, hosts=50)))
         return gate.most_tasks
 
     return run(body())
@@ -116,7 +116,7 @@ def test_a_host_that_does_not_answer_does_not_hold_up_the_others() -> None:
         good = [on("good.example", index) for index in range(20, 40)]
         gate = Gate()
         bench = Bench(gate, max=5, per_host=2)
-        crawl = asyncio.create_task(bench.crawling.run(listed(stuck + good)))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(stuck + good)))
         gate.answer(*good)
         await settle()
         assert sorted(bench.outcomes) == [one.index for one in good]
@@ -131,10 +131,10 @@ def test_the_window_bounds_how_far_the_list_is_read_ahead() -> None:
     async def body() -> None:
         gate = Gate()
         bench = Bench(gate, max=2, per_host=2, window=30)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(500, hosts=50))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(500, hosts=50))))
         await settle()
         # What waits for a slot has left the window.
-        assert 30 <= bench.crawling.read <= 30 + 2 + 1
+        assert 30 <= bench.scheduler.read <= 30 + 2 + 1
         gate.open()
         await crawl
         assert sorted(bench.outcomes) == list(range(500))
@@ -146,7 +146,7 @@ def test_one_slow_host_fills_the_window_and_the_list_goes_on_when_it_answers() -
     async def body() -> None:
         gate = Gate()
         bench = Bench(gate, max=5, per_host=1, window=3)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(20))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(20))))
         await settle()
         assert len(gate.started) == 1
         gate.open()
@@ -161,21 +161,19 @@ def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
         clock = FakeClock(0.0)
         gate = Gate()
 
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(21):
                 yield one
             await slow.wait()
             for index in range(21, 30):
                 yield on("other.example", index)
 
-        async def never(
-            of: Target, _queue: float | None = None, _gate: object = None
-        ) -> FetchResult:
+        async def never(of: Target, _gate: object = None) -> Attempt:
             raise AssertionError("there is no place for it")
 
         slow = asyncio.Event()
         bench = Bench(gate, clock=clock, fetch_fresh=never, per_host=1, window=1, hedge_budget=1.0)
-        crawl = asyncio.create_task(bench.crawling.run(entries()))
+        crawl = asyncio.create_task(bench.scheduler.run(entries()))
         gate.answer(*many(20))
         await clock.advance(60)  # the last one is slow, but its host has no place for a second
         slow.set()
@@ -196,15 +194,13 @@ def test_a_list_without_end_starts_at_once() -> None:
     async def body() -> None:
         read_before: list[int] = []
 
-        async def fetch(
-            of: Target, _queue: float | None = None, _gate: object = None
-        ) -> FetchResult:
-            read_before.append(bench.crawling.read)
-            return responded(of)
+        async def fetch(of: Target, _gate: object = None) -> Attempt:
+            read_before.append(bench.scheduler.read)
+            return responded(of).attempt
 
         bench = Bench(fetch)
         endless = (on(f"host{index}.example", index) for index in itertools.count())
-        crawl = asyncio.create_task(bench.crawling.run(listed(endless)))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(endless)))
         await settle()
         assert read_before[0] < 200
         bench.stop.set()
@@ -217,13 +213,13 @@ def test_a_target_starts_before_the_next_line_has_come() -> None:
     async def body() -> None:
         more = asyncio.Event()
 
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             yield on("a", 0)
             await more.wait()
             yield on("b", 1)
 
         bench = Bench(Gate(shut=False))
-        crawl = asyncio.create_task(bench.crawling.run(entries()))
+        crawl = asyncio.create_task(bench.scheduler.run(entries()))
         await settle()
         assert bench.outcomes == {0: Outcome.RESPONDED}
         more.set()
@@ -238,7 +234,7 @@ def test_a_line_that_is_no_url_is_handed_on_and_not_fetched() -> None:
         gate = Gate(shut=False)
         bench = Bench(gate)
         bad = invalid(target(1, url="ftp://host.example/", host=""))
-        await bench.crawling.run(listed([on("a", 0), bad, on("a", 2)]))
+        await bench.scheduler.run(listed([on("a", 0), bad, on("a", 2)]))
         assert [one.index for one in gate.started] == [0, 2]
         assert [result for result in bench.results if result.target.index == 1] == [bad]
         assert len(bench.results) == 3
@@ -249,7 +245,7 @@ def test_a_line_that_is_no_url_is_handed_on_and_not_fetched() -> None:
 def test_the_result_of_a_fetch_is_handed_on_with_the_time_it_queued() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=lambda of: responded(of, queue=None)))
-        await bench.crawling.run(listed([on("a")]))
+        await bench.scheduler.run(listed([on("a")]))
         (result,) = bench.results
         assert result.queue is not None
         assert result.queue >= 0
@@ -263,7 +259,7 @@ def test_a_wait_for_a_slot_is_queue_time() -> None:
         clock = FakeClock(0.0)
         gate = Gate()
         bench = Bench(gate, clock=clock, max=1)
-        crawl = asyncio.create_task(bench.crawling.run(listed([on("a", 0), on("b", 1)])))
+        crawl = asyncio.create_task(bench.scheduler.run(listed([on("a", 0), on("b", 1)])))
         await clock.advance(3.5)
         gate.open()
         await crawl
@@ -277,7 +273,7 @@ def test_a_wait_for_the_rate_is_queue_time(limits: dict[str, Any]) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
         bench = Bench(Gate(shut=False), clock=clock, **limits)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
         await clock.advance(10)
         await crawl
         assert [result.queue for result in bench.results] == [0.0, 4.0, 8.0]
@@ -291,20 +287,20 @@ def test_a_wait_for_the_rate_is_queue_time(limits: dict[str, Any]) -> None:
 def test_a_fetch_that_raises_gives_an_internal_error_and_harms_no_neighbour(
     fault: Exception,
 ) -> None:
-    def answer(of: Target) -> FetchResult:
+    def answer(of: Target) -> Result:
         if of.index == 1:
             raise fault
         return responded(of)
 
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
-        await bench.crawling.run(listed(many(3)))
+        await bench.scheduler.run(listed(many(3)))
         assert [result.outcome for result in bench.results] == [
             Outcome.RESPONDED,
             Outcome.ERROR,
             Outcome.RESPONDED,
         ]
-        error = bench.results[1].error
+        error = bench.results[1].attempt.error
         assert error is not None
         assert error.kind is ErrorKind.INTERNAL
         assert str(fault) in error.detail
@@ -313,13 +309,13 @@ def test_a_fetch_that_raises_gives_an_internal_error_and_harms_no_neighbour(
 
 
 def test_the_detail_of_a_fault_without_a_message_says_more_than_its_name() -> None:
-    def answer(of: Target) -> FetchResult:
+    def answer(of: Target) -> Result:
         raise RuntimeError
 
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=answer), retries=0)
-        await bench.crawling.run(listed([on("a")]))
-        error = bench.results[0].error
+        await bench.scheduler.run(listed([on("a")]))
+        error = bench.results[0].attempt.error
         assert error is not None
         assert not error.detail.strip().endswith(("RuntimeError", ":"))
 
@@ -327,14 +323,14 @@ def test_the_detail_of_a_fault_without_a_message_says_more_than_its_name() -> No
 
 
 def test_a_fetch_that_was_cancelled_from_within_holds_up_nobody() -> None:
-    def answer(of: Target) -> FetchResult:
+    def answer(of: Target) -> Result:
         if of.index == 0:
             raise asyncio.CancelledError
         return responded(of)
 
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
         await settle()
         try:
             assert crawl.done()
@@ -348,14 +344,14 @@ def test_a_fetch_that_was_cancelled_from_within_holds_up_nobody() -> None:
 
 def test_a_list_that_breaks_raises_once_what_came_before_is_done() -> None:
     async def body() -> None:
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(20):
                 yield one
             raise LookupError("line 21")
 
         bench = Bench(Gate(shut=False), max=2)
         with pytest.raises(LookupError, match="line 21"):
-            await bench.crawling.run(entries())
+            await bench.scheduler.run(entries())
         assert bench.outcomes == dict.fromkeys(range(20), Outcome.RESPONDED)
 
     run(body())
@@ -363,12 +359,12 @@ def test_a_list_that_breaks_raises_once_what_came_before_is_done() -> None:
 
 def test_a_list_that_broke_before_the_stop_raises_too() -> None:
     async def body() -> None:
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             yield on("a")
             raise LookupError("line 2")
 
         bench = Bench(Gate())
-        crawl = asyncio.create_task(bench.crawling.run(entries()))
+        crawl = asyncio.create_task(bench.scheduler.run(entries()))
         await settle()
         bench.stop.set()
         with pytest.raises(LookupError, match="line 2"):
@@ -383,7 +379,7 @@ def test_a_stop_closes_the_list(window: int) -> None:
     async def body() -> None:
         closed = False
 
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             nonlocal closed
             try:
                 for one in many(5):
@@ -393,7 +389,7 @@ def test_a_stop_closes_the_list(window: int) -> None:
                 closed = True
 
         bench = Bench(Gate(), max=1, window=window)
-        crawl = asyncio.create_task(bench.crawling.run(entries()))
+        crawl = asyncio.create_task(bench.scheduler.run(entries()))
         await settle()
         bench.stop.set()
         await crawl
@@ -406,8 +402,8 @@ def test_a_stop_before_the_start_fetches_nothing_to_its_end() -> None:
     async def body() -> None:
         bench = Bench(Gate())
         bench.stop.set()
-        await bench.crawling.run(listed(many(5)))
-        assert bench.outcomes == dict.fromkeys(range(bench.crawling.read), Outcome.UNREACHED)
+        await bench.scheduler.run(listed(many(5)))
+        assert bench.outcomes == dict.fromkeys(range(bench.scheduler.read), Outcome.UNREACHED)
 
     run(body())
 
@@ -415,11 +411,11 @@ def test_a_stop_before_the_start_fetches_nothing_to_its_end() -> None:
 def test_what_a_stop_leaves_unreached_was_never_sent() -> None:
     async def body() -> None:
         bench = Bench(Gate())
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
         await settle()
         bench.stop.set()
         await crawl
-        expected = [FetchResult(target=one, outcome=Outcome.UNREACHED) for one in many(3)]
+        expected = [Result(target=one, outcome=Outcome.UNREACHED) for one in many(3)]
         assert bench.results == expected
 
     run(body())
@@ -428,12 +424,12 @@ def test_what_a_stop_leaves_unreached_was_never_sent() -> None:
 def test_nothing_is_in_flight_after_a_stop() -> None:
     async def body() -> None:
         bench = Bench(Gate())
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(3))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
         await settle()
-        assert bench.crawling.live == 3
+        assert bench.scheduler.in_flight == 3
         bench.stop.set()
         await crawl
-        assert bench.crawling.live == 0
+        assert bench.scheduler.in_flight == 0
 
     run(body())
 
@@ -444,19 +440,19 @@ async def stopped_after(turns: int) -> bool:
     Return whether it was stopped.
     """
     gate = Gate(shut=False)
-    results: asyncio.Queue[FetchResult] = asyncio.Queue(1)
+    results: asyncio.Queue[Result] = asyncio.Queue(1)
     stop = asyncio.Event()
-    crawling = Crawling(gate, Limits(max=3, per_host=2, window=4), results.put, stop)
-    entries: dict[int, Target | FetchResult] = {one.index: one for one in many(40, hosts=4)}
+    scheduler = Scheduler(gate, Limits(max=3, per_host=2, window=4), results.put, stop)
+    entries: dict[int, Target | Result] = {one.index: one for one in many(40, hosts=4)}
     entries |= {index: invalid(target(index, host="")) for index in range(5, 40, 7)}
-    taken: list[FetchResult] = []
+    taken: list[Result] = []
 
     async def take() -> None:
         while True:
             taken.append(await results.get())
 
     taking = asyncio.create_task(take())
-    crawl = asyncio.create_task(crawling.run(listed(entries.values())))
+    crawl = asyncio.create_task(scheduler.run(listed(entries.values())))
     await settle(turns)
     early = not crawl.done()
     stop.set()
@@ -467,13 +463,13 @@ async def stopped_after(turns: int) -> bool:
     finished = {one.index for one in gate.finished}
     expected = {
         index: Outcome.INVALID
-        if isinstance(entries[index], FetchResult)
+        if isinstance(entries[index], Result)
         else Outcome.RESPONDED
         if index in finished
         else Outcome.UNREACHED
-        for index in range(crawling.read)
+        for index in range(scheduler.read)
     }
-    assert (len(taken), outcomes) == (crawling.read, expected), turns
+    assert (len(taken), outcomes) == (scheduler.read, expected), turns
     assert asyncio.all_tasks() == {asyncio.current_task(), taking}
     return early
 
@@ -493,11 +489,11 @@ def test_results_that_nobody_takes_bound_what_is_started() -> None:
         gate = Gate(shut=False)
         taken = asyncio.Event()
 
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             await taken.wait()
 
-        crawling = Crawling(gate, Limits(max=4), emit, asyncio.Event())
-        crawl = asyncio.create_task(crawling.run(listed(many(100, hosts=10))))
+        scheduler = Scheduler(gate, Limits(max=4), emit, asyncio.Event())
+        crawl = asyncio.create_task(scheduler.run(listed(many(100, hosts=10))))
         await settle()
         assert len(gate.started) == 4
         taken.set()
@@ -509,7 +505,7 @@ def test_results_that_nobody_takes_bound_what_is_started() -> None:
 
 def test_a_cancelled_crawl_leaves_no_task() -> None:
     async def body() -> None:
-        crawl = asyncio.create_task(Bench(Gate()).crawling.run(listed(many(50, hosts=5))))
+        crawl = asyncio.create_task(Bench(Gate()).scheduler.run(listed(many(50, hosts=5))))
         await settle()
         crawl.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -522,7 +518,7 @@ def test_a_cancelled_crawl_leaves_no_task() -> None:
 def test_an_error_is_a_result_like_any_other() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=lambda of: failed(ErrorKind.RESET, of)), retries=0)
-        await bench.crawling.run(listed(many(3)))
+        await bench.scheduler.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.ERROR)
 
     run(body())
@@ -531,7 +527,7 @@ def test_an_error_is_a_result_like_any_other() -> None:
 # Pace
 
 
-def asks_for(seconds: float, of: Target) -> FetchResult:
+def asks_for(seconds: float, of: Target) -> Result:
     """Return the answer of a host of which the first URL asks to be left alone."""
     if of.index == 0:
         return responded(of, status=429, retry_after=seconds)
@@ -543,7 +539,7 @@ def test_the_rate_spaces_the_starts_on_all_hosts() -> None:
         clock = FakeClock(0.0)
         gate = Gate(shut=False)
         bench = Bench(gate, clock=clock, rate=4.0)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(9, hosts=9))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(9, hosts=9))))
         counts = []
         for _ in range(9):
             await clock.advance(0.0)
@@ -560,7 +556,7 @@ def test_the_host_rate_spaces_the_starts_on_each_host() -> None:
         clock = FakeClock(0.0)
         gate = Gate(shut=False)
         bench = Bench(gate, clock=clock, host_rate=4.0)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(9, hosts=3))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(9, hosts=3))))
         counts = []
         for _ in range(3):
             await clock.advance(0.0)
@@ -578,7 +574,7 @@ def test_all_urls_of_a_host_wait_as_long_as_it_asks_and_others_do_not() -> None:
         gate = Gate(shut=False, answer=lambda of: asks_for(2.0, of))
         bench = Bench(gate, clock=clock, per_host=1, retries=0)
         entries = [*(on("a", index) for index in range(5)), *many(60, hosts=5)[5:]]
-        crawl = asyncio.create_task(bench.crawling.run(listed(entries)))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(entries)))
         await clock.advance(1.9)
         assert set(bench.outcomes) == {0, *range(5, 60)}
         await clock.advance(0.2)
@@ -593,7 +589,7 @@ def test_a_host_that_asks_for_more_than_max_wait_is_not_waited_for() -> None:
         clock = FakeClock(0.0)
         gate = Gate(shut=False, answer=lambda of: asks_for(61.0, of))
         bench = Bench(gate, clock=clock, per_host=1, max_wait=60.0)
-        await bench.crawling.run(listed(many(3)))
+        await bench.scheduler.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.RESPONDED)
         assert clock.now == 0.0
 
@@ -608,7 +604,7 @@ def test_a_host_that_pushes_back_gets_half_as_many_at_once_and_others_all() -> N
         slow = [on("slow.example", index) for index in range(30)]
         good = [on("good.example", index) for index in range(30, 60)]
         gate._answer = lambda of: responded(of, status=503 if of in slow[:8] else 200)
-        crawl = asyncio.create_task(bench.crawling.run(listed(slow + good)))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(slow + good)))
         await settle()
         assert gate.live == {"slow.example": 8, "good.example": 8}
         clock.now += 1
@@ -631,7 +627,7 @@ def test_a_host_that_throttles_starts_with_no_more_slots_than_there_are_in_all()
         bench = Bench(gate, clock=clock, max=8, per_host=100, retries=0)
         entries = many(30)
         gate._answer = lambda of: responded(of, status=503 if of in entries[:8] else 200)
-        crawl = asyncio.create_task(bench.crawling.run(listed(entries)))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(entries)))
         await settle()
         clock.now += 1
         gate.answer(*entries[:8])
@@ -656,7 +652,7 @@ def test_a_stop_does_not_wait_for_a_pace(limits: dict[str, Any]) -> None:
         clock = FakeClock(0.0)
         gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(5))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)
         bench.stop.set()
         await crawl
@@ -674,7 +670,7 @@ def test_who_waits_for_a_pace_does_not_look_again_and_again(limits: dict[str, An
         clock = FakeClock(0.0)
         gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(5))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)
         assert clock.next is not None
         assert clock.next >= 50
@@ -700,9 +696,9 @@ def test_the_rates_tell_how_long_a_list_takes_at_least(
     async def body() -> None:
         clock = FakeClock(0.0)
         bench = Bench(Gate(), clock=clock, max=1, **limits)
-        crawl = asyncio.create_task(bench.crawling.run(listed(many(21, hosts=2))))
+        crawl = asyncio.create_task(bench.scheduler.run(listed(many(21, hosts=2))))
         await settle()
-        assert bench.crawling.least(101) == pytest.approx(seconds)
+        assert bench.scheduler.least_seconds(101) == pytest.approx(seconds)
         bench.stop.set()
         await crawl
 
@@ -712,26 +708,26 @@ def test_the_rates_tell_how_long_a_list_takes_at_least(
 def test_a_list_that_may_have_no_end_is_not_read_on_for_long_after_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schedule, "_STALLED", 0.05)
-    monkeypatch.setattr(schedule, "_ENDLESS", 0.2)
+    monkeypatch.setattr(intake, "_STALLED", 0.05)
+    monkeypatch.setattr(intake, "_ENDLESS", 0.2)
 
     async def body() -> None:
-        async def entries() -> AsyncGenerator[Target | FetchResult, None]:
+        async def entries() -> AsyncGenerator[Target | Result, None]:
             for index in itertools.count():
                 yield on(f"host{index % 50}", index)
 
-        async def emit(result: FetchResult) -> None:
+        async def emit(result: Result) -> None:
             emitted.append(result.target.index)
 
         emitted: list[int] = []
-        crawling = Crawling(
+        scheduler = Scheduler(
             Gate(),
             Limits(deadline=0.05),
             emit,
             asyncio.Event(),
             has_end=lambda: False,
         )
-        await crawling.run(entries())
-        assert sorted(emitted) == list(range(crawling.read))
+        await scheduler.run(entries())
+        assert sorted(emitted) == list(range(scheduler.read))
 
     run(body())

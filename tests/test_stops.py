@@ -237,7 +237,7 @@ def test_a_stop_is_taken_off_the_phase_that_it_fell_into(
     stops.note(since, since + 0.5, 0.0)
     result = responded(timings=_timings(before), ttfb=6.0, latency=10.0)
     wire = Wire(sent=3.0, first_byte=6.0)
-    taken = stops.taken_off(result, [wire], 0.0, 6.0, 10.0)
+    taken = stops.taken_off(result.attempt, [wire], 0.0, 6.0, 10.0)
     assert astuple(taken.timings) == after
     assert (taken.ttfb, taken.latency) == (ttfb, latency)
 
@@ -247,4 +247,4 @@ def test_a_stop_within_our_own_stall_is_not_taken_off_twice() -> None:
     stops.note(1.0, 3.0, 0.0)
     wire = Wire(sent=4.0, first_byte=5.0, stall=2.5, stalls=((0.5, 3.0),))
     result = responded(timings=Timings(wait=1.0, download=1.0), ttfb=2.5, latency=3.5)
-    assert stops.taken_off(result, [wire], 0.0, 5.0, 6.0) == result
+    assert stops.taken_off(result.attempt, [wire], 0.0, 5.0, 6.0) == result.attempt

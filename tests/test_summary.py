@@ -131,8 +131,8 @@ def test_the_counts_always_sum_to_the_total(names: list[str]) -> None:
     made = summary(*checks)
     assert made.passed + made.failed + made.invalid + made.unreached == made.total == len(checks)
     assert sum(made.by_failure.values()) == made.failed + made.invalid
-    assert sum(made.by_error.values()) == len([c for c in checks if c.result.error])
-    assert sum(made.by_status.values()) == len([c for c in checks if c.result.status])
+    assert sum(made.by_error.values()) == len([c for c in checks if c.result.attempt.error])
+    assert sum(made.by_status.values()) == len([c for c in checks if c.result.attempt.status])
     assert made.passed == len([c for c in checks if c.ok])
     assert made.unreached == len([c for c in checks if c.ok is None])
 

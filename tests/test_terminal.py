@@ -11,6 +11,7 @@ from samples import (
     BY_OUTCOME,
     EVERY,
     Recorder,
+    Try,
     check,
     failed,
     in_a_row,
@@ -22,6 +23,7 @@ from samples import (
 )
 
 from crawler.models import (
+    Attempt,
     Check,
     Classes,
     Crawl,
@@ -30,7 +32,6 @@ from crawler.models import (
     Failure,
     Outcome,
     Progress,
-    Try,
 )
 from crawler.report.progress import ProgressBar, status_line
 from crawler.report.terminal import TableSink, closing_line
@@ -106,7 +107,7 @@ def five() -> list[Check]:
         check(responded(target(url="https://a.example/"))),
         check(responded(target(url="https://b.example/"), status=404, size=0, latency=0.035)),
         check(failed(ErrorKind.TIMEOUT, target(url="https://c.example/"), latency=1.5)),
-        check(type(wrong)(target=wrong.target, outcome=wrong.outcome, error=why)),
+        check(type(wrong)(target=wrong.target, outcome=wrong.outcome, attempt=Attempt(error=why))),
         check(unreached(target(url="https://e.example/"))),
     ]
 
@@ -178,7 +179,12 @@ def test_plain_text_has_one_line_for_each_url_and_no_codes() -> None:
 def test_plain_text_is_never_cut(length: int) -> None:
     url = f"https://a.example/{'x' * length}"
     why = Failure(kind=ErrorKind.RESET, phase=None, detail="why " * length)
-    text = table([check(responded(target(url=url))), check(failed(ErrorKind.RESET, error=why))])
+    text = table(
+        [
+            check(responded(target(url=url))),
+            check(failed(ErrorKind.RESET, error=why)),
+        ]
+    )
     assert text.splitlines()[1].startswith(f"{url}  200 ")
     assert text.splitlines()[2].endswith(f"  {('why ' * length).rstrip()}")
 
@@ -238,17 +244,24 @@ def test_a_warning_is_shown_with_what_it_warns_of() -> None:
 
 def test_a_pass_at_the_second_opinion_tells_what_came_first() -> None:
     second = Try(method="GET", kind=ErrorKind.TIMEOUT)
-    assert row(flaky(0, REFUSED, second)).endswith("  flaky: connect refused at first")
-    assert row(flaky(0, Try(method="GET", status=503))).endswith("  flaky: status 503 at first")
+    assert row(flaky(0, REFUSED, second)).endswith("  flaky: connect refused on the first attempt")
+    assert row(flaky(0, Try(method="GET", status=503))).endswith(
+        "  flaky: status 503 on the first attempt"
+    )
 
 
 def test_one_that_is_to_fail_tells_both() -> None:
     shown = row(flaky(0, expectation=STRICT))
-    assert shown.endswith("  flaky fails here; flaky: connect refused at first")
+    assert shown.endswith("  flaky fails here; flaky: connect refused on the first attempt")
 
 
 def test_what_was_only_asked_again_needs_no_remark() -> None:
-    again = check(responded(target(url="https://a.example/"), retried=(REFUSED,), attempts=2))
+    again = check(
+        responded(
+            target(url="https://a.example/"),
+            retried=(REFUSED,),
+        )
+    )
     assert row(again).endswith("  250 ms")
 
 
@@ -302,7 +315,9 @@ nasty = pytest.mark.parametrize(("text", "shown"), NASTY.values(), ids=NASTY)
 def nasty_check(text: str) -> Check:
     why = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=f"'{text}' is no URL")
     wrong = invalid(target(url=text, input=text))
-    return check(type(wrong)(target=wrong.target, outcome=wrong.outcome, error=why))
+    return check(
+        type(wrong)(target=wrong.target, outcome=wrong.outcome, attempt=Attempt(error=why))
+    )
 
 
 @nasty

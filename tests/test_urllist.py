@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.core.url import without_userinfo
 from crawler.core.urllist import MAX_LINE, SHOWN, ListError, Splitter, UrlList, parse
-from crawler.models import ErrorKind, Expectation, Failure, FetchResult, Outcome, Target
+from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
 
 PROPERTY = settings(
     derandomize=True,
@@ -51,21 +51,23 @@ def split(data: bytes, cuts: Iterable[int] = ()) -> list[str]:
     return lines + splitter.feed(b"", final=True)
 
 
-def entries(*lines: str, repeat: bool = False) -> list[Target | FetchResult]:
+def entries(*lines: str, repeat: bool = False) -> list[Target | Result]:
     return list(UrlList(repeat=repeat).parse(lines, source="urls.txt"))
 
 
-def complaints(found: Iterable[Target | FetchResult]) -> list[str | None]:
+def complaints(found: Iterable[Target | Result]) -> list[str | None]:
     """Return why each entry is no URL, None where it is one."""
-    return [e.error.detail if isinstance(e, FetchResult) and e.error else None for e in found]
+    return [
+        e.attempt.error.detail if isinstance(e, Result) and e.attempt.error else None for e in found
+    ]
 
 
-def urls(found: Iterable[Target | FetchResult]) -> list[str]:
+def urls(found: Iterable[Target | Result]) -> list[str]:
     """Return the URL of each target, and "invalid" for each record of a bad line."""
     return [entry.url if isinstance(entry, Target) else "invalid" for entry in found]
 
 
-def targets(found: Iterable[Target | FetchResult]) -> list[Target]:
+def targets(found: Iterable[Target | Result]) -> list[Target]:
     return [entry if isinstance(entry, Target) else entry.target for entry in found]
 
 
@@ -210,7 +212,9 @@ def test_a_bad_line_gives_an_invalid_record_with_its_place() -> None:
         phase=None,
         detail="urls.txt, line 1: 'ftp://x/' is not an http:// or https:// URL",
     )
-    assert list(found) == [FetchResult(target=target, outcome=Outcome.INVALID, error=failure)]
+    assert list(found) == [
+        Result(target=target, outcome=Outcome.INVALID, attempt=Attempt(error=failure))
+    ]
 
 
 def test_a_complaint_names_standard_input_in_words() -> None:
@@ -225,7 +229,7 @@ def test_the_entry_of_an_argument_has_no_line_and_neither_has_its_complaint() ->
     bad = listed.entry("ftp://x/", source="argument")
     assert isinstance(good, Target)
     assert (good.index, good.source, good.line, good.url) == (0, "argument", None, A)
-    assert isinstance(bad, FetchResult)
+    assert isinstance(bad, Result)
     assert (bad.target.index, bad.target.source, bad.target.line) == (1, "argument", None)
     assert complaints([bad]) == [f"'ftp://x/' {NOT_A_URL}"]
 
@@ -414,7 +418,7 @@ def test_a_secret_is_masked_in_what_was_written_and_in_every_complaint(
     (entry,) = entries(line)
     assert targets([entry])[0].input == shown
     assert SECRET not in str(complaints([entry]))
-    if isinstance(entry, FetchResult):
+    if isinstance(entry, Result):
         assert SECRET not in repr(entry)
 
 
@@ -500,7 +504,7 @@ def test_no_password_comes_through_whatever_stands_around_it(
     assume(front or not before.startswith("//"))  # "user://" is a scheme
     line = f"{front}user:{before}{SECRET}{after}@host.example"
     for entry in entries(line):
-        if isinstance(entry, FetchResult):
+        if isinstance(entry, Result):
             text = line.partition(" #")[0]
             # What has no "@" behind it is not known for a password.
             assert SECRET not in repr(entry) or SECRET in text.rpartition("@")[2]
@@ -553,10 +557,10 @@ def test_any_bytes_are_a_list_or_raise_a_list_error(data: bytes) -> None:
 @given(LINES)
 def test_every_record_of_a_bad_line_says_why_in_text_that_can_be_encoded(lines: list[str]) -> None:
     for entry in parse(line.replace("\0", "") for line in lines):
-        if isinstance(entry, FetchResult):
-            assert entry.error
-            assert entry.error.kind is ErrorKind.INVALID_URL
-            assert (entry.error.detail + entry.target.input).encode()
+        if isinstance(entry, Result):
+            assert entry.attempt.error
+            assert entry.attempt.error.kind is ErrorKind.INVALID_URL
+            assert (entry.attempt.error.detail + entry.target.input).encode()
 
 
 @pytest.mark.parametrize(

@@ -537,11 +537,11 @@ class Kept:
     name = "kept"
 
     def __init__(self) -> None:
-        self.places: list[int] = []
+        self.slots: list[int] = []
         self.summaries: list[Summary] = []
 
     def write(self, check: Check) -> None:
-        self.places.append(check.result.target.index)
+        self.slots.append(check.result.target.index)
 
     def catch_up(self) -> bool:
         return False
@@ -563,9 +563,9 @@ def test_checks_pass_in_input_order_in_whatever_order_they_come(arrivals: list[i
         while sink.catch_up():
             pass
         come = set(arrivals[:count])
-        assert kept.places == [place for place in range(count) if set(range(place + 1)) <= come]
+        assert kept.slots == [place for place in range(count) if set(range(place + 1)) <= come]
     sink.finish(summary())
-    assert kept.places == sorted(arrivals)
+    assert kept.slots == sorted(arrivals)
 
 
 def test_checks_that_waited_for_the_same_one_pass_one_at_a_step() -> None:
@@ -573,9 +573,9 @@ def test_checks_that_waited_for_the_same_one_pass_one_at_a_step() -> None:
     sink = Ordered(kept)
     for index in reversed(range(5)):
         sink.write(numbered(index))
-    assert kept.places == [0]
+    assert kept.slots == [0]
     assert [sink.catch_up() for _ in range(5)] == [True] * 4 + [False]
-    assert kept.places == list(range(5))
+    assert kept.slots == list(range(5))
 
 
 def test_checks_whose_turn_has_come_pass_at_the_end_even_if_nobody_asks_for_them() -> None:
@@ -584,7 +584,7 @@ def test_checks_whose_turn_has_come_pass_at_the_end_even_if_nobody_asks_for_them
     for index in reversed(range(5)):
         sink.write(numbered(index))
     sink.finish(summary())
-    assert kept.places == list(range(5))
+    assert kept.slots == list(range(5))
 
 
 def test_what_is_ahead_of_a_gap_passes_at_the_end_in_order() -> None:
@@ -592,6 +592,6 @@ def test_what_is_ahead_of_a_gap_passes_at_the_end_in_order() -> None:
     sink = Ordered(kept)
     for index in (4, 0, 2):
         sink.write(numbered(index))
-    assert kept.places == [0]
+    assert kept.slots == [0]
     sink.finish(summary())
-    assert (kept.places, kept.summaries, sink.name) == ([0, 2, 4], [summary()], "kept")
+    assert (kept.slots, kept.summaries, sink.name) == ([0, 2, 4], [summary()], "kept")

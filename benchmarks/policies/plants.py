@@ -19,7 +19,7 @@ class Plant:
     suspects: tuple[str, ...]
 
 
-_SCHEDULE = "crawler.engine.schedule:Crawling"
+_SCHEDULE = "crawler.engine.schedule:Scheduler"
 _LANES = "crawler.engine.lanes:Lanes"
 _RETRY = "crawler.core.retry"
 
@@ -52,6 +52,11 @@ def _results(change: Callable[[Any], Any]) -> Callable[[], None]:
     return lambda: wrap("crawler.run:Collector._take", wrapper)
 
 
+def _attempts(change: Callable[[Any], dict[str, Any]]) -> Callable[[], None]:
+    """Change the attempt of every result by the fields that `change` returns."""
+    return _results(lambda r: replace(r, attempt=replace(r.attempt, **change(r))))
+
+
 def _edited(place: str, *pairs: tuple[str, str]) -> Callable[[], None]:
     return lambda: edit(place, *pairs)
 
@@ -71,9 +76,10 @@ def _always(value: Any) -> Callable[[Any], Any]:
 def _whole(result: Any) -> Any:
     from crawler.models import ErrorKind, Outcome
 
-    if result.error is None or result.error.kind is not ErrorKind.BODY_INCOMPLETE:
+    if result.attempt.error is None or result.attempt.error.kind is not ErrorKind.BODY_INCOMPLETE:
         return result
-    return replace(result, outcome=Outcome.RESPONDED, error=None, size=0, ttfb=result.latency)
+    attempt = replace(result.attempt, error=None, size=0, ttfb=result.attempt.latency)
+    return replace(result, outcome=Outcome.RESPONDED, attempt=attempt)
 
 
 def _exit_code(wrong: dict[int, int]) -> Callable[[], None]:
@@ -110,10 +116,10 @@ PLANTS: dict[str, Plant] = {
     ),
     "two rechecks": Plant(
         _edited(
-            f"{_SCHEDULE}._will_ask_again",
+            "crawler.engine.visit:Visit.next",
             (
-                "if visit.second_opinion:",
-                "if visit.second_opinion and visit.attempts > limits.retries + 2:",
+                "if self.is_recheck:",
+                "if self.is_recheck and len(self.earlier) > limits.retries + 1:",
             ),
         ),
         (
@@ -129,11 +135,11 @@ PLANTS: dict[str, Plant] = {
     "rates ignored for retries": Plant(
         _edited(
             f"{_LANES}._start",
-            ("if self._paced:", "if self._paced and not getattr(entry, 'attempts', 0):"),
+            ("if self._paced:", "if self._paced and not getattr(entry, 'earlier', ()):"),
         ),
         ("total_rate", "host_rate"),
     ),
-    "Retry-After ignored": Plant(_wrapped(f"{_LANES}.hold", _nothing), ("holds_kept",)),
+    "Retry-After ignored": Plant(_wrapped(f"{_LANES}.pause_host", _nothing), ("holds_kept",)),
     "Retry-After waited for however long": Plant(
         _limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
     ),
@@ -147,12 +153,12 @@ PLANTS: dict[str, Plant] = {
     "redirects beyond the slots of a host": Plant(
         _edited(
             f"{_LANES}.transfer",
-            ("elif lane.first or lane.live >= lane.places:", "elif False:"),
+            ("elif lane.first or lane.live >= lane.slots:", "elif False:"),
         ),
         ("host_concurrency",),
     ),
     "throttled hosts not slowed down": Plant(
-        _wrapped("crawler.core.pacing:Pace.note", _nothing), ("throttled_hosts_get_half",)
+        _wrapped("crawler.core.pacing:Pace.observe", _nothing), ("throttled_hosts_get_half",)
     ),
     "every fifth check not counted": Plant(
         _wrapped(
@@ -164,16 +170,23 @@ PLANTS: dict[str, Plant] = {
     "bytes of failures not counted": Plant(
         _edited(
             "crawler.core.summary:Tally.add",
-            ("self.bytes += result.size or 0", "self.bytes += (result.size or 0) * bool(check.ok)"),
+            (
+                "self.bytes += result.attempt.size or 0",
+                "self.bytes += (result.attempt.size or 0) * bool(check.ok)",
+            ),
         ),
         ("summary_recomputed",),
     ),
     "the queue in the latency": Plant(
-        _results(lambda r: replace(r, latency=r.latency + (r.queue or 0)) if r.latency else r),
+        _attempts(
+            lambda r: {"latency": r.attempt.latency + (r.queue or 0)} if r.attempt.latency else {}
+        ),
         ("latency_is_network_time",),
     ),
     "latency of half the time": Plant(
-        _results(lambda r: replace(r, latency=r.latency / 2, ttfb=0.0) if r.latency else r),
+        _attempts(
+            lambda r: {"latency": r.attempt.latency / 2, "ttfb": 0.0} if r.attempt.latency else {}
+        ),
         ("latency_is_network_time",),
     ),
     "the budget of hedges ignored": Plant(
@@ -188,7 +201,7 @@ PLANTS: dict[str, Plant] = {
         _results(every(9, lambda result: [result, result])), ("one_record_per_entry",)
     ),
     "records of open requests lost at the end": Plant(
-        _edited(f"{_SCHEDULE}.run", ("sorted(self._open.items())", "()")),
+        _edited("crawler.engine.intake:Pending.emit_all", ("sorted(self._owed.items())", "()")),
         ("one_record_per_entry",),
     ),
     "POST retried": Plant(
@@ -214,18 +227,18 @@ PLANTS: dict[str, Plant] = {
         _wrapped(f"{_RETRY}:refuses_head", _always(False)), ("retries_by_the_rules",)
     ),
     "attempts one too high after a retry": Plant(
-        _results(lambda r: replace(r, attempts=r.attempts + 1) if r.retried else r),
+        _results(lambda r: replace(r, earlier=(*r.earlier, *r.earlier[:1]))),
         ("attempts_as_counted",),
     ),
     "the first retry not told of": Plant(
-        _results(lambda r: replace(r, retried=r.retried[1:])), ("attempts_as_counted",)
+        _results(lambda r: replace(r, earlier=r.earlier[1:])), ("attempts_as_counted",)
     ),
     "flaky not set": Plant(
         _results(lambda r: replace(r, flaky=False)), ("flaky_only_on_a_recheck",)
     ),
     "flaky after any retry": Plant(
         _results(
-            lambda r: replace(r, flaky=bool(r.retried)) if r.outcome.value == "responded" else r
+            lambda r: replace(r, flaky=bool(r.earlier)) if r.outcome.value == "responded" else r
         ),
         ("flaky_only_on_a_recheck",),
     ),
@@ -255,7 +268,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "one redirect too many": Plant(
         _edited(
-            "crawler.engine.fetch:_Attempt.run",
+            "crawler.engine.fetch:_Fetching.run",
             (
                 "len(self._hops) == self._limits.max_redirects",
                 "len(self._hops) == self._limits.max_redirects + 1",
@@ -265,10 +278,11 @@ PLANTS: dict[str, Plant] = {
     ),
     "a body cut short passes": Plant(_results(_whole), ("attempts_as_the_server_saw",)),
     "one byte too many": Plant(
-        _results(lambda r: replace(r, size=r.size + 1) if r.size else r), ("response_as_scripted",)
+        _attempts(lambda r: {"size": r.attempt.size + 1} if r.attempt.size else {}),
+        ("response_as_scripted",),
     ),
     "the last hop not told of": Plant(
-        _results(lambda r: replace(r, redirects=r.redirects[:-1])), ("response_as_scripted",)
+        _attempts(lambda r: {"redirects": r.attempt.redirects[:-1]}), ("response_as_scripted",)
     ),
     "duplicates requested again": Plant(
         _wrapped(

@@ -8,8 +8,8 @@ from crawler.models import (
     Classes,
     ErrorKind,
     Expectation,
-    FetchResult,
     Outcome,
+    Result,
     Verdict,
 )
 
@@ -62,14 +62,14 @@ def classes(text: str) -> Classes:
     return Classes(names=frozenset(names), statuses=tuple(statuses))
 
 
-def accepted(result: FetchResult) -> bool:
+def accepted(result: Result) -> bool:
     """Whether a result is a response of the site itself, whose status was expected."""
-    if result.outcome is not Outcome.RESPONDED or result.blocked_by is not None:
+    if result.outcome is not Outcome.RESPONDED or result.attempt.blocked_by is not None:
         return False
-    return _holds(result.target.expectation.accept, result.status)
+    return _holds(result.target.expectation.accept, result.attempt.status)
 
 
-def judge(result: FetchResult) -> Verdict:
+def judge(result: Result) -> Verdict:
     """Return the verdict on a result, by the expectation its target carries."""
     expectation = result.target.expectation
     if result.outcome is Outcome.INVALID or result.outcome is Outcome.UNREACHED:
@@ -111,30 +111,30 @@ def _holds(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
     return False
 
 
-def named(classes: Classes, result: FetchResult) -> str | None:
+def named(classes: Classes, result: Result) -> str | None:
     """Return by which of its names a result belongs to `classes`, None where by none."""
     names: list[str] = []
-    if result.error is not None:
-        names += [result.error.kind.value, _CLASS.get(result.error.kind, "")]
-    elif _holds(classes.statuses, result.status):
-        return f"status {result.status}"
-    names += ["blocked"] * (result.blocked_by is not None)
-    names += ["redirect"] * bool(result.redirects)
+    if result.attempt.error is not None:
+        names += [result.attempt.error.kind.value, _CLASS.get(result.attempt.error.kind, "")]
+    elif _holds(classes.statuses, result.attempt.status):
+        return f"status {result.attempt.status}"
+    names += ["blocked"] * (result.attempt.blocked_by is not None)
+    names += ["redirect"] * bool(result.attempt.redirects)
     names += ["flaky"] * result.flaky
     return next((name for name in names if name in classes.names), None)
 
 
-def _reason(result: FetchResult) -> str:
+def _reason(result: Result) -> str:
     """Return, for people, why a result is not good."""
-    if result.error is not None:
-        return result.error.detail
+    if result.attempt.error is not None:
+        return result.attempt.error.detail
     if result.outcome is Outcome.UNREACHED:
         return "not reached: the crawl ended first"
-    if result.blocked_by is not None:
-        return f"{WALLED} ({result.blocked_by}, status {result.status})"
-    reason = f"status {result.status} is not in {_show(result.target.expectation.accept)}"
-    if result.retry_after is not None:
-        reason += f"; the server asks to wait {duration(result.retry_after)}"
+    if result.attempt.blocked_by is not None:
+        return f"{WALLED} ({result.attempt.blocked_by}, status {result.attempt.status})"
+    reason = f"status {result.attempt.status} is not in {_show(result.target.expectation.accept)}"
+    if result.attempt.retry_after is not None:
+        reason += f"; the server asks to wait {duration(result.attempt.retry_after)}"
     return reason
 
 

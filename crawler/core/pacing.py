@@ -1,10 +1,10 @@
-"""How fast to ask: starts per second, places of a host that pushes back, what fits a deadline."""
+"""How fast to ask: starts per second, slots of a host that pushes back, what fits a deadline."""
 
 import math
 from dataclasses import dataclass
 
 from crawler.core.units import duration
-from crawler.models import ErrorKind, FetchResult
+from crawler.models import Attempt, ErrorKind
 
 _LATE = 0.05  # seconds of starts that may be made up for after a late timer
 PUSHES_BACK = frozenset({429, 503})
@@ -29,16 +29,16 @@ class Rate:
 
 @dataclass(slots=True)
 class Pace:
-    """How many requests a host gets at once: `places`, of `most`.
+    """How many requests a host gets at once: `slots`, of `most`.
 
     Additive increase, multiplicative decrease (Chiu and Jain, 1989): half of them when it
-    pushes back, one more after a round of as many good answers as there are places. It
+    pushes back, one more after a round of as many good answers as there are slots. It
     pushes back with 429, with 503, and when more requests of a round time out than of the
     one before. Answers to what was sent before the last decrease do not count.
     """
 
     most: int
-    places: int
+    slots: int
     _cut: float = -math.inf
     _clean: int = 0
     _answers: int = 0
@@ -48,33 +48,33 @@ class Pace:
     @property
     def eased(self) -> bool:
         """Whether there is nothing to remember about this host."""
-        return self.places == self.most and not self._timeouts and not self._timeouts_before
+        return self.slots == self.most and not self._timeouts and not self._timeouts_before
 
-    def note(self, result: FetchResult | None, started: float, now: float) -> None:
+    def observe(self, attempt: Attempt | None, started: float, now: float) -> None:
         """Take an answer to a request that was started then. Times are in seconds.
 
         None stands for a redirect that was followed: a good answer.
         """
         if started < self._cut:
             return
-        error = None if result is None else result.error
+        error = None if attempt is None else attempt.error
         timed_out = error is not None and error.kind is ErrorKind.TIMEOUT
-        pushed = result is not None and result.status in PUSHES_BACK
+        pushed = attempt is not None and attempt.status in PUSHES_BACK
         self._answers += 1
         self._timeouts += timed_out
         rising = timed_out and self._timeouts > max(1, self._timeouts_before)
         if pushed or rising:
             self._clean = 0
-            self.places = max(1, self.places // 2)
+            self.slots = max(1, self.slots // 2)
             self._cut = now
             self._new_round()
             return
         self._clean = self._clean + 1 if error is None else 0
-        if self._clean >= self.places:
-            self.places = min(self.most, self.places + 1)
+        if self._clean >= self.slots:
+            self.slots = min(self.most, self.slots + 1)
             self._clean = 0
             self._new_round()
-        elif self._answers >= self.places:
+        elif self._answers >= self.slots:
             self._new_round()
 
     def _new_round(self) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from crawler.core.expect import accepted
-from crawler.models import ErrorKind, FetchResult, Limits, Outcome
+from crawler.models import ErrorKind, Limits, Outcome, Result
 
 CAP = 30.0  # seconds a back-off lasts at most
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
@@ -27,19 +27,19 @@ _AGES = 1e9  # seconds: for any number with more digits
 _JITTER = 0.1  # of the wait that a server asks for
 
 
-def may_pass(result: FetchResult) -> bool:
+def may_pass(result: Result) -> bool:
     """Whether a result is a failure that says little about the next attempt.
 
     One by bot protection says a lot: it would only be provoked.
     """
-    if result.target.method not in IDEMPOTENT or result.blocked_by is not None:
+    if result.target.method not in IDEMPOTENT or result.attempt.blocked_by is not None:
         return False
     if result.outcome is Outcome.RESPONDED:
-        return result.status in _STATUSES and not accepted(result)
-    return result.error is not None and result.error.kind in _KINDS
+        return result.attempt.status in _STATUSES and not accepted(result)
+    return result.attempt.error is not None and result.attempt.error.kind in _KINDS
 
 
-def wait(result: FetchResult, limits: Limits, attempts: int, chance: float) -> float | None:
+def wait(result: Result, limits: Limits, attempts: int, chance: float) -> float | None:
     """Return the seconds until a target may be asked again, None where it may not.
 
     `attempts` is how often it was asked, `chance` a random number from 0 to 1. None, too,
@@ -47,23 +47,23 @@ def wait(result: FetchResult, limits: Limits, attempts: int, chance: float) -> f
     """
     if attempts > limits.retries or not may_pass(result):
         return None
-    if result.retry_after is not None:
+    if result.attempt.retry_after is not None:
         return hold(result, limits, attempts, chance)
     return back_off(limits.backoff, attempts, chance)
 
 
-def doubtful(result: FetchResult, limits: Limits) -> bool:
+def doubtful(result: Result, limits: Limits) -> bool:
     """Whether a failure is worth a second opinion: not where its server asks for longer."""
-    return may_pass(result) and not _too_long(result.retry_after, limits)
+    return may_pass(result) and not _too_long(result.attempt.retry_after, limits)
 
 
-def hold(result: FetchResult, limits: Limits, attempts: int, chance: float) -> float | None:
+def hold(result: Result, limits: Limits, attempts: int, chance: float) -> float | None:
     """Return for how many seconds a host asks to be left alone, None where it does not.
 
     The longer of what it says and of our own back-off, and some more so that not all come
     back at once; None where that is longer than `limits.max_wait`.
     """
-    asked = result.retry_after
+    asked = result.attempt.retry_after
     if asked is None or _too_long(asked, limits):
         return None
     longer = max(asked, back_off(limits.backoff, attempts, chance))
@@ -100,10 +100,10 @@ def after(text: str | None, now: float) -> float | None:
         return None
 
 
-def refuses_head(result: FetchResult) -> bool:
+def refuses_head(result: Result) -> bool:
     """Whether the answer to a HEAD says nothing about what GET would give."""
-    if result.error is not None:
-        return result.error.kind in _CLOSED
-    if result.blocked_by is not None:
+    if result.attempt.error is not None:
+        return result.attempt.error.kind in _CLOSED
+    if result.attempt.blocked_by is not None:
         return False
-    return result.status in _NO_HEAD and not accepted(result)
+    return result.attempt.status in _NO_HEAD and not accepted(result)

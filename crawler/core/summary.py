@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from crawler.core.expect import WALLED, accepted, named
-from crawler.models import Check, Crawl, FetchResult, Outcome
+from crawler.models import Check, Crawl, Outcome, Result
 
 
 class ExitCode(IntEnum):
@@ -132,19 +132,19 @@ class Tally:
             self.passed += 1
         else:
             self.failed += 1
-        self.bytes += result.size or 0
-        if result.status is not None:
-            self.by_status[result.status] += 1
-        if result.error is not None:
-            self.by_error[result.error.kind.value] += 1
+        self.bytes += result.attempt.size or 0
+        if result.attempt.status is not None:
+            self.by_status[result.attempt.status] += 1
+        if result.attempt.error is not None:
+            self.by_error[result.attempt.error.kind.value] += 1
         if check.ok is False:
             self.by_failure[_kind(result)] += 1
         self.flaky += result.flaky
         self.warned += bool(check.verdict.warnings)
-        self.blocked += result.blocked_by is not None
-        if result.outcome is Outcome.RESPONDED and result.latency is not None:
-            self._latencies.add(result.latency)
-            self._least = min(self._least, result.latency)
+        self.blocked += result.attempt.blocked_by is not None
+        if result.outcome is Outcome.RESPONDED and result.attempt.latency is not None:
+            self._latencies.add(result.attempt.latency)
+            self._least = min(self._least, result.attempt.latency)
 
     @property
     def total(self) -> int:
@@ -177,13 +177,13 @@ class Tally:
         return Latency(min=self._least, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
 
 
-def _kind(result: FetchResult) -> str:
+def _kind(result: Result) -> str:
     """Return what a failure is counted as."""
-    if result.error is not None:
-        return result.error.kind.value
-    if result.blocked_by is not None:
+    if result.attempt.error is not None:
+        return result.attempt.error.kind.value
+    if result.attempt.blocked_by is not None:
         return WALLED
-    status = f"status {result.status}"
+    status = f"status {result.attempt.status}"
     if accepted(result):  # and yet to fail
         return named(result.target.expectation.fail_on, result) or status
     return status

@@ -9,7 +9,7 @@ from itertools import count
 
 from crawler.core import url
 from crawler.core.display import encodable, mask, mask_loosely, shorten
-from crawler.models import ErrorKind, Expectation, Failure, FetchResult, Outcome, Target
+from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
 
 MAX_LINE = 65_536
 SHOWN = 2_000  # characters of a bad line that its record repeats
@@ -78,7 +78,7 @@ class UrlList:
 
     def parse(
         self, lines: Iterable[str], *, source: str | None = None, start: int = 1
-    ) -> Iterator[Target | FetchResult]:
+    ) -> Iterator[Target | Result]:
         """Yield a target, or a record of outcome `invalid`, for each line that holds one.
 
         `start` is the number of the first line. Raises ListError on a line with a NUL
@@ -100,7 +100,7 @@ class UrlList:
 
     def entry(
         self, text: str, *, source: str | None = None, line: int | None = None, more: str = ""
-    ) -> Target | FetchResult | None:
+    ) -> Target | Result | None:
         """Return the target or the `invalid` record of one entry; None for a duplicate.
 
         `more` is what stood behind it: a comment, or the rest of a password with " #" in it.
@@ -115,7 +115,7 @@ class UrlList:
             return self._invalid(written, shown, str(exc), source, line)
         return self._target(text, address, host, source, line)
 
-    def _too_long(self, text: str, source: str | None, line: int | None) -> FetchResult:
+    def _too_long(self, text: str, source: str | None, line: int | None) -> Result:
         """Return the record of a line whose end was cut off: no URL can be made of it."""
         complaint = f"is longer than {MAX_LINE:,} characters"
         return self._invalid(text, self._veiled(text), complaint, source, line)
@@ -145,7 +145,7 @@ class UrlList:
 
     def _invalid(
         self, written: str, text: str, complaint: str, source: str | None, line: int | None
-    ) -> FetchResult:
+    ) -> Result:
         shown = shorten(encodable(mask_loosely(text, self._masked)), SHOWN)
         target = Target(
             index=next(self._numbers),
@@ -162,7 +162,7 @@ class UrlList:
         place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
         detail = f"{place}'{shorten(shown, 200)}' {encodable(complaint)}"
         failure = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
-        return FetchResult(target=target, outcome=Outcome.INVALID, error=failure)
+        return Result(target=target, outcome=Outcome.INVALID, attempt=Attempt(error=failure))
 
     def _veiled(self, text: str) -> str:
         """Hide what may be a password whose "@" was cut off."""
@@ -171,7 +171,7 @@ class UrlList:
         return mask_loosely(f"{text}@", self._masked)[:-1]
 
 
-def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | FetchResult]:
+def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | Result]:
     """Yield what a whole list holds, with the default expectation and method."""
     return UrlList().parse(lines, source=source)
 

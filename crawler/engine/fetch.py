@@ -1,4 +1,4 @@
-"""One target -> one `FetchResult`: redirects, one deadline, body cap, error kinds.
+"""One target -> one `Result`: redirects, one deadline, body cap, error kinds.
 
 Calls an httpx transport directly, not through `httpx.AsyncClient`: redirects, cookies
 and time are ours to decide, and no redirect's body is ever read.
@@ -24,12 +24,11 @@ from crawler.engine.budget import Budget
 from crawler.engine.stops import Stops
 from crawler.engine.transports import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
+    Attempt,
     ErrorKind,
     Failure,
-    FetchResult,
     Hop,
     Limits,
-    Outcome,
     Phase,
     Target,
     Timings,
@@ -51,13 +50,11 @@ _TOLD = frozenset({b"content-length", b"content-type", b"retry-after", *botwall.
 class Fetch(Protocol):
     """Asks for one target, once; never raises.
 
-    `queue` is how many seconds the target had waited, which the result tells too. Without a
-    `gate` every request starts at once; the time spent at one is neither latency nor timeout.
+    Without a `gate` every request starts at once; the time spent at one is neither latency
+    nor timeout.
     """
 
-    def __call__(
-        self, target: Target, queue: float | None = None, gate: Gate | None = None, /
-    ) -> Awaitable[FetchResult]: ...
+    def __call__(self, target: Target, gate: Gate | None = None, /) -> Awaitable[Attempt]: ...
 
 
 def fetcher(
@@ -86,32 +83,30 @@ def fetcher(
     stops = stops or Stops()
     budget = Budget(limits.timeout, stops)
 
-    async def fetch(
-        target: Target, queue: float | None = None, gate: Gate | None = None
-    ) -> FetchResult:
+    async def fetch(target: Target, gate: Gate | None = None) -> Attempt:
         bound = asyncio.timeout(None)
         paused = partial(budget.paused, bound)
-        attempt = _Attempt(
+        request = _Fetching(
             transport, limits, target, clock, now, own, harmless, paused, gate, fresh=fresh
         )
         error: Failure | None = None
         try:
             async with bound:
                 budget.begin(bound)
-                error = await attempt.run()
+                error = await request.run()
         except Exception as exc:
             if bound.expired() and isinstance(exc, TimeoutError):
-                error = failure.timeout(limits.timeout, attempt.wire.phase)
+                error = failure.timeout(limits.timeout, request.wire.phase)
             else:
-                error = failure.of(exc, attempt.wire.phase)
+                error = failure.of(exc, request.wire.phase)
         finally:
             budget.end(bound)
-        return attempt.result(error, queue, stops)
+        return request.attempt(error, stops)
 
     return fetch
 
 
-class _Attempt:
+class _Fetching:
     """How far one attempt has come: all that can be said of it when it ends, however it ends."""
 
     def __init__(
@@ -245,7 +240,7 @@ class _Attempt:
         finally:
             await response.stream.aclose()
 
-    def result(self, error: Failure | None, queue: float | None, stops: Stops) -> FetchResult:
+    def attempt(self, error: Failure | None, stops: Stops) -> Attempt:
         """Return what is known now; `error` says why that is not a complete response."""
         # The transport saw the end first: what passed since then was our own queue.
         end = self.wire.last_byte or self._clock()
@@ -261,16 +256,13 @@ class _Attempt:
         own = error is not None and error.kind is ErrorKind.LOCAL_RESOURCE
         if error is not None and self.wire.at_proxy and not own:
             error = replace(error, detail=f"the proxy: {error.detail}")
-        result = FetchResult(
-            target=self._target,
-            outcome=Outcome.RESPONDED if error is None else Outcome.ERROR,
+        attempt = Attempt(
+            method=self._target.method,
             status=last.status_code if last is not None else None,
             size=self._size if error is None else None,
-            queue=queue,
             latency=end - self._start - stall,
             ttfb=self._began - self._start - stall if final is not None else None,
             timings=self._timings(end),
-            attempts=1,
             redirects=tuple(self._hops),
             final_url=self._answered,
             http_version=self.wire.http_version,
@@ -285,8 +277,8 @@ class _Attempt:
             blocked_by=self._blocked_by(error),
         )
         if not stops.total:
-            return result
-        return stops.taken_off(result, self._wires, self._start, self._began, end)
+            return attempt
+        return stops.taken_off(attempt, self._wires, self._start, self._began, end)
 
     def _retry_after(self) -> float | None:
         asks = self._response is not None and self._response.status_code in PUSHES_BACK

@@ -1,25 +1,29 @@
 """An attempt in flight: the slots that it holds, and what its further requests wait for."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from crawler.engine.clock import Clock
 from crawler.engine.lanes import Lanes
-from crawler.engine.visit import Hedge, Visit
+from crawler.engine.visit import Visit
 from crawler.models import Limits
+
+if TYPE_CHECKING:
+    from crawler.engine.race import Hedge
 
 
 class Slots:
     """The slots of a crawl: those of each host, which its lanes count, and `limits.max` in all.
 
-    `live` is how many requests are in flight.
+    `in_flight` is how many requests are in flight.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        self.live = 0
+        self.in_flight = 0
         self.clock = clock
         # No host has more slots than there are in all: else the first times that it
         # throttles would only take away slots that it never had.
-        self.lanes: Lanes[Visit | Hedge | Flight] = Lanes(
+        self.lanes: Lanes[Visit | Hedge[Visit] | Flight] = Lanes(
             per_host=min(limits.per_host, limits.max),
             rate=limits.rate,
             host_rate=limits.host_rate,
@@ -50,11 +54,11 @@ class Flight:
         self._visit = visit
         self._to = self.host
         self._turn: asyncio.Future[None] | None = None
-        slots.live += 1
+        slots.in_flight += 1
 
     def hop(self, host: str) -> bool:
         """Whether the request that a redirect leads to may start now; if so, it has."""
-        self._slots.lanes.note(self.host, None, self.started)
+        self._slots.lanes.observe(self.host, None, self.started)
         return self._send(host)
 
     def resend(self) -> bool:
@@ -67,22 +71,25 @@ class Flight:
         self.held = False
         self.host = self._to
         self._turn = asyncio.get_running_loop().create_future()
-        self._slots.lanes.add(self, first=True)
+        self._slots.lanes.enqueue(self, first=True)
         self._slots.release()
-        self._visit.held_back = True
+        race = self._visit.race
+        if race is not None:
+            race.held_back = True
         try:
             await self._turn
         finally:
-            self._visit.held_back = False
+            if race is not None:
+                race.held_back = False
             if not self.held:
-                self._slots.lanes.forget(self)
+                self._slots.lanes.withdraw(self)
 
     def resume(self) -> None:
         """Start the request that waits, with the slots that it is given now."""
         assert self._turn is not None
         self.held = True
         self.started = self._slots.clock.time()
-        self._slots.live += 1
+        self._slots.in_flight += 1
         if not self._turn.done():  # else it was cancelled a moment ago, and will see that
             self._turn.set_result(None)
 
@@ -90,7 +97,7 @@ class Flight:
         """Free the host's slot; the one in all is the caller's to free or to use."""
         if self.held:
             self._slots.lanes.leave(self)
-            self._slots.live -= 1
+            self._slots.in_flight -= 1
 
     def _send(self, host: str) -> bool:
         if self._slots.lanes.transfer(self.host, host):

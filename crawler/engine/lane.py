@@ -20,10 +20,10 @@ T = TypeVar("T", bound=HasHost)
 
 @dataclass(slots=True)
 class Lane(Generic[T]):
-    """A host: what waits for it, how many places are taken, and how it wants to be treated."""
+    """A host: what waits for it, how many slots are taken, and how it wants to be treated."""
 
     host: str
-    places: int
+    slots: int
     waiting: deque[T] | None = None  # an idle host needs none, and an empty one takes 600 bytes
     first: OrderedDict[T, None] | None = None  # what goes before all others
     live: int = 0

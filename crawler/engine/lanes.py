@@ -10,7 +10,7 @@ from typing import Generic
 
 from crawler.core.pacing import PUSHES_BACK, Pace, Rate
 from crawler.engine.lane import Lane, T
-from crawler.models import FetchResult
+from crawler.models import Attempt
 
 _FORGETS = 2  # idle hosts at most that one step forgets; it adds one at most
 
@@ -40,7 +40,7 @@ class Lanes(Generic[T]):
         self._clock = clock
         self._lanes: dict[str, Lane[T]] = {}
         self._ready: deque[Lane[T]] = deque()
-        self._held: list[tuple[float, int, Lane[T]]] = []  # lanes that wait for their time
+        self._timed: list[tuple[float, int, Lane[T]]] = []  # lanes that wait for their time
         self._later: list[tuple[float, int, T]] = []  # entries that do
         self._urgent: OrderedDict[T, None] = OrderedDict()  # entries that go before all others
         self._idle: list[tuple[float, int, Lane[T]]] = []  # hosts by when to forget them
@@ -48,12 +48,12 @@ class Lanes(Generic[T]):
         self._count = 0
         self._change = asyncio.Event()
         for entry in entries:
-            self.add(entry)
+            self.enqueue(entry)
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, entry: T, *, first: bool = False, at: float | None = None) -> None:
+    def enqueue(self, entry: T, *, first: bool = False, at: float | None = None) -> None:
         """Let an entry wait: behind the others of its host, before all others, or until a time."""
         self._count += 1
         if first:
@@ -67,7 +67,7 @@ class Lanes(Generic[T]):
     def take(self) -> T | None:
         """Return the next entry that may start, or None while there is none."""
         now = self._clock()
-        if self._later or self._held:
+        if self._later or self._timed:
             self._wake(now)
         if self._idle and self._idle[0][0] <= now:
             self._expire(now)
@@ -76,7 +76,7 @@ class Lanes(Generic[T]):
         while self._urgent:
             entry, _ = self._urgent.popitem(last=False)
             lane = self._lane(entry.host)
-            if not lane.first and lane.due <= now and lane.live < lane.places:
+            if not lane.first and lane.due <= now and lane.live < lane.slots:
                 return self._start(lane, entry, now)
             if lane.first is None:
                 lane.first = OrderedDict()
@@ -85,7 +85,7 @@ class Lanes(Generic[T]):
         while self._ready:
             lane = self._ready.popleft()
             lane.queued = False
-            if lane.due <= now and lane.live < lane.places and (lane.waiting or lane.first):
+            if lane.due <= now and lane.live < lane.slots and (lane.waiting or lane.first):
                 return self._start(lane, lane.next(), now)
             self._offer(lane, now)  # what was true when it was put here is so no more
         return None
@@ -103,9 +103,9 @@ class Lanes(Generic[T]):
         if lane.due > now:
             return False
         if new == old:
-            if lane.live > lane.places:
+            if lane.live > lane.slots:
                 return False
-        elif lane.first or lane.live >= lane.places:
+        elif lane.first or lane.live >= lane.slots:
             return False
         else:
             lane.live += 1
@@ -117,7 +117,7 @@ class Lanes(Generic[T]):
         """Free the place that a taken entry held."""
         self._free(entry.host, self._clock())
 
-    def forget(self, entry: T) -> bool:
+    def withdraw(self, entry: T) -> bool:
         """Take out an entry that was to be first; say whether it waited still."""
         lane = self._lanes.get(entry.host)
         if entry in self._urgent:
@@ -131,20 +131,20 @@ class Lanes(Generic[T]):
         self._count -= 1
         return True
 
-    def note(self, host: str, result: FetchResult | None, started: float) -> None:
+    def observe(self, host: str, attempt: Attempt | None, started: float) -> None:
         """Learn from an answer of a host how many requests at once it takes. Before `leave`.
 
         None stands for a redirect that was followed.
         """
         lane = self._lanes[host]
         if lane.pace is None:
-            if result is None or (result.error is None and result.status not in PUSHES_BACK):
+            if attempt is None or (attempt.error is None and attempt.status not in PUSHES_BACK):
                 return
             lane.pace = Pace(self._per_host, self._per_host)
-        lane.pace.note(result, started, self._clock())
-        lane.places = min(self._per_host, lane.pace.places)
+        lane.pace.observe(attempt, started, self._clock())
+        lane.slots = min(self._per_host, lane.pace.slots)
 
-    def hold(self, host: str, until: float) -> None:
+    def pause_host(self, host: str, until: float) -> None:
         """Start nothing on a host before a time. Called before `leave`."""
         lane = self._lane(host)
         lane.due = max(lane.due, until)
@@ -155,7 +155,7 @@ class Lanes(Generic[T]):
         """From now on give each host one place only."""
         self._per_host = 1
         for lane in self._lanes.values():
-            lane.places = 1
+            lane.slots = 1
 
     def clear(self) -> list[T]:
         """Take out and return all that waits; of hosts only those with live ones are kept."""
@@ -168,7 +168,7 @@ class Lanes(Generic[T]):
             lane.queued = lane.expires = False
         self._idle.clear()
         self._ready.clear()
-        self._held.clear()
+        self._timed.clear()
         self._later.clear()
         self._urgent.clear()
         self._count = 0
@@ -176,7 +176,7 @@ class Lanes(Generic[T]):
 
     def due(self) -> float | None:
         """Return when something may start that may not now, if nothing else changes."""
-        times = [heap[0][0] for heap in (self._held, self._later) if heap]
+        times = [heap[0][0] for heap in (self._timed, self._later) if heap]
         if self._rate is not None and (self._ready or self._urgent):
             times.append(self._rate.due)
         return min(times, default=None)
@@ -238,11 +238,11 @@ class Lanes(Generic[T]):
 
     def _offer(self, lane: Lane[T], now: float) -> None:
         """Queue a lane where its next entry will be able to start, unless it is queued."""
-        if lane.queued or lane.live >= lane.places or not (lane.waiting or lane.first):
+        if lane.queued or lane.live >= lane.slots or not (lane.waiting or lane.first):
             return
         lane.queued = True
         if lane.due > now:
-            heappush(self._held, (lane.due, next(self._number), lane))
+            heappush(self._timed, (lane.due, next(self._number), lane))
         elif lane.first:
             self._ready.appendleft(lane)
         else:
@@ -252,8 +252,8 @@ class Lanes(Generic[T]):
         """Let go what was held back until now."""
         while self._later and self._later[0][0] <= now:
             self._join(heappop(self._later)[2])
-        while self._held and self._held[0][0] <= now:
-            lane = heappop(self._held)[2]
+        while self._timed and self._timed[0][0] <= now:
+            lane = heappop(self._timed)[2]
             lane.queued = False
             self._offer(lane, now)
 

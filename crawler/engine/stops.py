@@ -1,4 +1,4 @@
-"""The spans of time in which this process stood still, and a result without them."""
+"""The spans of time in which this process stood still, and an attempt without them."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from operator import itemgetter
 
 from crawler.engine.transports import Wire
-from crawler.models import FetchResult
+from crawler.models import Attempt
 
 
 class Stops:
@@ -46,9 +46,9 @@ class Stops:
         return sum(max(0.0, min(end, until) - max(start, since)) for since, until in counted)
 
     def taken_off(
-        self, result: FetchResult, wires: Sequence[Wire], start: float, began: float, end: float
-    ) -> FetchResult:
-        """Return a result whose seconds are those in which this process ran.
+        self, attempt: Attempt, wires: Sequence[Wire], start: float, began: float, end: float
+    ) -> Attempt:
+        """Return an attempt whose seconds are those in which this process ran.
 
         The attempt lasted from `start` to `end`, and at `began` the last response's head came.
         """
@@ -60,9 +60,9 @@ class Stops:
             return max(0.0, self.between(since, until) - counted)  # no span counts twice
 
         total = lost(start, end)
-        if not total or result.latency is None:
-            return result
-        timings = result.timings
+        if not total or attempt.latency is None:
+            return attempt
+        timings = attempt.timings
         waited = sum(lost(wire.sent, wire.first_byte or end) for wire in wires if wire.sent)
         loaded = 0.0 if timings.download is None else lost(began, end)
         known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
@@ -72,9 +72,9 @@ class Stops:
         if rest <= before:  # else it fell into what is not measured
             known[longest] = _less(known[longest], rest)
         return replace(
-            result,
-            latency=_less(result.latency, total),
-            ttfb=_less(result.ttfb, lost(start, began)),
+            attempt,
+            latency=_less(attempt.latency, total),
+            ttfb=_less(attempt.ttfb, lost(start, began)),
             timings=replace(
                 timings,
                 **known,

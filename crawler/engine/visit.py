@@ -1,70 +1,133 @@
-"""A target on its way through the schedule, and the second request that it may get."""
+"""One target on its way through the schedule: its state, its attempts, and its next step."""
 
-import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
+from enum import Enum
+from typing import TYPE_CHECKING
 
-from crawler.core import expect
-from crawler.engine.clock import Timer
-from crawler.models import FetchResult, Outcome, Target, Try
+from crawler.core import expect, retry
+from crawler.models import NO_ATTEMPT, Attempt, Limits, Outcome, Result, Target
+
+if TYPE_CHECKING:
+    from crawler.engine.race import Race
+
+
+class VisitState(Enum):
+    """Where a visit is; DONE means that its result is final."""
+
+    WAITING = "waiting"  # in its host's lane, or until a time
+    IN_FLIGHT = "in flight"
+    DEFERRED = "deferred"  # until the recheck
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result is final."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Request it again after a delay in seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class FallBackToGet:
+    """The server refuses HEAD: request it again with GET, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """A transient failure: request it once more when everything else is finished."""
+
+
+Step = Done | Retry | FallBackToGet | Recheck
 
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A target: how often it was asked, and what came of that so far."""
+    """A target, the attempts made so far, and what would be its result if the run ended now."""
 
     target: Target
-    arrived: float
-    queue: float = 0.0
-    attempts: int = 0
-    retries: int = 0
-    tries: tuple[Try, ...] = ()
-    last: FetchResult | None = None  # the record, should the next attempt not come to its end
+    arrived: float  # when its line was read
+    state: VisitState = VisitState.WAITING
+    queue: float = 0.0  # seconds before the first attempt
     timestamp: float | None = None  # of the first attempt
-    second_opinion: bool = False
-    running: tuple[asyncio.Task[Any], ...] = ()  # without one that was called off
-    hedge: "Hedge | None" = None  # while it waits for its start
+    started: bool = False
+    retries: int = 0
+    earlier: tuple[Attempt, ...] = ()
+    is_recheck: bool = False
     hedged: bool = False
-    held_back: bool = False  # its request waits for its host: nobody's slowness
-    timer: Timer | None = None
+    race: "Race[Visit] | None" = None  # of the present attempt, if it may be hedged
+    so_far: Result | None = None  # from the last attempt that ended, if another follows
 
     @property
     def host(self) -> str:
         return self.target.host
 
-    def final(self, result: FetchResult) -> FetchResult:
-        """Return a result with what only the visit knows; most first attempts know all."""
-        first = self.attempts == result.attempts == 1 and not self.hedged
-        if first and result.queue == self.queue:
-            return result
-        return replace(
-            result,
+    def begin(self, now: float) -> None:
+        """Note that an attempt starts."""
+        self.state = VisitState.IN_FLIGHT
+        if not self.started:
+            self.started = True
+            self.queue = now - self.arrived
+
+    def next(self, attempt: Attempt, limits: Limits, chance: float) -> Step:
+        """Return what follows from an attempt that has ended; changes nothing.
+
+        `chance` is a random number from 0 to 1.
+        """
+        result = self.result(attempt)
+        # No policy but the verdict's concerns a response below 400: most end here.
+        if attempt.succeeded:
+            return Done(result)
+        if self.refuses_head(attempt, limits):
+            return FallBackToGet()
+        if self.is_recheck:
+            return Done(result)
+        delay = retry.wait(result, limits, self.retries + 1, chance)
+        if delay is not None:
+            return Retry(delay)
+        if limits.confirm_after is not None and retry.doubtful(result, limits):
+            return Recheck()
+        return Done(result)
+
+    def go_on(self, step: Retry | FallBackToGet | Recheck, attempt: Attempt) -> None:
+        """Become what `step` says; `attempt` is one of the earlier ones now."""
+        self.state = VisitState.DEFERRED if isinstance(step, Recheck) else VisitState.WAITING
+        self.race = None
+        if isinstance(step, FallBackToGet):
+            self.target = replace(self.target, method="GET")
+        else:
+            self.so_far = self.result(attempt)
+            self.retries += isinstance(step, Retry)
+        self.earlier = (*self.earlier, attempt)
+
+    def refuses_head(self, attempt: Attempt, limits: Limits) -> bool:
+        """Whether an attempt says nothing about the URL, as GET may be answered otherwise."""
+        head_first = limits.head_first and attempt.method == "HEAD"
+        return head_first and retry.refuses_head(self.result(attempt))
+
+    def result(self, attempt: Attempt) -> Result:
+        """Return the result if this attempt is the last one."""
+        result = Result(
+            target=self.target,
+            outcome=Outcome.RESPONDED if attempt.error is None else Outcome.ERROR,
+            attempt=attempt,
             queue=self.queue,
-            attempts=self.attempts,
-            retried=self.tries,
             timestamp=self.timestamp,
-            flaky=self.second_opinion and expect.accepted(result),
+            earlier=self.earlier,
             hedged=self.hedged,
         )
+        if self.is_recheck and expect.accepted(result):
+            return replace(result, flaky=True)
+        return result
 
-    def ended(self) -> FetchResult:
-        """Return the record of a visit that the end of the crawl has overtaken.
-
-        The last attempt that had come to an end, if one had: that one is a fact.
-        """
-        return self.last or FetchResult(target=self.target, outcome=Outcome.UNREACHED)
-
-    def waits(self, attempt: int) -> bool:
-        """Whether the answer to that attempt is still to come, and its server's to give."""
-        return bool(self.running) and self.attempts == attempt and not self.held_back
-
-
-@dataclass(slots=True, eq=False)
-class Hedge:
-    """A second request beside the one that a visit waits for."""
-
-    visit: Visit
-
-    @property
-    def host(self) -> str:
-        return self.visit.host
+    def unfinished(self) -> Result:
+        """Return the result if the run ends now: from the last attempt that ended, if any did."""
+        if self.so_far is not None:
+            return self.so_far
+        return Result(target=self.target, outcome=Outcome.UNREACHED, attempt=NO_ATTEMPT)

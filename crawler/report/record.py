@@ -6,7 +6,7 @@ from typing import Any
 
 from crawler.core.display import encodable, mask
 from crawler.core.summary import Summary, exit_code
-from crawler.models import Check, Failure, FetchResult, Tls, Try
+from crawler.models import Attempt, Check, Failure, Result, Tls
 
 SCHEMA = 1
 _to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -33,32 +33,33 @@ def record(check: Check) -> dict[str, Any]:
         "line": target.line,
         "input": _clean(target.input, masked),
         "url": _clean(target.url, masked),
-        "final_url": _clean(result.final_url, masked),
+        "final_url": _clean(result.attempt.final_url, masked),
         "method": target.method,
         "ok": check.ok,
         "outcome": result.outcome.value,
-        "status": result.status,
-        "size": result.size,
-        "latency_ms": _ms(result.latency),
-        "ttfb_ms": _ms(result.ttfb),
+        "status": result.attempt.status,
+        "size": result.attempt.size,
+        "latency_ms": _ms(result.attempt.latency),
+        "ttfb_ms": _ms(result.attempt.ttfb),
         "timings_ms": _timings(result),
         "attempts": result.attempts,
         "redirects": [
-            {"url": _clean(hop.url, masked), "status": hop.status} for hop in result.redirects
+            {"url": _clean(hop.url, masked), "status": hop.status}
+            for hop in result.attempt.redirects
         ],
-        "http_version": result.http_version,
-        "remote_ip": result.remote_ip,
-        "content_type": _clean(result.content_type, masked),
-        "content_length": result.content_length,
-        "truncated": result.truncated,
-        "error": _error(result.error, masked),
+        "http_version": result.attempt.http_version,
+        "remote_ip": result.attempt.remote_ip,
+        "content_type": _clean(result.attempt.content_type, masked),
+        "content_length": result.attempt.content_length,
+        "truncated": result.attempt.truncated,
+        "error": _error(result.attempt.error, masked),
         "reasons": [_clean(reason, masked) for reason in check.verdict.reasons],
         "timestamp": _timestamp(result.timestamp),
-        "tls": _tls(result.tls),
-        "retried": [_try(one) for one in result.retried],
+        "tls": _tls(result.attempt.tls),
+        "retried": [_earlier(one) for one in result.earlier],
         "flaky": result.flaky,
         "hedged": result.hedged,
-        "blocked_by": result.blocked_by,
+        "blocked_by": result.attempt.blocked_by,
         "warned": bool(check.verdict.warnings),
     }
 
@@ -98,8 +99,8 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def _timings(result: FetchResult) -> dict[str, float | None]:
-    timings = result.timings
+def _timings(result: Result) -> dict[str, float | None]:
+    timings = result.attempt.timings
     return {
         "queue": _ms(result.queue),
         "dns": _ms(timings.dns),
@@ -117,9 +118,10 @@ def _error(error: Failure | None, masked: frozenset[str]) -> dict[str, str | Non
     return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail, masked)}
 
 
-def _try(one: Try) -> dict[str, str | int | None]:
-    kind = one.kind.value if one.kind else None
-    return {"method": one.method, "kind": kind, "status": one.status}
+def _earlier(attempt: Attempt) -> dict[str, str | int | None]:
+    kind = attempt.error.kind.value if attempt.error else None
+    status = attempt.status if kind is None else None
+    return {"method": attempt.method, "kind": kind, "status": status}
 
 
 def _tls(tls: Tls | None) -> dict[str, str | None] | None:

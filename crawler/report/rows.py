@@ -42,7 +42,7 @@ class Rows:
         elif check.verdict.warnings or check.result.flaky:
             _keep(self._noted, (-index, check), NOTED)
         elif check.result.outcome is Outcome.RESPONDED:
-            _keep(self._slowest, (check.result.latency or 0.0, -index, check), SLOWEST)
+            _keep(self._slowest, (check.result.attempt.latency or 0.0, -index, check), SLOWEST)
 
     def shown(self) -> list[Check]:
         """Return the checks to show, in input order."""
@@ -58,10 +58,11 @@ def remark(check: Check) -> str:
     """Return what there is to say about a check in words; nothing for a plain pass."""
     result, verdict = check.result, check.verdict
     parts = [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
-    if result.flaky and result.retried:
-        before = result.retried[0]
-        first = before.kind.value.replace("_", " ") if before.kind else f"status {before.status}"
-        parts.append(f"flaky: {first} at first")
+    if result.flaky and result.earlier:
+        before = result.earlier[0]
+        error = before.error
+        first = error.kind.value.replace("_", " ") if error else f"status {before.status}"
+        parts.append(f"flaky: {first} on the first attempt")
     return "; ".join(parts)
 
 

@@ -164,8 +164,8 @@ def _row(check: Check) -> Row:
     cells = (
         display(mask(result.target.url, masked)),
         status,
-        size(result.size) + ("+" if result.truncated else ""),
-        duration(result.latency),
+        size(result.attempt.size) + ("+" if result.attempt.truncated else ""),
+        duration(result.attempt.latency),
         display(mask(remark(check), masked)),
     )
     return Row(cells, style)
@@ -207,10 +207,10 @@ def _status(check: Check) -> tuple[str, str]:
     """Return the status in words, and its style."""
     result = check.result
     if result.outcome is Outcome.RESPONDED:
-        status = result.status or 0
+        status = result.attempt.status or 0
         return str(status), _BY_CLASS.get(status // 100, "yellow")
-    if result.error is not None:
-        return result.error.kind.value.replace("_", " "), "red"
+    if result.attempt.error is not None:
+        return result.attempt.error.kind.value.replace("_", " "), "red"
     return result.outcome.value, "yellow"
 
 

@@ -14,8 +14,8 @@ from hostile_cases import Authorities, over_tls
 from loopback import Request, Server, reply
 
 from crawler.engine.transports import Connecting, WireError
-from crawler.engine.transports.body import Body
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.http1.stream import ResponseStream
 
 READ = 65_536  # bytes that the transport reads at once
 HELD = 262_144  # bytes of body that it holds before it pauses
@@ -142,12 +142,12 @@ def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
     async def body(transport: DirectTransport) -> None:
         request = httpx.Request("GET", server.url("/"))
         response = await transport.handle_async_request(request)
-        assert isinstance(response.stream, Body)
+        assert isinstance(response.stream, ResponseStream)
         await asyncio.sleep(0.1)
         with nullcontext() if length else pytest.raises(WireError, match="close_notify"):
             async for _ in response.stream:
                 pass
-        assert response.stream.size == size
+        assert response.stream.exchange.size == size
 
     with over_tls(data)(Authorities(ca)) as server:
         run(uvloop, ca_file, body)

@@ -7,8 +7,8 @@ import pytest
 from loopback import Server, raw, reply
 
 from crawler.engine.transports import Connecting, WireError
-from crawler.engine.transports.chunks import ChunkReader, Part
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
 from crawler.models import ErrorKind
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -52,10 +52,10 @@ def decoded(*pieces: bytes) -> tuple[bytes, ChunkReader]:
 @pytest.mark.parametrize(("body", "data"), GOOD.values(), ids=GOOD)
 def test_the_data_is_the_same_however_the_body_is_cut(body: bytes, data: bytes) -> None:
     whole = decoded(body)
-    assert (whole[0], whole[1].part) == (data, Part.NOTHING)
+    assert (whole[0], whole[1].state) == (data, ChunkState.DONE)
     if len(body) < 1000:
         single = decoded(*(body[n : n + 1] for n in range(len(body))))
-        assert (single[0], single[1].part) == (data, Part.NOTHING)
+        assert (single[0], single[1].state) == (data, ChunkState.DONE)
 
 
 @pytest.mark.parametrize("body", [BAD[name] for name in BAD if name != "a bare CR"])

@@ -17,7 +17,8 @@ from loopback import Request, Server, endless, raw, redirect, refusing_port, rep
 from crawler.engine.resolve import Address, Addresses, Resolver
 from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.http1 import Connection
+from crawler.engine.transports.http1.exchange import Exchange
+from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.models import ErrorKind
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
@@ -343,23 +344,21 @@ def test_readings_of_a_reused_connection_name_no_second_connect(server: Server) 
 
 
 def test_the_wait_begins_before_the_write_of_the_request() -> None:
-    class SlowWriter(asyncio.Transport):
-        """Takes a while to write, and has the response at once."""
+    class SlowSender:
+        """Takes a while to send, and has the response at once."""
 
-        def write(self, data: bytes | bytearray | memoryview) -> None:
+        def send(self, request: bytes, exchange: Exchange) -> None:
             time.sleep(0.02)
-            asyncio.get_running_loop().call_soon(connection.buffer_updated, len(OK))
+            exchange.feed(memoryview(OK), time.perf_counter())
 
     wire = Wire()
-    buffer = memoryview(bytearray(OK))
-    connection: Connection
+    connection: Any = SlowSender()
 
     async def main() -> None:
-        nonlocal connection
-        loop = asyncio.get_running_loop()
-        connection = Connection(loop, buffer, lambda connection: None)
-        connection.connection_made(SlowWriter())
-        await connection.exchange(b"GET / HTTP/1.1\r\n\r\n", wire, is_head=False)
+        stream = ResponseStream(
+            connection, wire, lambda _connection, _reusable: None, is_head=False
+        )
+        await stream.send(b"GET / HTTP/1.1\r\n\r\n")
 
     asyncio.run(main())
     assert wire.wait is not None

@@ -1,7 +1,7 @@
 """TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import certifi
@@ -19,7 +19,6 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     ssl.SSLError where `cacert` is not a readable PEM file.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.sslobject_class = TlsObject
     made.set_alpn_protocols(["http/1.1"])
     # No session is ever resumed: tickets would cost a handshake 7 % for nothing.
     made.options |= ssl.OP_NO_TICKET
@@ -36,27 +35,6 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     return made
 
 
-class TlsObject(ssl.SSLObject):
-    """An SSLObject that reports a fault before it raises it.
-
-    Event loops read records into one buffer until none is left. When one is bad, they drop
-    the good ones before it: the head of a response, perhaps. `on_fault` gets the number of
-    bytes that are still free in that buffer.
-    """
-
-    on_fault: Callable[[int], None] | None = None
-
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:
-        try:
-            return super().read(len, buffer)
-        except ssl.SSLWantReadError:
-            raise
-        except ssl.SSLError:
-            if buffer is not None and self.on_fault is not None:
-                self.on_fault(len)
-            raise
-
-
 def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
     """Read what came over a connection that is closed now; yield how much is in `buffer`.
 
@@ -71,7 +49,9 @@ def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
         return  # the same, once our own close_notify has gone out
 
 
-def peer(connection: ssl.SSLObject, certificate: Mapping[str, Any] | None = None) -> Tls:
+def peer(
+    connection: ssl.SSLObject | ssl.SSLSocket, certificate: Mapping[str, Any] | None = None
+) -> Tls:
     """Return what a finished handshake says of the connection and of the server's certificate.
 
     `certificate` is what `connection.getpeercert()` gave, if somebody asked already.

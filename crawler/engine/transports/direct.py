@@ -1,8 +1,6 @@
-"""HTTP/1.1 straight over asyncio: the default transport, made for any number of hosts."""
+"""HTTP/1.1 on sockets of our own: the default transport, made for any number of hosts."""
 
 import asyncio
-import socket
-import ssl
 from functools import partial
 from time import perf_counter
 
@@ -12,16 +10,18 @@ from crawler.core.retry import IDEMPOTENT
 from crawler.engine import asking, tls
 from crawler.engine.asking import Origin
 from crawler.engine.resolve import Addresses, Resolver, literal
-from crawler.engine.transports import Connecting, Wire, WireError, guard
-from crawler.engine.transports.http1 import Connection
+from crawler.engine.transports import Connecting, Wire, guard
+from crawler.engine.transports.http1.connection import Connection
+from crawler.engine.transports.http1.opening import Opening
+from crawler.engine.transports.http1.poller import Poller, poller
+from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.late import Late
 from crawler.engine.transports.pool import Pool
 from crawler.engine.transports.proxy import Proxy, chooser
 from crawler.engine.transports.sockets import open_socket, peer
-from crawler.engine.transports.tunnel import start_tls, through
-from crawler.models import ErrorKind, Phase
+from crawler.engine.transports.tunnel import through
+from crawler.models import Phase
 
-_NEVER = 1e8  # seconds: the budget of the attempt is the only clock
 _BUFFER = 65_536  # bytes read at once
 _PORT = {"http": 80, "https": 443}
 
@@ -33,6 +33,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._connecting = connecting
         self._resolver = resolver or Resolver(connecting.idle)
         self._pool = Pool(connecting.idle, connecting.per_host)
+        self._poller: Poller | None = None
         self._buffer = memoryview(bytearray(_BUFFER))
         make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
         self._context = Late(make, "tls")
@@ -56,149 +57,111 @@ class DirectTransport(httpx.AsyncBaseTransport):
         # sent twice would fail through no fault of the URL.
         kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
         connection = self._pool.take(key) if kept else None
-        body = None
+        finished = partial(self._finish, key)
+        stream: ResponseStream | None = None
         if connection is not None:
+            stream = ResponseStream(connection, wire, finished, is_head=is_head)
             try:
-                body = await connection.exchange(head, wire, is_head=is_head)
+                await stream.send(head)
             except (OSError, httpx.TransportError):
-                # It died as we came: that says nothing about the URL (RFC 9112, section 9.3.1).
-                if not connection.untouched:
+                # A stale kept connection says nothing about the URL: a retry is safe (RFC 9112,
+                # section 9.3.1).
+                if not stream.exchange.untouched:
                     raise
                 wire.sent = wire.first_byte = wire.last_byte = None
+                stream = None
                 await wire.resend()
-        if connection is None or body is None:
+        if connection is None or stream is None:
             connection = await self._connect(origin, proxy, wire)
-            body = await connection.exchange(head, wire, is_head=is_head)
-        body.release = partial(self._pool.give_back, origin=key)
+            stream = ResponseStream(connection, wire, finished, is_head=is_head)
+            await stream.send(head)
         wire.phase = Phase.DOWNLOAD
-        wire.remote_ip = connection.remote_ip
-        wire.tls_peer = connection.tls
-        wire.http_version = f"HTTP/{connection.version}"
+        wire.remote_ip = connection.opening.remote_ip
+        wire.tls_peer = connection.opening.tls
+        response = stream.exchange
+        wire.http_version = f"HTTP/{response.version}"
         return httpx.Response(
-            connection.status, headers=connection.headers, stream=body, extensions={"wire": wire}
+            response.status, headers=response.headers, stream=stream, extensions={"wire": wire}
         )
 
     async def aclose(self) -> None:
         """Close every connection, idle or not."""
         self._pool.close()
+        if self._poller is not None:
+            self._poller.close()
         self._resolver.close()
-        await asyncio.sleep(0)  # the sockets are closed when the loop comes round
+
+    def _finish(self, key: Origin, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            self._pool.give_back(connection, key)
+        else:
+            connection.close()
 
     async def _connect(self, origin: Origin, proxy: Proxy | None, wire: Wire) -> Connection:
         wire.at_proxy = proxy is not None
-        host = proxy.host if proxy is not None else origin[1]
-        addresses = literal(host) or await self._resolver.resolve(host, wire)
+        scheme, host, port = origin
+        place = (host, port or _PORT[scheme]) if proxy is None else (proxy.host, proxy.port)
+        addresses = literal(place[0]) or await self._resolver.resolve(place[0], wire)
         wire.phase = Phase.CONNECT
         if self._connecting.block_private and proxy is None:
             addresses = guard.public(addresses)
-        connection = Connection(asyncio.get_running_loop(), self._buffer, self._pool.discard)
+        security = None
+        if scheme == "https":
+            security = (await self._context.get(wire), host.rstrip("."))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = Connection(
+            self._poll(),
+            self._buffer,
+            security=security,
+            opened=partial(_settle, ended),
+            closed=self._pool.discard,
+        )
         # A proxy that forwards has connections for all hosts: those of each are not bounded.
-        shared = proxy is not None and proxy.forwards(origin[0])
-        closed = self._pool.reserve(connection, None if shared else origin[1])
+        shared = proxy is not None and proxy.forwards(scheme)
+        self._pool.reserve(connection, None if shared else host)
         try:
-            if closed:
-                await asyncio.sleep(0)  # the event loop closes sockets when it comes round
-            if proxy is None:
-                await self._open(connection, origin, addresses, wire)
+            if proxy is not None:
+                await self._open_through(connection.opening, proxy, origin, addresses, wire)
+            elif len(addresses) == 1:
+                connection.opening.connect(addresses[0].family, addresses[0].ip, place[1])
             else:
-                await self._open_through(connection, proxy, origin, addresses, wire)
+                start = perf_counter()
+                sock = await open_socket(addresses, place[1])
+                connection.opening.adopt(sock, peer(sock), perf_counter() - start)
+            await ended
         except BaseException:
-            self._pool.discard(connection)
-            raise
-        return connection
-
-    async def _open(
-        self, connection: Connection, origin: Origin, addresses: Addresses, wire: Wire
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        scheme, host, port = origin
-        place = port or _PORT[scheme]
-        start = perf_counter()
-        if scheme == "http" and len(addresses) == 1:
-            # In one call of the event loop's own: uvloop does it in half the time.
-            connection.remote_ip = addresses[0].ip
-            await loop.create_connection(lambda: connection, addresses[0].ip, place)
-            wire.connect = perf_counter() - start
-            return
-        sock = await open_socket(addresses, place)
-        wire.connect = perf_counter() - start
-        try:
-            connection.remote_ip = peer(sock, addresses)
-            context = await self._context.get(wire) if scheme == "https" else None
-        except BaseException:
-            sock.close()
-            raise
-        # From here on the event loop owns the socket, and closes it when this fails.
-        if context is None:
-            await loop.create_connection(lambda: connection, sock=sock)
-        else:
-            await self._secure(connection, sock, context, host, wire)
-
-    async def _open_through(
-        self,
-        connection: Connection,
-        proxy: Proxy,
-        origin: Origin,
-        addresses: Addresses,
-        wire: Wire,
-    ) -> None:
-        """Connect by way of a proxy; `wire.connect` is until the way through it is open."""
-        secure = origin[0] == "https"
-        context = await self._context.get(wire) if secure or proxy.secure else None
-        start = perf_counter()
-        sock = await open_socket(addresses, proxy.port)
-        transport = await through(sock, proxy, origin, context if proxy.secure else None)
-        wire.connect = perf_counter() - start
-        wire.at_proxy = False
-        if secure and context is not None:
-            await self._secure(connection, transport, context, origin[1], wire)
-        else:
-            if proxy.secure:
-                connection.secured_by(transport.get_extra_info("ssl_object"))
-            transport.set_protocol(connection)
-            connection.connection_made(transport)
-        if connection not in self._pool:  # it was lost before it heard that it was made
-            detail = "the server closed the connection after the TLS handshake"
-            raise WireError(ErrorKind.DISCONNECTED, detail)
-
-    async def _secure(
-        self,
-        connection: Connection,
-        over: socket.socket | asyncio.Transport,
-        context: ssl.SSLContext,
-        host: str,
-        wire: Wire,
-    ) -> None:
-        wire.phase = Phase.TLS
-        begun = perf_counter()
-        try:
-            transport = await _start_tls(connection, over, context, host.rstrip("."))
-        except ConnectionError as exc:
-            if exc.errno is None:
-                detail = "the server closed the connection in the TLS handshake"
-                raise WireError(ErrorKind.DISCONNECTED, detail) from exc
+            connection.close()
             raise
         finally:
-            wire.tls = perf_counter() - begun
-        secured = transport.get_extra_info("ssl_object")
-        connection.secured_by(secured)
-        connection.tls = tls.peer(secured, transport.get_extra_info("peercert") or {})
+            wire.connect, wire.tls = (
+                connection.opening.connect_seconds,
+                connection.opening.tls_seconds,
+            )
+            if security is not None and wire.connect is not None:
+                wire.phase = Phase.TLS
+        return connection
+
+    async def _open_through(
+        self, opening: Opening, proxy: Proxy, origin: Origin, addresses: Addresses, wire: Wire
+    ) -> None:
+        """Connect by way of a proxy; the connect time is until the way through it is open."""
+        context = await self._context.get(wire) if proxy.secure else None
+        start = perf_counter()
+        sock = await open_socket(addresses, proxy.port)
+        sock = await through(self._poll(), sock, proxy, origin, context)
+        wire.at_proxy = False
+        opening.adopt(sock, None, perf_counter() - start)
+
+    def _poll(self) -> Poller:
+        if self._poller is None:
+            self._poller = poller(asyncio.get_running_loop())
+        return self._poller
 
 
-async def _start_tls(
-    connection: Connection,
-    over: socket.socket | asyncio.Transport,
-    context: ssl.SSLContext,
-    name: str,
-) -> asyncio.BaseTransport:
-    """Shake hands with the server `name`, and close what that went over if it fails."""
-    if not isinstance(over, socket.socket):
-        return await start_tls(over, connection, context, name)
-    transport, _ = await asyncio.get_running_loop().create_connection(
-        lambda: connection,
-        sock=over,
-        ssl=context,
-        server_hostname=name,
-        ssl_handshake_timeout=_NEVER,
-    )
-    return transport
+def _settle(ended: "asyncio.Future[None]", error: Exception | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)

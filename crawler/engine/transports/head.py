@@ -18,8 +18,6 @@ def with_one_length(data: bytes) -> bytes | None:
     `data` may begin with interim (1xx) heads, and go on with a part of the body.
     """
     start, stop = _final_head(data)
-    if stop is None:
-        stop = len(data)
     head = data[start:stop]
     found = _LENGTH.findall(head)
     values = {value.strip() for field in found for value in field.split(b",")}
@@ -29,16 +27,16 @@ def with_one_length(data: bytes) -> bytes | None:
     return data[:start] + _LENGTH.sub(lambda _: next(rest, b""), head) + data[stop:]
 
 
-def body_start(data: bytes) -> int | None:
-    """Return where the body begins behind the final head; None if that has not ended."""
+def body_start(data: bytes) -> int:
+    """Return where the body begins, behind the final head."""
     return _final_head(data)[1]
 
 
-def _final_head(data: bytes) -> tuple[int, int | None]:
+def _final_head(data: bytes) -> tuple[int, int]:
     """Return where the final head begins, behind interim ones, and where it ends."""
     start = 0
     end = _END.search(data)
     while end is not None and _INTERIM.match(data, start):
         start = end.end()
         end = _END.search(data, start)
-    return start, end.end() if end is not None else None
+    return start, end.end() if end is not None else len(data)

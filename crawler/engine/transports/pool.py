@@ -9,7 +9,7 @@ from collections import OrderedDict
 from time import perf_counter
 
 from crawler.engine.asking import Origin
-from crawler.engine.transports.http1 import Connection
+from crawler.engine.transports.http1.connection import Connection
 
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
 
@@ -30,9 +30,6 @@ class Pool:
         # Ordered dicts where the oldest is looked for: a dict would search for its first key.
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
 
-    def __contains__(self, connection: Connection) -> bool:
-        return connection in self._open
-
     def take(self, origin: Origin) -> Connection | None:
         """Return the newest idle connection that can be used again."""
         now = perf_counter()
@@ -42,9 +39,9 @@ class Pool:
                 del self._idle[origin]
             del self._oldest[connection]
             del self._open[connection].idle[connection]
-            if now - connection.idle_since < _MOST_IDLE and connection.fresh():
+            if now - connection.idle_since < _MOST_IDLE and connection.fresh:
                 return connection
-            connection.abort()
+            connection.close()
         return None
 
     def reserve(self, connection: Connection, host: str | None) -> bool:
@@ -60,11 +57,9 @@ class Pool:
         return self._shrink(state)
 
     def give_back(self, connection: Connection, origin: Origin) -> None:
-        """Keep a connection whose exchange is over, if it can be used again."""
-        state = self._open.get(connection)
-        if state is None or not connection.reusable:
-            connection.abort()
-            return
+        """Keep a connection whose exchange left it reusable."""
+        state = self._open[connection]
+        connection.rest()
         connection.idle_since = perf_counter()
         self._idle.setdefault(origin, {})[connection] = None
         self._oldest[connection] = origin
@@ -92,7 +87,7 @@ class Pool:
     def close(self) -> None:
         """Close every connection, idle or not."""
         for connection in tuple(self._open):
-            connection.abort()
+            connection.close()
 
     def _is_over(self, host: "_Host") -> bool:
         return self._has_too_many(host) or len(self._open) > self._most
@@ -106,10 +101,10 @@ class Pool:
         """Close idle connections until both bounds hold, or none is left to close."""
         closed = False
         while self._has_too_many(host) and host.idle:
-            next(iter(host.idle)).abort()
+            next(iter(host.idle)).close()
             closed = True
         while len(self._open) > self._most and self._oldest:
-            next(iter(self._oldest)).abort()
+            next(iter(self._oldest)).close()
             closed = True
         return closed
 

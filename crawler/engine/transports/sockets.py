@@ -16,13 +16,11 @@ _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8
 _TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
-def peer(sock: socket.socket, addresses: Addresses) -> str | None:
+def peer(sock: socket.socket) -> str | None:
     """Return the address that a socket is connected to; None if it is connected no more.
 
     A server may have reset it already: that shows in the phase in which it matters.
     """
-    if len(addresses) == 1:
-        return addresses[0].ip
     try:
         return str(sock.getpeername()[0])
     except OSError:
@@ -47,7 +45,7 @@ async def open_socket(addresses: Addresses, port: int) -> socket.socket:
 
 
 def readable(fd: int) -> Callable[[], bool]:
-    """Return a function that tells whether bytes, or the end, wait to be read from `fd`."""
+    """Return a function that says whether bytes, or the end, wait to be read from `fd`."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: bool(select.select([fd], [], [], 0)[0])
     watch = select.poll()

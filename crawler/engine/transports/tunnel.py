@@ -1,4 +1,4 @@
-"""A socket that is connected to a proxy -> a transport through it: CONNECT, or SOCKS5.
+"""A socket that is connected to a proxy -> a socket through it: CONNECT, or SOCKS5.
 
 What follows on it are the exchanges of `http1`, under the same rules as without a proxy.
 """
@@ -7,10 +7,12 @@ import asyncio
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from crawler.engine.asking import Origin
 from crawler.engine.transports import WireError
+from crawler.engine.transports.http1.opening import Opening
+from crawler.engine.transports.http1.poller import Poller
 from crawler.engine.transports.proxy import PORT, Proxy, bracketed
 from crawler.models import ErrorKind
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SOCKS5 = 5
-_NEVER = 1e8  # seconds; the budget of the attempt is the only limit
 _MAX_HEAD = 65_536  # bytes of a response to CONNECT
 _END = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: ([^\r\n]{0,200})|\r?\n)")
@@ -37,64 +38,57 @@ _SOCKS_FAILURES = {
 
 
 async def through(
-    sock: socket.socket, proxy: Proxy, origin: Origin, context: ssl.SSLContext | None
-) -> asyncio.Transport:
-    """Return a transport through which requests for `origin` can go, at first without a protocol.
+    poller: Poller,
+    sock: socket.socket,
+    proxy: Proxy,
+    origin: Origin,
+    context: ssl.SSLContext | None,
+) -> socket.socket:
+    """Return a socket through which requests for `origin` can go.
 
     `sock` is connected to the proxy, and closed if this fails; `context` is for the TLS
     with it. Raises OSError, ssl.SSLError, or WireError for what the proxy did.
     """
-    transport, dialogue = await _opened(sock, proxy, context)
+    if context is not None:
+        sock = await _secured(poller, sock, context, proxy.host)
+    if proxy.forwards(origin[0]):
+        return sock
+    dialogue = _Dialogue(poller, sock)
     try:
         if proxy.scheme.startswith("socks"):
             await _socks(dialogue, proxy, *_host_and_port(origin))
-        elif not proxy.forwards(origin[0]):
+        else:
             await _tunnel(dialogue, proxy, *_host_and_port(origin))
         dialogue.finish()
     except BaseException:
-        transport.abort()
+        dialogue.close()
+        sock.close()
         raise
-    return transport
+    dialogue.close()
+    return sock
 
 
-async def start_tls(
-    transport: asyncio.Transport, protocol: asyncio.BaseProtocol, context: ssl.SSLContext, name: str
-) -> asyncio.BaseTransport:
-    """Shake hands with the server `name` over a tunnel, which is closed if that fails.
+async def _secured(
+    poller: Poller, sock: socket.socket, context: ssl.SSLContext, host: str
+) -> socket.socket:
+    """Shake hands with the proxy itself."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    `protocol` has been told of its connection. Raises ConnectionError and ssl.SSLError.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        inside = await loop.start_tls(
-            transport, protocol, context, server_hostname=name, ssl_handshake_timeout=_NEVER
-        )
-        if inside is None:  # it closed meanwhile
-            raise ConnectionResetError
-    except BaseException:
-        transport.abort()
-        raise
-    protocol.connection_made(inside)
-    return inside
-
-
-async def _opened(
-    sock: socket.socket, proxy: Proxy, context: ssl.SSLContext | None
-) -> tuple[asyncio.Transport, "_Dialogue"]:
-    """From here on the event loop owns the socket, and closes it if this fails."""
-    try:
-        return await asyncio.get_running_loop().create_connection(
-            _Dialogue,
-            sock=sock,
-            ssl=context,
-            server_hostname=proxy.host if context is not None else None,
-            ssl_handshake_timeout=_NEVER if context is not None else None,
-        )
-    except ConnectionError as exc:
-        if exc.errno is None:
+    def settle(error: Exception | None, _readable: bool) -> None:
+        if isinstance(error, ssl.SSLEOFError | ConnectionResetError):
             closed = "it closed the connection in the TLS handshake"
-            raise _refused(closed, ErrorKind.DISCONNECTED) from exc
+            error = _refused(closed, ErrorKind.DISCONNECTED)
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    opening = Opening(poller, (context, host), settle)
+    try:
+        opening.adopt(sock, None, 0.0)
+        await ended
+    except BaseException:
+        opening.close()
         raise
+    return opening.release()
 
 
 async def _tunnel(dialogue: "_Dialogue", proxy: Proxy, host: str, port: int) -> None:
@@ -161,18 +155,27 @@ def _refused(detail: str, kind: ErrorKind = ErrorKind.PROTOCOL) -> WireError:
     return WireError(kind, detail)
 
 
-class _Dialogue(asyncio.Protocol):
-    """The bytes that we and a proxy exchange until a connection can be handed over."""
+class _Dialogue:
+    """The bytes that we and a proxy exchange until its socket can be handed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller, sock: socket.socket) -> None:
         self._received = bytearray()
         self._lost: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._transport: asyncio.Transport | None = None
+        self._poller = poller
+        self._sock = sock
+        poller.watch(sock.fileno(), self._ready)
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        """Send some bytes: they are few, and the socket has room for them."""
+        try:
+            self._sock.send(data)
+        except OSError as exc:
+            self._lose(exc)
+
+    def close(self) -> None:
+        """Leave the socket to others."""
+        self._poller.forget(self._sock.fileno())
 
     async def exactly(self, count: int) -> bytes:
         """Return the next `count` bytes."""
@@ -195,19 +198,27 @@ class _Dialogue(asyncio.Protocol):
         if self._received:  # nothing was requested from the target yet
             raise _refused("it sent bytes that nobody requested")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+    def _ready(self, _mask: int) -> None:
+        try:
+            while data := self._sock.recv(_MAX_HEAD):
+                self._received += data
+            self._lose(None)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._wake()
+        except ssl.SSLEOFError:
+            self._lose(None)
+        except OSError as exc:
+            self._lose(exc)
 
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        self._wake()
-
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _lose(self, exc: OSError | None) -> None:
         if exc is None:
-            exc = _refused("it closed the connection instead of a reply", ErrorKind.DISCONNECTED)
+            detail = "it closed the connection instead of a reply"
+            self._lost = _refused(detail, ErrorKind.DISCONNECTED)
         elif isinstance(exc, ConnectionError):
-            exc = _refused("it reset the connection instead of a reply", ErrorKind.RESET)
-        self._lost = exc
+            detail = "it reset the connection instead of a reply"
+            self._lost = _refused(detail, ErrorKind.RESET)
+        else:
+            self._lost = exc
         self._wake()
 
     def _pop(self, count: int) -> bytes:

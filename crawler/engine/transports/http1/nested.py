@@ -1,0 +1,80 @@
+"""TLS inside TLS: a tunnel through an https proxy to an https origin, as one socket.
+
+OpenSSL puts one TLS layer on a socket. The inner one works on memory, and this class moves
+its bytes to and from the outer one. It has the part of a socket's interface that a
+connection uses, and raises the same exceptions.
+"""
+
+import ssl
+from contextlib import suppress
+
+_CHUNK = 65_536
+
+
+class NestedTls:
+    """The inner TLS connection over `outer`, as a client of `host`."""
+
+    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, host: str) -> None:
+        self._outer = outer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._unsent = b""
+
+    def fileno(self) -> int:
+        return self._outer.fileno()
+
+    def close(self) -> None:
+        self._outer.close()
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake. Raises ssl.SSLWantReadError until it is finished."""
+        while True:
+            try:
+                self._inner.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._fill()
+            else:
+                self._flush()
+                return
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Return how many bytes were read; 0 if the server has closed TLS."""
+        while True:
+            try:
+                return int(self._inner.read(len(buffer), buffer))
+            except ssl.SSLZeroReturnError:
+                return 0
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._fill()
+
+    def send(self, data: bytes) -> int:
+        """Return how many bytes were taken. Raises ssl.SSLWantWriteError if none can be."""
+        self._flush()
+        if self._unsent:
+            raise ssl.SSLWantWriteError
+        sent = self._inner.write(data)
+        self._flush()
+        return sent
+
+    def peer(self) -> ssl.SSLObject:
+        """Return the inner connection, for what its handshake says."""
+        return self._inner
+
+    def _fill(self) -> None:
+        """Move what has come; at the end of the outer connection the inner one ends as well."""
+        try:
+            data = self._outer.recv(_CHUNK)
+        except ssl.SSLEOFError:
+            data = b""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        self._unsent += self._outgoing.read()
+        with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while self._unsent:
+                self._unsent = self._unsent[self._outer.send(self._unsent) :]

@@ -1,0 +1,123 @@
+"""Readiness of many sockets -> one callback for each, from the running event loop.
+
+With epoll, all sockets share one descriptor of the event loop: registering a socket is one
+system call, where the loop's own registration costs a handle, a dictionary entry and a
+call of `epoll_ctl` for each change of interest.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Protocol
+
+READABLE, WRITABLE, ENDED = 1, 2, 4
+Ready = Callable[[int], None]
+"""Called with READABLE, WRITABLE and ENDED (the peer sends no more) combined by "|"."""
+
+
+class Poller(Protocol):
+    """Watches sockets. `want_read` and `want_write` say what a socket waits for."""
+
+    def watch(self, fd: int, ready: Ready) -> None: ...
+
+    def hand_over(self, fd: int, ready: Ready) -> None:
+        """Report to another callback from now on."""
+
+    def want_read(self, fd: int, wanted: bool) -> None: ...
+
+    def want_write(self, fd: int, wanted: bool) -> None: ...
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; called before the descriptor is closed."""
+
+    def close(self) -> None: ...
+
+
+def poller(loop: asyncio.AbstractEventLoop) -> Poller:
+    """Return the best poller that this platform and event loop have."""
+    return EpollPoller(loop) if hasattr(select, "epoll") else LoopPoller(loop)
+
+
+class EpollPoller:
+    """One epoll descriptor inside the event loop, edge-triggered: no interest ever changes.
+
+    A callback must read until there is nothing left, or come back by itself: the same
+    readiness is not reported twice.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._ready: dict[int, Ready] = {}
+        self._mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+        self._fd = self._epoll.fileno()
+        loop.add_reader(self._fd, self._dispatch)
+
+    def watch(self, fd: int, ready: Ready) -> None:
+        self._ready[fd] = ready
+        self._epoll.register(fd, self._mask)
+
+    def hand_over(self, fd: int, ready: Ready) -> None:
+        self._ready[fd] = ready
+
+    def want_read(self, fd: int, wanted: bool) -> None:
+        """Nothing to do: an edge-triggered socket reports new bytes once."""
+
+    def want_write(self, fd: int, wanted: bool) -> None:
+        """Nothing to do: an edge-triggered socket reports when it becomes writable."""
+
+    def forget(self, fd: int) -> None:
+        del self._ready[fd]
+        self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self._epoll.close()
+
+    def _dispatch(self) -> None:
+        for fd, events in self._epoll.poll(0):
+            ready = self._ready.get(fd)
+            if ready is not None:
+                mask = READABLE if events & select.EPOLLIN else 0
+                if events & select.EPOLLOUT:
+                    mask |= WRITABLE
+                if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+                    mask |= READABLE | ENDED
+                ready(mask)
+
+
+class LoopPoller:
+    """The event loop's own readers and writers, for platforms without epoll."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ready: dict[int, Ready] = {}
+
+    def watch(self, fd: int, ready: Ready) -> None:
+        self._ready[fd] = ready
+        self._loop.add_reader(fd, ready, READABLE)
+
+    def hand_over(self, fd: int, ready: Ready) -> None:
+        self._ready[fd] = ready
+        self._loop.add_reader(fd, ready, READABLE)
+
+    def want_read(self, fd: int, wanted: bool) -> None:
+        if wanted:
+            self._loop.add_reader(fd, self._ready[fd], READABLE)
+        else:
+            self._loop.remove_reader(fd)
+
+    def want_write(self, fd: int, wanted: bool) -> None:
+        if wanted:
+            self._loop.add_writer(fd, self._ready[fd], WRITABLE)
+        else:
+            self._loop.remove_writer(fd)
+
+    def forget(self, fd: int) -> None:
+        del self._ready[fd]
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+
+    def close(self) -> None:
+        for fd in tuple(self._ready):
+            self.forget(fd)

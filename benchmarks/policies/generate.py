@@ -21,15 +21,18 @@ from benchmarks.policies.scenario import (
 ENGINES = ("direct", "stock", "native")
 LOOPS = ("asyncio", "uvloop")
 THEMES = {
-    "mixed": 30,
-    "limits": 10,
-    "rates": 12,
-    "holds": 12,
+    "mixed": 24,
+    "limits": 8,
+    "rates": 14,
+    "holds": 14,
     "hedges": 12,
-    "redirects": 10,
+    "rechecks": 8,
+    "redirects": 8,
     "endings": 12,
     "long": 2,
 }
+_WIDE = ("hedges", "rates", "rechecks", "long")  # where not the slots are to be what binds
+_REDIRECTED = {"redirects": 0.6, "holds": 0.3, "rates": 0.6, "long": 0.0}  # share of the pages
 _INVALID = ("ftp://127.0.0.1/a", "http://", "http://[::1", "mailto:someone", "http://a b/")
 _IDLE = ("", "# a comment", "   ", "\t# indented")
 _FAILURES = ("404", "5xx", "timeout", "connect", "redirect", "flaky", "blocked", "reset", "429")
@@ -77,7 +80,9 @@ class _Draft:
         return self._chance.random() < share
 
     def _draw_origins(self) -> tuple[Origin, ...]:
-        hosts = [f"127.0.0.{n}" for n in range(1, self._chance.choice((1, 2, 3, 6)) + 1)]
+        few = self._theme in ("holds", "rechecks", "rates")
+        count = self._chance.choice((1, 2, 2, 3) if few else (1, 2, 3, 6))
+        hosts = [f"127.0.0.{number}" for number in range(1, count + 1)]
         secure = self._likely(0.4)
         origins = [Origin(host=host, tls=secure and self._likely(0.5)) for host in hosts]
         if self._likely(0.4):  # more ports on one host: still one host
@@ -94,13 +99,13 @@ class _Draft:
         one_of = self._chance.choice
         theme = self._theme
         drawn: dict[str, Any] = {
-            "max": one_of((1, 2, 3, 5, 10, 30)) if theme not in ("hedges", "long") else 10,
-            "per_host": one_of((1, 2, 3, 5, 10)) if theme not in ("hedges", "long") else 10,
+            "max": one_of((1, 2, 3, 5, 10, 30)) if theme not in _WIDE else 10,
+            "per_host": one_of((1, 2, 3, 5, 10)) if theme not in _WIDE else 10,
             "retries": one_of((0, 1, 1, 2, 3)),
-            "backoff": one_of((0.0, 0.05, 0.2, 0.3)),
+            "backoff": one_of((0.0, 0.1, 0.3, 0.3)),
             "max_wait": one_of((60.0, 2.5, 0.5)) if theme != "holds" else one_of((60.0, 2.5)),
             "accept": one_of(("200-399", "200-399", "2xx", "200-399,404", "200-299,503")),
-            "max_failures": one_of(("0", "0", "3", "30%", "100%")),
+            "max_failures": one_of(("0", "1", "2", "3", "5", "8", "30%", "100%")),
             "repeat": self._likely(0.1),
             "ordered": self._likely(0.3),
             "trust": self._chance.choices(("cacert", "insecure", "none"), (6, 2, 1))[0],
@@ -109,12 +114,15 @@ class _Draft:
             "piped": self._likely(0.2),
         }
         if theme == "rates" or (theme != "long" and self._likely(0.08)):
-            drawn["rate"] = one_of((None, 15.0, 30.0, 60.0))
-            drawn["host_rate"] = one_of((None, 8.0, 20.0, 40.0))
-        if self._likely(0.35):
+            given = one_of(("rate", "host_rate", "both"))
+            if given != "host_rate":
+                drawn["rate"] = one_of((15.0, 30.0, 60.0))
+            if given != "rate":
+                drawn["host_rate"] = one_of((8.0, 20.0, 40.0))
+        if theme == "rechecks" or self._likely(0.3):
             drawn["confirm_after"] = one_of((0.0, 0.1, 0.3))
         if theme == "hedges" or self._likely(0.1):
-            drawn["hedge_budget"] = one_of((5, 10, 30, 100))
+            drawn["hedge_budget"] = one_of((1, 3, 5, 30, 100))
         if theme == "endings":
             drawn["deadline"] = one_of((None, 0.2, 0.4, 0.7))
         drawn |= self._draw_requests()
@@ -169,8 +177,7 @@ class _Draft:
         return Page(hops=tuple(made))
 
     def _chain_length(self) -> int:
-        share = 0.6 if self._theme == "redirects" else 0.08
-        if self._theme == "long" or not self._likely(share):
+        if not self._likely(_REDIRECTED.get(self._theme, 0.08)):
             return 0
         return self._chance.choice((1, 1, 2, 3))
 
@@ -199,16 +206,17 @@ class _Draft:
         troubles = 0.5 if self._theme in ("mixed", "endings") else 0.3
         if self._theme == "hedges":
             troubles = 0.06
+        lasting = 0.7 if self._theme == "rechecks" else 0.25
         script: list[Reply] = []
         while first and self._likely(troubles) and len(script) < 4:
             script.append(self._trouble())
-        script.append(self._good() if not script or self._likely(0.75) else self._trouble())
+        script.append(self._trouble() if script and self._likely(lasting) else self._good())
         return script
 
     def _good(self) -> Reply:
         status = self._chance.choice(_GOOD)
         delay = self._delay()
-        if self._theme == "hedges" and self._likely(0.06):
+        if self._theme == "hedges" and self._likely(0.1):
             delay = self._chance.choice((0.15, 0.25, 0.4))
         return Reply(
             status=status,
@@ -253,7 +261,7 @@ class _Draft:
     def _delay(self) -> float:
         if self._theme == "hedges":
             return self._chance.choice((0.005, 0.01, 0.015))
-        if self._theme == "limits":
+        if self._theme in ("limits", "rechecks"):
             return self._chance.choice((0.02, 0.04, 0.06))
         if self._theme == "endings" and self._likely(0.2):
             return 0.3

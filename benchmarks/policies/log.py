@@ -1,5 +1,6 @@
 """What the scripted server saw: every request and every connection, by CLOCK_MONOTONIC."""
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -53,11 +54,15 @@ class Connection:
 
 @dataclass(slots=True, kw_only=True)
 class Log:
-    """All of one run. `noise` is for how many seconds, at worst, this machine kept both waiting."""
+    """All of one run. `noise` is for how many seconds, at worst, this machine kept both waiting.
+
+    `epoch` is what the clock of the log showed at the start of 1970.
+    """
 
     requests: list[Request] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     noise: float = 0.0
+    epoch: float = field(default_factory=lambda: time.monotonic() - time.time())
 
     def by_host(self) -> dict[str, list[Request]]:
         found: dict[str, list[Request]] = defaultdict(list)

@@ -1,8 +1,10 @@
 """Concurrency, connections, rates and holds as the server sees them."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from benchmarks.policies.chains import chains, late, overlapping
+from benchmarks.policies.invariants.attempts import records_by_page
 from benchmarks.policies.log import Request
 from benchmarks.policies.program import Run
 from benchmarks.policies.scenario import THROTTLES, End
@@ -72,6 +74,7 @@ def holds_kept(run: Run) -> list[str]:
     """No request starts on a host that asked to be left alone, until its time is over."""
     found = []
     doubled = _doubled(run)  # a second request's response may not have counted
+    begun = _begun(run)
     for host, requests in run.log.by_host().items():
         for asking in requests:
             if asking.page in doubled or not _holds(asking, run):
@@ -80,7 +83,7 @@ def holds_kept(run: Run) -> list[str]:
             assert asking.asks is not None
             begin = asking.ended + _UNDER_WAY + run.log.noise
             until = asking.ended + asking.asks - _SURE
-            early = [one for one in requests if begin < one.arrived < until]
+            early = [one for one in requests if begin < begun[id(one)] < until]
             if early:
                 after = early[0].arrived - asking.ended
                 found.append(
@@ -101,7 +104,7 @@ def throttled_hosts_get_half(run: Run) -> list[str]:
     """After a 429 or 503 a host gets half as many at once, at least until one of those is good."""
     options, found = run.scenario.options, []
     half = max(1, min(options.per_host, options.max) // 2)
-    doubled = _doubled(run)
+    doubled, begun = _doubled(run), _begun(run)
     for host, requests in run.log.by_host().items():
         plain = [one for one in requests if one.page not in doubled]
         cuts = [one for one in plain if one.reply.status in THROTTLES and one.end is End.WHOLE]
@@ -110,7 +113,8 @@ def throttled_hosts_get_half(run: Run) -> list[str]:
         cut = min(one.ended or 0.0 for one in cuts)
         after = [one.ended or run.finished for one in requests if one.arrived > cut]
         until = min(after, default=0.0)  # a good one may give the host one more
-        later = [one for one in plain if one.arrived > cut + _UNDER_WAY + run.log.noise]
+        sure = cut + _UNDER_WAY + run.log.noise
+        later = [one for one in plain if begun[id(one)] > sure]
         flights = _flights(plain, run)
         for one in later:
             live = sum(begin <= one.arrived < end for begin, end in flights)
@@ -120,9 +124,35 @@ def throttled_hosts_get_half(run: Run) -> list[str]:
     return found
 
 
+def _begun(run: Run) -> dict[int, float]:
+    """Return when each request began at the earliest, which is before it arrived.
+
+    By the record for the first one of a page: what TLS needs is loaded while it waits. Others
+    may have had to connect, which takes a program that is short of processor time a while.
+    """
+    connecting = _connecting(run)
+    found = {id(one): one.arrived - (0.0 if one.turn else connecting) for one in run.log.requests}
+    seen = run.log.by_page()
+    for page, records in records_by_page(run).items():
+        text = records[0]["timestamp"]
+        if len(records) == 1 and text is not None and page in seen:
+            first = seen[page][0]
+            started = datetime.fromisoformat(text).timestamp() + run.log.epoch
+            found[id(first)] = min(started, first.arrived)
+    return found
+
+
+def _connecting(run: Run) -> float:
+    """Return how many seconds the slowest connection took."""
+    phases = [record["timings_ms"] for record in run.records]
+    return max(((one["connect"] or 0.0) + (one["tls"] or 0.0) for one in phases), default=0) / 1000
+
+
 def _doubled(run: Run) -> set[int]:
-    """Return the pages of which two requests were in flight together."""
-    return {page for page, seen in run.log.by_page().items() if overlapping(chains(seen), run)}
+    """Return the pages of which two requests were in flight together, for client or server."""
+    doubled = {page for page, seen in run.log.by_page().items() if overlapping(chains(seen), run)}
+    records = records_by_page(run).items()
+    return doubled | {page for page, some in records if any(one["hedged"] for one in some)}
 
 
 def _flights(requests: Iterable[Request], run: Run) -> list[tuple[float, float]]:
@@ -160,15 +190,16 @@ def _most(spans: Sequence[tuple[float, float]]) -> tuple[int, float]:
 
 def _over(requests: Sequence[Request], rate: float, run: Run, where: str) -> list[str]:
     """Return the stretch in which there were too many starts, if there is one."""
-    tolerance = _CATCH_UP + _ON_THE_WAY + run.log.noise
+    tolerance = _CATCH_UP + _ON_THE_WAY + _connecting(run) + run.log.noise
+    begun = _begun(run)
+    starts = sorted(begun[id(one)] for one in requests)
     least, since = float("inf"), 0
-    for number, request in enumerate(requests):
-        credit = number - rate * request.arrived
+    for number, start in enumerate(starts):
+        credit = number - rate * start
         if credit < least:
             least, since = credit, number
         if credit - least > rate * tolerance:
-            span = request.arrived - requests[since].arrived
-            count = number - since + 1
+            span, count = start - starts[since], number - since + 1
             return [f"{count} requests {where} within {span:.3f} s, at {rate:g} a second"]
     return []
 

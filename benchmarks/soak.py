@@ -23,8 +23,8 @@ from benchmarks import children, measure
 from benchmarks.clients import event_loop
 from benchmarks.servers import hostile
 from crawler import Check, ErrorKind, Limits, Outcome, Phase, Result, crawl
-from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.settings import Connecting
 
 ORIGINS = 200
 CONCURRENCY = 100

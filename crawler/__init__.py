@@ -95,13 +95,14 @@ async def crawl(
     from contextlib import aclosing
     from dataclasses import replace
 
-    from crawler import options
+    from crawler.app.collect import Collector
+    from crawler.cli import values as options
     from crawler.core.urllist import UrlList
     from crawler.engine.fetch import fetcher
-    from crawler.engine.transports import Connecting, open_transport
-    from crawler.iterables import Advanced
+    from crawler.engine.transports import open_transport
+    from crawler.engine.transports.settings import Connecting
+    from crawler.inputs.iterables import Advanced
     from crawler.models import Limits
-    from crawler.run import Collector
 
     bounds = limits or Limits()
     if max is not None:

@@ -18,7 +18,7 @@ def main() -> "NoReturn":
     try:
         _end_at_signals()
         _occupy_standard_descriptors()
-        from crawler.cli import run
+        from crawler.cli.command import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -75,7 +75,7 @@ def _flushed(code: int) -> int:
         except OSError as exc:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if name is not None and not isinstance(exc, BrokenPipeError):
-                from crawler.cli import say
+                from crawler.cli.command import say
 
                 say(f"cannot write {name}: {exc.strerror}")
                 code = 2

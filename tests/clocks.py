@@ -10,7 +10,7 @@ from typing import Any
 
 from samples import NOON, failed, responded
 
-from crawler.engine.transports import Gate
+from crawler.engine.transports.wire import Gate
 from crawler.models import Attempt, ErrorKind, Result, Target
 
 _TURNS = 100_000  # of the loop without a pause: that many mean that something spins

@@ -9,10 +9,11 @@ import httpx
 import pytest
 from loopback import Server, reply
 
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting, Wire
 from crawler.engine.transports.backend import ResolvingBackend
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting
 from crawler.engine.transports.stock import StockTransport
+from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 HERE = Address(socket.AF_INET, "127.0.0.1")

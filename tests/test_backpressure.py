@@ -13,9 +13,10 @@ import trustme
 from hostile_cases import Authorities, over_tls
 from loopback import Request, Server, reply
 
-from crawler.engine.transports import Connecting, WireError
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.stream import ResponseStream
+from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.wire import WireError
 
 READ = 65_536  # bytes that the transport reads at once
 HELD = 262_144  # bytes of body that it holds before it pauses

@@ -16,10 +16,12 @@ from crawler import ErrorKind, Limits, Outcome, Phase, Result, Target
 from crawler import crawl as library_crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting, Proxies, WireError, guard
+from crawler.engine.transports import guard
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting, Proxies
 from crawler.engine.transports.stock import StockTransport
+from crawler.engine.transports.wire import WireError
 
 LOOPBACK = Address(socket.AF_INET, "127.0.0.1")
 LOOPBACK6 = Address(socket.AF_INET6, "::1")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import steady
 
-from crawler.core.botwall import FIELDS, PEEK, blocked_by, worth_a_look
+from crawler.core.botblock import FIELDS, PEEK, blocked_by, worth_a_look
 
 WALLED = [403, 429, 503, 999]
 CLOUDFLARE = {b"server": "cloudflare"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from samples import run
 
-from crawler.engine.budget import Budget
+from crawler.engine.timeouts import Budget
 
 SECONDS = 0.1
 

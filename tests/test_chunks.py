@@ -6,9 +6,10 @@ import httpx
 import pytest
 from loopback import Server, raw, reply
 
-from crawler.engine.transports import Connecting, WireError
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
+from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

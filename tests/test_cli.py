@@ -28,7 +28,7 @@ from shell import (
     write,
 )
 
-from crawler.cli import run
+from crawler.cli.command import run
 from crawler.models import ErrorKind
 
 ESCAPE = "\x1b"

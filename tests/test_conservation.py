@@ -21,7 +21,8 @@ from shell import records, started, write
 from crawler.core.urllist import UrlList
 from crawler.engine import intake
 from crawler.engine.schedule import Scheduler
-from crawler.inputs import Inputs, open_source
+from crawler.inputs.entries import Inputs
+from crawler.inputs.sources import open_source
 from crawler.models import Attempt, Limits, Outcome, Result
 
 HANGS = status(seconds=1e6)

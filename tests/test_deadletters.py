@@ -22,7 +22,8 @@ from crawler.models import (
     Target,
     Verdict,
 )
-from crawler.report import DocumentSink, deadletters
+from crawler.report import failedlist as deadletters
+from crawler.report.sinks import DocumentSink
 from crawler.report.streams import open_list
 
 A, B = "https://a.example/", "https://b.example/"

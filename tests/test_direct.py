@@ -14,11 +14,12 @@ import httpx
 import pytest
 from loopback import Request, Server, endless, raw, redirect, refusing_port, reply
 
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting, Wire, WireError
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.exchange import Exchange
 from crawler.engine.transports.http1.stream import ResponseStream
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"

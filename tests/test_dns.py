@@ -11,9 +11,9 @@ from loopback import Server, delayed, reply
 from nameserver import crawl_names
 
 from crawler import ErrorKind, Limits, Outcome, Phase, Result, crawl
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting
 
 HERE = (Address(socket.AF_INET, "127.0.0.1"),)
 FAILURES = {

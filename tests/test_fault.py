@@ -111,7 +111,7 @@ def test_https_needs_no_thread_to_load_the_certificates(
 FAULTS = {
     "in the list": "from crawler.core.urllist import UrlList as it; name = 'parse'",
     "in the schedule": "from crawler.engine.lanes import Lanes as it; name = 'take'",
-    "in the verdict": "import crawler.run as it; name = 'judge'",
+    "in the verdict": "import crawler.app.collect as it; name = 'judge'",
 }
 FAULT = """
 {where}
@@ -168,7 +168,7 @@ def test_a_format_that_breaks_costs_the_other_output_nothing(
 
 
 def test_a_fault_before_the_run_is_one_line() -> None:
-    fault = FAULT.format(where="import crawler.options as it; name = 'headers'", good=0)
+    fault = FAULT.format(where="import crawler.cli.values as it; name = 'headers'", good=0)
     done = run(fault, "http://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint(done) == "internal error: KeyError: 'a [/red] fault'"

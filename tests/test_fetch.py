@@ -52,16 +52,9 @@ from crawler import (
 )
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
-from crawler.engine.transports import (
-    DIRECT,
-    NATIVE,
-    STOCK,
-    Connecting,
-    Proxies,
-    Wire,
-    WireError,
-    open_transport,
-)
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK, Connecting, Proxies
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import Attempt
 
 WITHIN = 30.0  # seconds; far more than any of these fetches needs
@@ -791,13 +784,13 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     [
         (DIRECT, "tls.context"),
         (STOCK, "tls.context"),
-        pytest.param(NATIVE, "transports.native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
+        pytest.param(NATIVE, "native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
     ],
 )
 def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
     tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str, made: str
 ) -> None:
-    name = f"crawler.engine.{made}"
+    name = f"crawler.engine.transports.{made}"
     make = pkgutil.resolve_name(name)
 
     def slowly(*args: Any, **options: Any) -> Any:

@@ -16,7 +16,7 @@ from samples import hops, listed, on, responded, run, steady
 
 from crawler import crawl
 from crawler.engine.schedule import Scheduler
-from crawler.engine.transports import Gate
+from crawler.engine.transports.wire import Gate
 from crawler.models import Attempt, ErrorKind, Limits, Outcome, Result, Target
 
 

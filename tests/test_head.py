@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from crawler.engine.transports.head import with_one_length
+from crawler.engine.transports.http1.responsehead import with_one_length
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

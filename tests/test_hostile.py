@@ -32,7 +32,8 @@ from hostile_cases import (
 from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
-from crawler.engine.transports import DIRECT, ENGINES, NATIVE, STOCK, Connecting, open_transport
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import DIRECT, ENGINES, NATIVE, STOCK, Connecting
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0

@@ -19,7 +19,8 @@ from samples import result_of
 from crawler import ErrorKind, Limits, Phase, Result, Target, crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
-from crawler.engine.transports import Connecting, Proxies, open_transport
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import Connecting, Proxies
 
 connection = pytest.importorskip("h2.connection", reason="the extra http2 has h2")
 config = pytest.importorskip("h2.config")

@@ -12,7 +12,8 @@ import pytest
 from samples import run
 
 from crawler.core.urllist import ListError, UrlList
-from crawler.inputs import Inputs, open_source
+from crawler.inputs.entries import Inputs
+from crawler.inputs.sources import open_source
 from crawler.models import Outcome, Result, Target
 
 Entry = Target | Result

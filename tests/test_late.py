@@ -9,8 +9,8 @@ from functools import partial
 
 from samples import run
 
-from crawler.engine.transports import Wire
-from crawler.engine.transports.late import Late
+from crawler.engine.transports.lazy import Late
+from crawler.engine.transports.wire import Wire
 
 
 class Maker:

@@ -46,11 +46,11 @@ from shell import (
 
 from crawler import Check, Expectation, Limits
 from crawler import crawl as crawl_urls
-from crawler.cli import run
+from crawler.cli.command import run
 from crawler.core import expect
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting
 
 T = TypeVar("T")
 SECRET = "hunter2"

@@ -18,7 +18,8 @@ from loopback import Server, reply, reset
 from proxies import Reader, Writer
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
-from crawler.engine.transports import DIRECT, NATIVE, Connecting, open_transport
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import DIRECT, NATIVE, Connecting
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 

@@ -11,7 +11,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler import options
+from crawler.cli import values as options
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 SECRET = "s3cr3t"

@@ -12,9 +12,9 @@ import shell
 from loopback import Handler, Request, Server, reply
 
 from crawler import Limits, crawl
-from crawler.engine.resolve import Address, Addresses, Resolver
-from crawler.engine.transports import Connecting
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.resolve import Address, Addresses, Resolver
+from crawler.engine.transports.settings import Connecting
 
 LOOKS = 5  # at the number of open connections, for a server sees a closed one a little later
 

@@ -14,7 +14,9 @@ from typing import Any, cast
 import pytest
 from samples import run, settle
 
-from crawler.process import affordable, run_on_a_loop, signals
+from crawler.system.descriptors import affordable
+from crawler.system.loop import run_on_a_loop
+from crawler.system.signals import signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -121,7 +123,7 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
 ) -> None:
     script = (
         "import asyncio, signal\n"
-        "from crawler.process import signals\n"
+        "from crawler.system.signals import signals\n"
         "async def main():\n"
         "    with signals(lambda n: print('first', n, flush=True),\n"
         "                 lambda: print('second', flush=True)):\n"

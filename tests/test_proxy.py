@@ -33,7 +33,8 @@ from samples import result_of
 from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
-from crawler.engine.transports import DIRECT, STOCK, Connecting, Proxies, engine_for, open_transport
+from crawler.engine.transports import engine_for, open_transport
+from crawler.engine.transports.settings import DIRECT, STOCK, Connecting, Proxies
 
 PATIENT = Limits(timeout=30.0)
 HASTY = Limits(timeout=0.3)

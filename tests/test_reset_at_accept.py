@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crawler import ErrorKind, Limits, crawl
-from crawler.engine.transports import Connecting, open_transport
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import Connecting
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from crawler.engine.resolve import Address, Addresses, Resolver, literal
-from crawler.engine.transports import Wire, WireError
+from crawler.engine.transports.resolve import Address, Addresses, Resolver, literal
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
 
 HERE = (Address(socket.AF_INET, "127.0.0.1"),)

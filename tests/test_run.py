@@ -30,11 +30,13 @@ from samples import (
     target,
 )
 
-from crawler.broadcast import Broadcast
+from crawler.app.collect import Collector
+from crawler.app.run import Run
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, fetcher
-from crawler.inputs import Inputs, open_source
+from crawler.inputs.entries import Inputs
+from crawler.inputs.sources import open_source
 from crawler.models import (
     Check,
     Crawl,
@@ -45,9 +47,10 @@ from crawler.models import (
     Target,
     Verdict,
 )
-from crawler.report import DocumentSink, Sink, jsondocument
+from crawler.report import jsondocument
+from crawler.report.broadcast import Broadcast
+from crawler.report.sinks import DocumentSink, Sink
 from crawler.report.streams import open_file
-from crawler.run import Collector, Run
 
 
 def many(count: int, hosts: int = 10) -> list[Target]:
@@ -507,8 +510,8 @@ def test_what_encoding_took_is_taken_off_the_time_for_writing(
         await outputs.write(CHECKS[:1])
         assert loop.time() - begun < 10.0
 
-    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 30.0)
-    monkeypatch.setattr("crawler.broadcast._SLICE", 60.0)
+    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30.0)
+    monkeypatch.setattr("crawler.report.broadcast._SLICE", 60.0)
     run(body())
 
 
@@ -523,7 +526,7 @@ def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
         await outputs.write(CHECKS)
         assert (kept.checks, turns) == (CHECKS, [])
 
-    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 30)  # no thread is starved for so long
+    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30)  # no thread is starved for so long
     run(body())
 
 
@@ -543,7 +546,7 @@ def test_a_sink_that_does_not_take_it_at_once_makes_the_loop_stand_still_once_in
                 break
         assert 0.3 <= loop.time() - begun < 7.0
 
-    monkeypatch.setattr("crawler.broadcast._AT_ONCE", 0.3)
+    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 0.3)
     run(body())
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from shell import COMMAND, unmeasured
 
-HEAVY = {"httpx", "httpcore", "ssl", "asyncio", "rich", "certifi", "idna", "crawler.job"}
+HEAVY = {"httpx", "httpcore", "ssl", "asyncio", "rich", "certifi", "idna", "crawler.app.job"}
 
 
 def imported(*args: str) -> set[str]:
@@ -22,13 +22,13 @@ def imported(*args: str) -> set[str]:
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_an_answer_that_needs_no_network_imports_nothing_heavy(option: str) -> None:
     modules = imported(option)
-    assert "crawler.cli" in modules
+    assert "crawler.cli.command" in modules
     assert modules & HEAVY == set()
 
 
 def test_a_bad_option_imports_nothing_heavy() -> None:
     modules = imported("--max", "0", "http://127.0.0.1:1/")
-    assert "crawler.cli" in modules
+    assert "crawler.cli.command" in modules
     assert modules & HEAVY == set()
 
 

@@ -19,9 +19,9 @@ from loopback import Server, delayed, reply, silent
 from samples import responded, run
 from shell import PATIENCE, environment, wait_until, write
 
-from crawler.engine.budget import Budget
 from crawler.engine.stops import Stops
-from crawler.engine.transports import Wire
+from crawler.engine.timeouts import Budget
+from crawler.engine.transports.wire import Wire
 from crawler.models import Timings
 
 LOOPS = {"uvloop": "", "asyncio": "sys.modules['uvloop'] = None\n"}

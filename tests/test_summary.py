@@ -23,7 +23,7 @@ from samples import (
     unreached,
 )
 
-from crawler import options
+from crawler.cli import values as options
 from crawler.core.summary import ExitCode, Latency, Quantiles, Tally, exit_code
 from crawler.models import Check, Classes, Crawl, ErrorKind, Expectation, Outcome, Target
 

@@ -14,7 +14,7 @@ from concurrent.futures import wait as wait_for
 import pytest
 from samples import run
 
-from crawler.threads import DaemonExecutor
+from crawler.system.threads import DaemonExecutor
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -190,7 +190,7 @@ def test_an_event_loop_can_await_a_call() -> None:
 def test_a_call_that_blocks_does_not_hold_up_the_exit() -> None:
     script = (
         "import threading\n"
-        "from crawler.threads import DaemonExecutor\n"
+        "from crawler.system.threads import DaemonExecutor\n"
         "started = threading.Event()\n"
         "def block():\n"
         "    started.set()\n"

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core import url
-from crawler.engine.asking import Asking, Fields, head
-from crawler.engine.transports import Wire
+from crawler.engine.transports.request import Asking, Fields, head
+from crawler.engine.transports.wire import Wire
 
 PROPERTY = settings(
     derandomize=True,

@@ -7,7 +7,7 @@ import pytest
 from loopback import Server, raw, reply
 from shell import crawl, records
 
-from crawler.engine.transports import DIRECT, NATIVE, STOCK
+from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK
 
 NATIVE_IS_EXTRA = pytest.mark.skipif(
     find_spec("pyreqwest") is None, reason="pyreqwest is missing: the extra fast has it"

@@ -22,7 +22,8 @@ from samples import EVERY, Recorder, check, largest_file, responded, steady, sum
 
 from crawler.core.summary import Summary
 from crawler.models import Check
-from crawler.report import DocumentSink, LineSink, Ordered, jsondocument, jsonl
+from crawler.report import jsondocument, jsonl
+from crawler.report.sinks import DocumentSink, LineSink, Ordered
 from crawler.report.streams import AtomicFile, Stream, open_file, open_list
 
 CHECKS = list(EVERY.values())

@@ -49,7 +49,7 @@ def _results(change: Callable[[Any], Any]) -> Callable[[], None]:
 
         return changed
 
-    return lambda: wrap("crawler.run:Collector._take", wrapper)
+    return lambda: wrap("crawler.app.collect:Collector._take", wrapper)
 
 
 def _attempts(change: Callable[[Any], dict[str, Any]]) -> Callable[[], None]:
@@ -261,7 +261,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "a timeout of 0.4 s too long": Plant(
         _edited(
-            "crawler.engine.budget:Budget.__init__",
+            "crawler.engine.timeouts:Budget.__init__",
             ("self._seconds = seconds", "self._seconds = seconds + 0.4"),
         ),
         ("timeouts_kept",),
@@ -293,7 +293,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "--ordered ignored": Plant(
         _wrapped(
-            "crawler.report:Ordered.write", lambda _: lambda self, check: self._sink.write(check)
+            "crawler.report.sinks:Ordered.write",
+            lambda _: lambda self, check: self._sink.write(check),
         ),
         ("outputs_agree",),
     ),

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import httpx
 
 from crawler.core.display import display, mask
-from crawler.engine.transports import WireError
+from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind, Failure, Phase
 
 _BY_ERRNO = {

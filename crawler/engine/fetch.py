@@ -15,14 +15,15 @@ from typing import Protocol
 
 import httpx
 
-from crawler.core import botwall, redirect, retry
+from crawler.core import botblock as botwall
+from crawler.core import redirect, retry
 from crawler.core.pacing import PUSHES_BACK
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
-from crawler.engine.asking import Asking, Fields
-from crawler.engine.budget import Budget
 from crawler.engine.stops import Stops
-from crawler.engine.transports import Gate, InterruptedExchangeError, Wire
+from crawler.engine.timeouts import Budget
+from crawler.engine.transports.request import Asking, Fields
+from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
     Attempt,
     ErrorKind,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 
-from crawler.engine.transports import Wire
+from crawler.engine.transports.wire import Wire
 from crawler.models import Attempt
 
 

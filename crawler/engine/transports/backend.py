@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from crawler.engine.resolve import Addresses, Resolver, literal
-from crawler.engine.transports import Wire, guard
+from crawler.engine.transports import guard
+from crawler.engine.transports.resolve import Addresses, Resolver, literal
 from crawler.engine.transports.trace import trace_of_task
+from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 _HEAD_START = 0.25  # seconds before the next address is tried too (RFC 8305, section 5)

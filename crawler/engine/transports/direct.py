@@ -7,19 +7,21 @@ from time import perf_counter
 import httpx
 
 from crawler.core.retry import IDEMPOTENT
-from crawler.engine import asking, tls
-from crawler.engine.asking import Origin
-from crawler.engine.resolve import Addresses, Resolver, literal
-from crawler.engine.transports import Connecting, Wire, guard
+from crawler.engine.transports import guard, tls
+from crawler.engine.transports import request as asking
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.http1.opening import Opening
 from crawler.engine.transports.http1.poller import Poller, poller
 from crawler.engine.transports.http1.stream import ResponseStream
-from crawler.engine.transports.late import Late
+from crawler.engine.transports.lazy import Late
 from crawler.engine.transports.pool import Pool
 from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.request import Origin
+from crawler.engine.transports.resolve import Addresses, Resolver, literal
+from crawler.engine.transports.settings import Connecting
 from crawler.engine.transports.sockets import open_socket, peer
 from crawler.engine.transports.tunnel import through
+from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 _BUFFER = 65_536  # bytes read at once

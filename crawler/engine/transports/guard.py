@@ -1,8 +1,8 @@
 """What `--block-private` permits: the addresses that may be connected to, or a `WireError`."""
 
 from crawler.core.reach import not_public
-from crawler.engine.resolve import Addresses, literal
-from crawler.engine.transports import WireError
+from crawler.engine.transports.resolve import Addresses, literal
+from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
 

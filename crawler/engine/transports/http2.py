@@ -4,10 +4,10 @@ from collections import OrderedDict
 
 import httpx
 
-from crawler.engine import asking
-from crawler.engine.resolve import Resolver
-from crawler.engine.transports import Connecting
+from crawler.engine.transports import request as asking
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.resolve import Resolver
+from crawler.engine.transports.settings import Connecting
 from crawler.engine.transports.stock import StockTransport
 
 _REMEMBERED = 10_000  # origins

@@ -10,14 +10,15 @@ from functools import partial
 
 import httpx
 
-from crawler.engine import asking
-from crawler.engine.transports import Connecting, Wire
+from crawler.engine.transports import request as asking
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.late import Late
+from crawler.engine.transports.lazy import Late
 
 # Here, in the thread that opens the transport: where a thread that has ended since loaded
 # pyreqwest 0.15, its look-ups of names crash the process. Clients may be made in any.
 from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
+from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.wire import Wire
 
 _REMEMBERED = 10_000  # origins
 

@@ -8,8 +8,8 @@ host or of all. A connection in use is never closed for another.
 from collections import OrderedDict
 from time import perf_counter
 
-from crawler.engine.asking import Origin
 from crawler.engine.transports.http1.connection import Connection
+from crawler.engine.transports.request import Origin
 
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from crawler.core import noproxy
-from crawler.engine.asking import Origin
-from crawler.engine.transports import Proxies
+from crawler.engine.transports.request import Origin
+from crawler.engine.transports.settings import Proxies
 
 PORT = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 

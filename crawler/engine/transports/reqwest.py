@@ -22,8 +22,9 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
 from crawler.core.retry import IDEMPOTENT
-from crawler.engine import asking
-from crawler.engine.transports import Connecting, Wire, WireError
+from crawler.engine.transports import request as asking
+from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")

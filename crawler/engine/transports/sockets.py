@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aiohappyeyeballs import start_connection
 
-from crawler.engine.resolve import Addresses
+from crawler.engine.transports.resolve import Addresses
 
 _RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
 # Of several addresses that failed in different ways, the failure that says most.

@@ -12,13 +12,15 @@ import httpcore  # noqa: F401
 import httpx
 
 from crawler.core.retry import IDEMPOTENT
-from crawler.engine import asking, tls
-from crawler.engine.resolve import Resolver
-from crawler.engine.transports import Connecting, InterruptedExchangeError, Wire, WireError, guard
+from crawler.engine.transports import guard, tls
+from crawler.engine.transports import request as asking
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
-from crawler.engine.transports.late import Late
+from crawler.engine.transports.lazy import Late
 from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.resolve import Resolver
+from crawler.engine.transports.settings import Connecting
 from crawler.engine.transports.trace import Trace, trace_of_task
+from crawler.engine.transports.wire import InterruptedExchangeError, Wire, WireError
 from crawler.models import ErrorKind, Phase
 
 _REFUSED_STREAM = 7  # RFC 9113, section 7

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
-from crawler.engine.transports import Wire
+from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 trace_of_task: ContextVar["Trace"] = ContextVar("trace")

@@ -9,11 +9,11 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, TypeVar
 
-from crawler.engine.asking import Origin
-from crawler.engine.transports import WireError
 from crawler.engine.transports.http1.opening import Opening
 from crawler.engine.transports.http1.poller import Poller
 from crawler.engine.transports.proxy import PORT, Proxy, bracketed
+from crawler.engine.transports.request import Origin
+from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Protocol
 import httptools
 import httpx
 
-from crawler.engine import tls
-from crawler.engine.transports import WireError
-from crawler.engine.transports.head import body_start, with_one_length
+from crawler.engine.transports import tls
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
+from crawler.engine.transports.http1.responsehead import body_start, with_one_length
+from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one

@@ -14,7 +14,7 @@ from enum import IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from crawler.engine import tls
+from crawler.engine.transports import tls
 from crawler.engine.transports.http1.nested import NestedTls
 from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
 

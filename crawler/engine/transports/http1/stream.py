@@ -7,9 +7,9 @@ from time import perf_counter
 
 import httpx
 
-from crawler.engine.transports import Wire
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
+from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 _HIGH_WATER = 262_144  # bytes of body held before reading pauses

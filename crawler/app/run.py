@@ -1,116 +1,25 @@
 """Entries, fetch, judge and sinks joined into one crawl: the road that both doors use."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
 
-from crawler.broadcast import Broadcast, Ended, Taken, close
+from crawler.app.collect import Collector, Entries
 from crawler.core import pacing
-from crawler.core.expect import judge
 from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
-from crawler.engine.schedule import Scheduler
 from crawler.engine.stops import Stops
-from crawler.models import Check, Crawl, Limits, Progress, Result, Target
-from crawler.report import Sink
-from crawler.threads import DaemonExecutor
+from crawler.models import Crawl, Limits, Progress
+from crawler.report.broadcast import Broadcast, Ended, Taken, close
+from crawler.report.sinks import Sink
+from crawler.system.threads import DaemonExecutor
 
-Entries = AsyncGenerator[Target | Result, None]
 ShareRead = Callable[[], float | None]
 
-_BATCH = 500  # checks at most that go to the sinks in one step
 _GATHER = 0.01  # seconds: one hand-over to a thread costs as much as writing ten lines
 _TICK = 0.1  # seconds between two looks at the progress
-
-
-class Collector:
-    """Fan-in: runs a crawl and yields what it finished, judged, in batches.
-
-    A batch holds what has come since the last one was asked for; once its first result is
-    there, more are waited for during `gather` seconds, which makes each of them cheaper.
-    Nothing runs any more once `batches` has ended or was closed.
-    """
-
-    def __init__(
-        self,
-        entries: Entries,
-        fetch: Fetch,
-        limits: Limits,
-        *,
-        fetch_fresh: Fetch | None = None,
-        has_end: Callable[[], bool] = lambda: True,
-        bytes_read: Callable[[], int] | None = None,
-        gather: float = 0.0,
-    ) -> None:
-        self.stop = asyncio.Event()
-        self.scheduler = Scheduler(
-            fetch,
-            limits,
-            self._take,
-            self.stop,
-            fetch_fresh=fetch_fresh,
-            has_end=has_end,
-            bytes_read=bytes_read,
-        )
-        self._entries = entries
-        self._gather = gather
-        self._enough = min(_BATCH, limits.max)
-        self._most = 2 * limits.max
-        self._finished: list[Result] = []
-        self._over = False
-        self._some = asyncio.Event()  # a result is there, or no more will come
-        self._full = asyncio.Event()  # waiting for more would be no use
-        self._room = asyncio.Event()
-
-    async def batches(self) -> AsyncGenerator[list[Check], None]:
-        """Yield all checks; raises what the entries raised, after the last one."""
-        work = asyncio.create_task(self._work())
-        try:
-            while batch := await self._next():
-                yield [Check(result=result, verdict=judge(result)) for result in batch]
-            if broken := await work:
-                raise broken
-        finally:
-            work.cancel()
-            await asyncio.wait((work,))
-
-    async def _work(self) -> Exception | None:
-        try:
-            await self.scheduler.run(self._entries)
-        except Exception as exc:
-            return exc
-        finally:
-            self._over = True
-            self._some.set()
-            self._full.set()
-        return None
-
-    async def _take(self, result: Result) -> None:
-        while len(self._finished) >= self._most:
-            self._room.clear()
-            await self._room.wait()
-        self._finished.append(result)
-        self._some.set()
-        if len(self._finished) >= self._enough:
-            self._full.set()
-
-    async def _next(self) -> list[Result]:
-        """Return what is there, waiting for the first; nothing means the end."""
-        await self._some.wait()
-        if self._gather and not self._full.is_set():
-            timer = asyncio.get_running_loop().call_later(self._gather, self._full.set)
-            await self._full.wait()
-            timer.cancel()
-        batch, self._finished = self._finished[:_BATCH], self._finished[_BATCH:]
-        if not self._over:
-            if not self._finished:
-                self._some.clear()
-            if len(self._finished) < self._enough:
-                self._full.clear()
-        self._room.set()
-        return batch
 
 
 class Run:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from crawler.engine.transports import Wire
-from crawler.threads import DaemonExecutor
+from crawler.engine.transports.wire import Wire
+from crawler.system.threads import DaemonExecutor
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from crawler.core import faults
 from crawler.core.summary import Summary
 from crawler.core.urllist import ListError
 from crawler.models import Check
-from crawler.report import Sink
-from crawler.threads import DaemonExecutor
+from crawler.report.sinks import Sink
+from crawler.system.threads import DaemonExecutor
 
 # Seconds that the event loop stands still for all writers together, encoding included. A
 # response that comes meanwhile is read late, and its latency would be too long by that much.

@@ -6,14 +6,15 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from crawler.broadcast import Broadcast, Ended, Taken, close
+from crawler.app.collect import Entries
+from crawler.app.run import Run, ShareRead
 from crawler.core.display import display, mask
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
 from crawler.models import Check, Result, Target
-from crawler.report import Sink
-from crawler.run import Entries, Run, ShareRead
+from crawler.report.broadcast import Broadcast, Ended, Taken, close
+from crawler.report.sinks import Sink
 
 _PAUSE = 1.0  # seconds between two rounds
 _BATCH = 500  # checks that are written in one step

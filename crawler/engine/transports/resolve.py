@@ -10,9 +10,9 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
-from crawler.engine.transports import Wire, WireError
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
-from crawler.threads import DaemonExecutor, NoThreadError
+from crawler.system.threads import DaemonExecutor, NoThreadError
 
 _KEEP = 60.0  # seconds; getaddrinfo does not tell how long an answer may be kept
 _KEEP_MISSING = 5.0  # seconds that a name is known not to exist

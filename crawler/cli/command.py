@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from crawler import options
+from crawler.cli import values as options
 from crawler.core import expect, faults, units
 from crawler.core.display import display, mask, mask_loosely
 from crawler.core.summary import ExitCode
@@ -20,7 +20,7 @@ from crawler.models import NO_CLASSES, Expectation, Limits
 from crawler.version import __version__
 
 if TYPE_CHECKING:
-    from crawler.engine.transports import Proxies
+    from crawler.engine.transports.settings import Proxies
 
 T = TypeVar("T")
 _CONFIRM_AFTER = 5.0
@@ -265,9 +265,11 @@ def command(
     A TARGET is a file with a URL on each line, a URL (anything with ://), or - for
     standard input, which is also read when it is a pipe and no TARGET is given.
     """
-    from crawler import job, process  # only now: httpx costs 80 ms
-    from crawler.engine.transports import Connecting, engine_for
-    from crawler.threads import NoThreadError
+    from crawler.app import job
+    from crawler.engine.transports import engine_for
+    from crawler.engine.transports.settings import Connecting
+    from crawler.system import loop as process
+    from crawler.system.threads import NoThreadError
 
     if as_json and as_jsonl:
         raise typer.BadParameter("--json and --jsonl exclude each other")
@@ -380,7 +382,7 @@ def _utf8(argument: str) -> str:
 
 def _proxies(proxy: str | None, no_proxy: bool, quiet: bool) -> "Proxies":
     """Return the proxies of the option, else of the environment, naming the latter once."""
-    from crawler.engine.transports import Proxies
+    from crawler.engine.transports.settings import Proxies
 
     if proxy is not None:
         return Proxies(http=proxy, https=proxy)

@@ -7,20 +7,22 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Protocol
 
 from crawler.core.display import display
-from crawler.inputs import Source
-from crawler.report import (
-    DocumentSink,
-    LineSink,
-    Ordered,
-    ReplacingSink,
-    Sink,
-    deadletters,
-    jsondocument,
-    jsonl,
-)
+from crawler.report import failedlist, jsondocument, jsonl
+from crawler.report.sinks import DocumentSink, LineSink, Ordered, ReplacingSink, Sink
 from crawler.report.streams import Stream, open_file, open_list
+
+
+class ListFile(Protocol):
+    """A list that is open for reading: `fd` is None for one that is not open yet, or a URL."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fd(self) -> int | None: ...
 
 
 class OutputError(Exception):
@@ -44,7 +46,7 @@ def open_outputs(
     failed_to: str | None,
     ordered: bool,
     everything: bool,
-    sources: Sequence[Source],
+    sources: Sequence[ListFile],
     given_up: threading.Event,
 ) -> None:
     """Open every output, now, and append it to `outputs`; none stays open if one cannot be.
@@ -68,7 +70,7 @@ def open_outputs(
             # It may be the list itself, which loses nothing where it was read to its end.
             replaces = any(_is_source(failed_to, source) for source in sources)
             stream = _open(failed_to, outputs, None, given_up)
-            sink = (ReplacingSink if replaces else DocumentSink)(stream, deadletters)
+            sink = (ReplacingSink if replaces else DocumentSink)(stream, failedlist)
             outputs.append(Output(stream=stream, sink=sink, path=failed_to))
     except OutputError:
         for output in outputs:
@@ -94,7 +96,7 @@ def _open(
         raise OutputError(f"cannot write {display(path)}: {reason}") from exc
 
 
-def _standard_output(form: str, sources: Sequence[Source], *, alone: bool) -> Stream:
+def _standard_output(form: str, sources: Sequence[ListFile], *, alone: bool) -> Stream:
     if sys.stdout is None:
         if alone:
             raise OutputError("cannot write standard output: it is closed")
@@ -108,7 +110,7 @@ def _standard_output(form: str, sources: Sequence[Source], *, alone: bool) -> St
     return Stream("standard output", fd, sys.stdout.encoding if form == "table" else "utf-8")
 
 
-def _is_source(path: str, source: Source) -> bool:
+def _is_source(path: str, source: ListFile) -> bool:
     """Whether `path` names the regular file that is already open as a list."""
     if source.fd is not None:
         return _is_open_as(path, source.fd)

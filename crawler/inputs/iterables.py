@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 
-from crawler.threads import DaemonExecutor
+from crawler.system.threads import DaemonExecutor
 
 _AHEAD = 100  # items advanced beyond what was taken
 _AT_A_TIME = 100  # items given before other tasks get their turn: they may all be duplicates

@@ -9,21 +9,25 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from crawler import process
-from crawler.broadcast import Ended
+from crawler.app.collect import Entries
+from crawler.app.rounds import Rounds
+from crawler.app.run import Run, ShareRead
 from crawler.core.display import display
 from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Header, fetcher
 from crawler.engine.stops import Stops
-from crawler.engine.transports import Connecting, open_transport
-from crawler.inputs import Inputs, Source, open_source
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import Connecting
+from crawler.inputs.entries import Inputs
+from crawler.inputs.sources import Source, open_source
 from crawler.models import Expectation, Limits
-from crawler.outputs import Output, OutputError, open_outputs
-from crawler.report import ReplacingSink, Sink
-from crawler.rounds import Rounds
-from crawler.run import Entries, Run, ShareRead
-from crawler.threads import DaemonExecutor
+from crawler.report.broadcast import Ended
+from crawler.report.outputs import Output, OutputError, open_outputs
+from crawler.report.sinks import ReplacingSink, Sink
+from crawler.system.descriptors import affordable
+from crawler.system.signals import signals
+from crawler.system.threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from crawler.report.progress import ProgressBar
@@ -73,7 +77,7 @@ async def run(job: Job, say: Say) -> int:
     Raises JobError, and what nobody expected, once the results that there are were written.
     """
     if job.demo:
-        from crawler.demo import serve
+        from crawler.app.demo import serve
 
         timeout = min(job.limits.timeout, _DEMO_TIMEOUT)
         limits = replace(job.limits, timeout=timeout, retries=0)  # it is to be short
@@ -118,7 +122,7 @@ async def _crawl(job: Job, say: Say) -> int:
         if bar:
             bar.abandon()
 
-    with process.signals(ending, abandon):
+    with signals(ending, abandon):
         try:
             await _open_outputs(outputs, job, sources, ending)
             if (signal := ending.signal()) is not None:
@@ -274,7 +278,7 @@ async def _open_outputs(
 
 def _affordable(limits: Limits, say: Say) -> Limits:
     """Return limits that this machine's open files allow; say so where they had to be lowered."""
-    most = process.affordable(limits.max)
+    most = affordable(limits.max)
     if most < limits.max:
         say(f"--max lowered from {limits.max} to {most}: too few open files allowed (ulimit -n)")
     return replace(limits, max=most)

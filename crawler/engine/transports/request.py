@@ -10,7 +10,7 @@ from functools import cached_property
 
 import httpx
 
-from crawler.engine.transports import Wire
+from crawler.engine.transports.wire import Wire
 
 Origin = tuple[str, str, int | None]
 

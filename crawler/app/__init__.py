@@ -1,0 +1,1 @@
+"""One command line's run, from settings to exit code."""

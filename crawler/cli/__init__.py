@@ -1,0 +1,1 @@
+"""The command line: options and their values -> settings. The only typer."""

@@ -1,0 +1,1 @@
+"""Sources (files, pipes, arguments, iterables) -> entries."""

@@ -1,0 +1,26 @@
+"""How many connections the limit of open files allows."""
+
+from contextlib import suppress
+
+_RESERVE = 32  # descriptors for standard streams, lists, outputs, the event loop, look-ups
+
+
+def affordable(concurrency: int) -> int:
+    """Return how many connections may be open at once, at most `concurrency`.
+
+    Raises the soft limit of open files first, where the system has one.
+    """
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return concurrency
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * concurrency + _RESERVE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):  # macOS caps it below the hard limit it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return concurrency
+    return max(1, min(concurrency, (soft - _RESERVE) // 2))

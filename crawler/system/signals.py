@@ -1,0 +1,41 @@
+"""Signals -> calls: the first ends a run in order, the second at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def signals(first: Callable[[int], None], second: Callable[[], None]) -> Iterator[None]:
+    """Call `first` with the number of the first signal to end; on another one exit at once.
+
+    `second` runs before that exit. The signals are SIGINT, SIGTERM and SIGHUP; one that was
+    ignored at the start stays so. A terminal that closes may send SIGHUP more than once: as
+    a second signal it is no wish to end sooner.
+    """
+    loop = asyncio.get_running_loop()
+    seen = False
+
+    def handle(number: int) -> None:
+        nonlocal seen
+        if seen and number in hangup:
+            return
+        if seen:
+            second()
+            os._exit(128 + number)
+        seen = True
+        loop.call_soon_threadsafe(first, number)
+
+    hangup = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # Windows has none
+    numbers = [signal.SIGINT, signal.SIGTERM, *hangup]
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [number for number in numbers if before[number] is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, lambda caught, _frame: handle(caught))
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])

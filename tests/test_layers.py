@@ -16,14 +16,14 @@ core.expect core.faults core.pacing core.url
 core.redirect core.retry core.summary core.urllist
 core.hedge
 system.descriptors system.loop system.signals system.threads
-engine.clock engine.lane engine.transports.http1.chunks engine.transports.http1.nested
+engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.poller engine.transports.http1.responsehead
     engine.transports.settings engine.transports.tls engine.transports.wire
 engine.failure engine.lanes engine.race engine.stops engine.transports.http1.exchange
-    engine.transports.http1.opening engine.transports.lazy engine.transports.request
+    engine.transports.http1.nested engine.transports.lazy engine.transports.request
     engine.transports.resolve engine.transports.trace
-engine.timeouts engine.transports.guard engine.transports.proxy engine.transports.reqwest
-    engine.transports.sockets engine.visit
+engine.timeouts engine.transports.guard engine.transports.http1.opening
+    engine.transports.proxy engine.transports.reqwest engine.transports.sockets engine.visit
 engine.fetch engine.flight engine.hedging engine.transports.backend
     engine.transports.http1.connection engine.transports.tunnel
 engine.intake engine.transports.http1.stream engine.transports.pool engine.transports.stock

@@ -1,5 +1,7 @@
 """TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
 
+import errno
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,6 +49,17 @@ def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
             yield int(count)
     except ssl.SSLZeroReturnError:
         return  # the same, once our own close_notify has gone out
+
+
+def reset_behind(exc: ssl.SSLEOFError) -> ConnectionResetError | None:
+    """Return the reset that was reported as an end of the connection; None if it was an end.
+
+    Reading over a connection that was reset, Python takes the failed system call for an
+    end. OpenSSL 3 gives a real one a reason; before, the two look the same.
+    """
+    if ssl.OPENSSL_VERSION_INFO < (3,) or exc.reason == "UNEXPECTED_EOF_WHILE_READING":
+        return None
+    return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def peer(

@@ -1,6 +1,7 @@
 """A socket to one origin, plain or TLS, that carries one exchange after the other."""
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from time import perf_counter
 
 import httpx
 
+from crawler.engine.transports import tls
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
 from crawler.engine.transports.http1.opening import Opening, Socket
 from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
@@ -42,11 +44,11 @@ class Connection:
         "_exchange",
         "_fd",
         "_is_plain",
+        "_lost",
         "_opened",
         "_paused",
         "_poller",
         "_sock",
-        "_spoke_first",
         "_unsent",
         "_watch",
         "idle_since",
@@ -76,14 +78,13 @@ class Connection:
         self._exchange: Exchange | None = None
         self._unsent = b""
         self._paused = False
-        self._spoke_first = False
+        self._lost: Exception | None = None
         self._watch: Callable[[], bool] | None = None
 
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Start an exchange; what goes wrong with it, its listener is told."""
         if self.state is ConnectionState.CLOSED:
-            spoke = httpx.RemoteProtocolError("the server sent data before any request")
-            exchange.cut_off(spoke if self._spoke_first else None, perf_counter())
+            exchange.cut_off(self._lost, perf_counter())
             return
         self.state = ConnectionState.BUSY
         self._exchange = exchange
@@ -157,9 +158,18 @@ class Connection:
             if not mask & ENDED:
                 return
         if self.state is ConnectionState.IDLE:
-            # The server closed the connection, or sent what nobody requested.
-            self._spoke_first = not mask & ENDED
+            self._lost = self._reason(ended=bool(mask & ENDED))
             self.close()
+
+    def _reason(self, *, ended: bool) -> Exception | None:
+        """Return why an idle connection is of no use any more; None if the server closed it."""
+        assert self._sock is not None
+        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            return OSError(number, os.strerror(number))
+        if ended:
+            return None
+        return httpx.RemoteProtocolError("the server sent data before any request")
 
     def _flush(self) -> None:
         """Send what is left of the request."""
@@ -190,8 +200,8 @@ class Connection:
         while True:
             try:
                 count = sock.recv_into(buffer)
-            except ssl.SSLEOFError:
-                self._cut_off(None, orderly=False)
+            except ssl.SSLEOFError as exc:
+                self._cut_off(tls.reset_behind(exc), orderly=False)
                 return
             except OSError as exc:
                 if exc.errno not in _AGAIN:

@@ -8,6 +8,8 @@ connection uses, and raises the same exceptions.
 import ssl
 from contextlib import suppress
 
+from crawler.engine.transports import tls
+
 _CHUNK = 65_536
 
 
@@ -22,6 +24,9 @@ class NestedTls:
 
     def fileno(self) -> int:
         return self._outer.fileno()
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return self._outer.getsockopt(level, option)
 
     def close(self) -> None:
         self._outer.close()
@@ -66,7 +71,9 @@ class NestedTls:
         """Move what has come; at the end of the outer connection the inner one ends as well."""
         try:
             data = self._outer.recv(_CHUNK)
-        except ssl.SSLEOFError:
+        except ssl.SSLEOFError as exc:
+            if (reset := tls.reset_behind(exc)) is not None:
+                raise reset from exc
             data = b""
         if data:
             self._incoming.write(data)

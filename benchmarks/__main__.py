@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from benchmarks import floors, latency, machine, pacing, soak, tables, workloads
-from benchmarks.server import ServerError, program
-from benchmarks.table import Table
+from benchmarks.markdown import Table
+from benchmarks.nginx import NginxError, executable
 
 if TYPE_CHECKING:
     from benchmarks.floors import Floor
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str]) -> int:
     runs = asked.runs or (1 if asked.quick else 5)
     signal.signal(signal.SIGTERM, _end)
     try:
-        program()
+        executable()
         workloads.raise_open_files()
         shown, good = _play(chosen, runs, quick=asked.quick)
         about = machine.described(arguments)
-    except ServerError as exc:
+    except NginxError as exc:
         print(f"benchmarks: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from benchmarks import latency, measure, pacing
 from benchmarks.clients import AIOHTTP, CURL, DIRECT, HTTPX, IMPORT, LYCHEE, NATIVE
 from benchmarks.latency import Recorded
+from benchmarks.markdown import Table
 from benchmarks.pacing import Load, Paced, Played
 from benchmarks.soak import Soaked
-from benchmarks.table import Table
 from benchmarks.workloads import Outcome, Row
 
 _FLAT = 10.0  # megabytes that a soak may grow by after its first quarter

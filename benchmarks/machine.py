@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.server import program
+from benchmarks.nginx import executable
 
 
 def described(arguments: Sequence[str]) -> str:
@@ -43,6 +43,6 @@ def _processor() -> str:
 
 def _nginx() -> str:
     done = subprocess.run(  # noqa: S603 - the command is ours
-        [program(), "-v"], capture_output=True, text=True, check=False
+        [executable(), "-v"], capture_output=True, text=True, check=False
     )
     return done.stderr.strip().rpartition("/")[2] or "of unknown version"

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from benchmarks import latency, measure, pacing
 from benchmarks.clients import DIRECT, IMPORT
 from benchmarks.latency import Figures, Recorded
+from benchmarks.markdown import Table
 from benchmarks.pacing import Paced, Played
 from benchmarks.soak import CONCURRENCY, ORIGINS, TIMEOUT, Soaked
-from benchmarks.table import Table
 from benchmarks.workloads import Outcome, Row
 
 _NONE = "-"

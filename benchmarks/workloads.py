@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import clients, measure
+from benchmarks import clients, measure, nginx
 from benchmarks.clients import HTTPX, STOCK, Client, Load
 from benchmarks.measure import Run, RunError
-from benchmarks.server import Origins, nginx
+from benchmarks.nginx import Origins
 
 _SETTLE = 0.3  # seconds in which nginx closes what the last client left open
 _WARM = 10  # URLs of the unmeasured first run
@@ -129,7 +129,7 @@ def play(workload: Workload, rounds: int) -> Outcome:
     with TemporaryDirectory(prefix="crawl-benchmark-") as made:
         folder = Path(made)
         (folder / "nginx").mkdir()
-        with nginx(folder / "nginx", workload.origins, tls=workload.tls) as origins:
+        with nginx.serve(folder / "nginx", workload.origins, tls=workload.tls) as origins:
             rows = _rows(workload)
             for row in rows:
                 _try(row, _load(folder, origins, _WARM, row.concurrency), folder, keep=False)

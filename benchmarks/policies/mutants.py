@@ -8,9 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.markdown import Table
 from benchmarks.policies.command import play, workers
 from benchmarks.policies.plants import PLANTS
-from benchmarks.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ ssl_certificate {folder}/server.pem;
     ssl_protocols TLSv1.2 TLSv1.3;"""
 
 
-class ServerError(Exception):
+class NginxError(Exception):
     """nginx is not there, or does not start; the text says why."""
 
 
@@ -65,28 +65,28 @@ class Origins:
         return [f"{scheme}://{ADDRESS}:{ports[n % len(ports)]}/page/{n}" for n in range(count)]
 
 
-def program() -> str:
-    """Return the path of nginx; raise ServerError where there is none."""
+def executable() -> str:
+    """Return the path of nginx; raise NginxError where there is none."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise ServerError("nginx is missing: it is the Debian package nginx")
+        raise NginxError("nginx is missing: it is the Debian package nginx")
     return found
 
 
 @contextmanager
-def nginx(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
+def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
     """Serve `count` origins while the context is open. `folder` is empty and nginx's own."""
     ca = _certify(folder) if tls else None
     ports = free_ports(count)
     config = folder / "nginx.conf"
     config.write_text(_config(folder, ports, tls=tls), "ascii")
-    command = [program(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
+    command = [executable(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
     with children.running(command, folder=folder) as process:
         deadline = time.monotonic() + _START_WITHIN
         while not _listening(ports[-1]):
             if process.poll() is not None or time.monotonic() > deadline:
                 log = (folder / "error.log").read_text("utf-8", "replace").strip()
-                raise ServerError(f"nginx does not start: {log or 'it does not say why'}")
+                raise NginxError(f"nginx does not start: {log or 'it does not say why'}")
             time.sleep(0.05)
         yield Origins(ports=tuple(ports), ca=ca)
 
@@ -101,7 +101,7 @@ def free_ports(count: int) -> list[int]:
     candidates = chain(range(first, low), range(high + 1, 65_536), range(max(first, low), high + 1))
     ports = list(islice((port for port in candidates if _free(port)), count))
     if len(ports) < count:
-        raise ServerError(f"only {len(ports):,} of {count:,} ports are free")
+        raise NginxError(f"only {len(ports):,} of {count:,} ports are free")
     return ports
 
 
@@ -140,7 +140,7 @@ def _certify(folder: Path) -> Path:
     try:
         import trustme
     except ImportError as exc:
-        raise ServerError("trustme is missing: it is in the extra bench") from exc
+        raise NginxError("trustme is missing: it is in the extra bench") from exc
 
     authority = trustme.CA()
     issued = authority.issue_cert(ADDRESS, "localhost")

@@ -204,8 +204,8 @@ class Web:
             await self._request(of.host, step.seconds)
             for host in step.hosts:
                 assert gate is not None
-                if not gate.hop(host):
-                    await gate.wait()
+                if not gate.try_hop(host):
+                    await gate.wait_for_turn()
                 await self._request(host, step.seconds)
             one.answered = True
             attempt = step.answer(of).attempt

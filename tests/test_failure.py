@@ -18,7 +18,7 @@ EACH_CODE = pytest.mark.parametrize("code", CODES, ids=lambda code: errno.errorc
 @EACH_CODE
 def test_no_error_of_the_system_is_a_fault_of_ours(code: int, phase: Phase) -> None:
     for exc in (OSError(code, "words"), _caused(httpx.ReadError(""), OSError(code, "words"))):
-        told = failure.of(exc, phase)
+        told = failure.from_exception(exc, phase)
         assert told.kind is not ErrorKind.INTERNAL
         assert told.phase is phase
         assert " " in told.detail
@@ -42,19 +42,19 @@ def test_no_error_of_the_system_is_a_fault_of_ours(code: int, phase: Phase) -> N
 def test_an_error_that_is_not_listed_keeps_the_words_of_the_system(
     code: int, phase: Phase, kind: ErrorKind
 ) -> None:
-    told = failure.of(OSError(code, "words of a library"), phase)
+    told = failure.from_exception(OSError(code, "words of a library"), phase)
     assert told.kind is kind
     assert told.detail.startswith(f"{os.strerror(code)} ({errno.errorcode[code]}) ")
 
 
 @pytest.mark.parametrize("code", sorted(MISUSE), ids=lambda code: errno.errorcode[code])
 def test_a_socket_that_we_used_wrongly_is_a_fault_of_ours(code: int) -> None:
-    assert failure.of(OSError(code, "words"), Phase.CONNECT).kind is ErrorKind.INTERNAL
+    assert failure.from_exception(OSError(code, "words"), Phase.CONNECT).kind is ErrorKind.INTERNAL
 
 
 def test_a_file_that_cannot_be_read_is_no_failure_of_the_server() -> None:
     exc = OSError(errno.EIO, "words", "/etc/ssl/cert.pem")
-    assert failure.of(exc, Phase.TLS).kind is ErrorKind.INTERNAL
+    assert failure.from_exception(exc, Phase.TLS).kind is ErrorKind.INTERNAL
 
 
 def _caused(outer: Exception, inner: Exception) -> Exception:

@@ -175,8 +175,8 @@ def test_a_resend_waits_for_the_hold_and_the_rate_of_its_host_and_goes_first() -
             if of.index == 0:
                 return responded(of, status=429, retry_after=9.0).attempt
             assert gate is not None
-            if of.index == 1 and not gate.resend():
-                await gate.wait()
+            if of.index == 1 and not gate.try_resend():
+                await gate.wait_for_turn()
                 sent.append((of.index, clock.now))
             return responded(of).attempt
 

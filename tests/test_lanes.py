@@ -43,7 +43,7 @@ def taken_at(lanes: Lanes[Target], clock: Clock) -> dict[int, float]:
     times: dict[int, float] = {}
     while True:
         times |= {taken.index: clock.now - START for taken in take_all(lanes)}
-        due = lanes.due()
+        due = lanes.next_due()
         if due is None:
             return times
         assert due > clock.now
@@ -55,8 +55,8 @@ def answer(lanes: Lanes[Target], clock: Clock, *results: tuple[Target, Result]) 
     started = clock.now
     clock.now += 0.001
     for taken, result in results:
-        lanes.observe(taken.host, result.attempt, started)
-        lanes.leave(taken)
+        lanes.record_attempt(taken.host, result.attempt, started)
+        lanes.release(taken)
 
 
 def held(clock: Clock, *hosts: str, seconds: float = 60.0) -> Lanes[Target]:
@@ -64,7 +64,7 @@ def held(clock: Clock, *hosts: str, seconds: float = 60.0) -> Lanes[Target]:
     lanes: Lanes[Target] = Lanes([target(host=host) for host in hosts], clock=clock)
     for taken in take_all(lanes):
         lanes.pause_host(taken.host, clock.now + seconds)
-        lanes.leave(taken)
+        lanes.release(taken)
     return lanes
 
 
@@ -93,7 +93,7 @@ def test_a_target_that_leaves_frees_its_place() -> None:
     a1, a2 = on("a", 1), on("a", 2)
     lanes = Lanes([a1, a2], per_host=1)
     assert [lanes.take(), lanes.take()] == [a1, None]
-    lanes.leave(a1)
+    lanes.release(a1)
     assert [lanes.take(), lanes.take()] == [a2, None]
 
 
@@ -101,7 +101,7 @@ def test_a_target_that_leaves_frees_no_place_of_another_host() -> None:
     a1, a2, b1 = on("a", 1), on("a", 2), on("b", 3)
     lanes = Lanes([a1, b1, a2], per_host=1)
     assert take_all(lanes) == [a1, b1]
-    lanes.leave(b1)
+    lanes.release(b1)
     assert lanes.take() is None
 
 
@@ -121,9 +121,9 @@ def test_one_at_a_time_holds_for_hosts_known_and_hosts_to_come() -> None:
     lanes.enqueue(on("b", 6))
     assert take_all(lanes) == [on("b", 5)]
     for taken in known[:2]:
-        lanes.leave(taken)
+        lanes.release(taken)
         assert lanes.take() is None
-    lanes.leave(known[2])
+    lanes.release(known[2])
     assert take_all(lanes) == [on("a", 3)]
 
 
@@ -147,7 +147,7 @@ def test_the_length_is_what_waits() -> None:
     lanes = Lanes([on("a", 1), on("b", 2), on("a", 3)], clock=clock)
     lanes.take()
     assert len(lanes) == 2
-    lanes.enqueue(on("c", 4), first=True)
+    lanes.enqueue(on("c", 4), urgent=True)
     lanes.enqueue(on("c", 5), at=clock.now + 1)
     assert len(lanes) == 4
     assert len(take_all(lanes)) == 3
@@ -156,13 +156,13 @@ def test_the_length_is_what_waits() -> None:
 
 def test_the_longest_lane_is_that_of_the_host_for_which_most_wait() -> None:
     lanes = Lanes([on("a", 1), on("b", 2), on("a", 3), on("a", 4), on("b", 5)], per_host=1)
-    assert lanes.longest() == 3
+    assert lanes.longest_queue() == 3
     take_all(lanes)
-    assert lanes.longest() == 2
+    assert lanes.longest_queue() == 2
 
 
 def test_no_lane_is_longest_where_nothing_waits() -> None:
-    assert Lanes[Target]().longest() == 0
+    assert Lanes[Target]().longest_queue() == 0
 
 
 def test_clear_takes_out_all_that_waits() -> None:
@@ -170,12 +170,12 @@ def test_clear_takes_out_all_that_waits() -> None:
     lanes = Lanes([on("a", 0), on("a", 1), on("b", 2), on("a", 3), on("c", 4)], clock=clock)
     lanes.take()
     lanes.pause_host("a", clock.now + 60)
-    lanes.enqueue(on("d", 5), first=True)
+    lanes.enqueue(on("d", 5), urgent=True)
     lanes.enqueue(on("d", 6), at=clock.now + 1)
     cleared = sorted(lanes.clear(), key=lambda one: one.index)
     assert cleared == [on("a", 1), on("b", 2), on("a", 3), on("c", 4), on("d", 5), on("d", 6)]
     clock.now += 100
-    assert (len(lanes), lanes.take(), lanes.due(), lanes.clear()) == (0, None, None, [])
+    assert (len(lanes), lanes.take(), lanes.next_due(), lanes.clear()) == (0, None, None, [])
 
 
 def test_what_is_taken_when_the_rest_is_cleared_keeps_its_place() -> None:
@@ -185,7 +185,7 @@ def test_what_is_taken_when_the_rest_is_cleared_keeps_its_place() -> None:
     lanes.clear()
     lanes.enqueue(on("a", 2))
     assert lanes.take() is None
-    lanes.leave(taken)
+    lanes.release(taken)
     assert lanes.take() == on("a", 2)
 
 
@@ -193,12 +193,12 @@ def test_what_is_taken_when_the_rest_is_cleared_keeps_its_place() -> None:
     "change",
     [
         lambda lanes: lanes.enqueue(on("a", 2)),
-        lambda lanes: lanes.enqueue(on("a", 2), first=True),
+        lambda lanes: lanes.enqueue(on("a", 2), urgent=True),
         lambda lanes: lanes.enqueue(on("a", 2), at=START + 1),
-        lambda lanes: lanes.leave(on("a", 1)),
-        Lanes.nudge,
+        lambda lanes: lanes.release(on("a", 1)),
+        Lanes.notify,
     ],
-    ids=["added", "added as first", "added for later", "left", "nudged"],
+    ids=["added", "added as urgent", "added for later", "left", "notified"],
 )
 def test_changed_waits_until_something_does(change: Callable[[Lanes[Target]], None]) -> None:
     async def body() -> None:
@@ -219,8 +219,8 @@ def test_changed_waits_until_something_does(change: Callable[[Lanes[Target]], No
 
 def test_what_is_first_goes_before_all_others() -> None:
     lanes = Lanes([on("a", 0), on("b", 1), on("a", 2)])
-    lanes.enqueue(on("c", 3), first=True)
-    lanes.enqueue(on("b", 4), first=True)
+    lanes.enqueue(on("c", 3), urgent=True)
+    lanes.enqueue(on("b", 4), urgent=True)
     assert [one.index for one in take_all(lanes)] == [3, 4, 0, 1, 2]
 
 
@@ -244,8 +244,8 @@ def rated(clock: Clock) -> Lanes[Target]:
 
 def free(clock: Clock, lanes: Lanes[Target]) -> None:
     clock.now += 1.0
-    if lanes.due() is None:
-        lanes.leave(on("a", 10))
+    if lanes.next_due() is None:
+        lanes.release(on("a", 10))
 
 
 @pytest.mark.parametrize("made", [full, blocked, rated])
@@ -255,7 +255,7 @@ def test_what_is_first_waits_until_its_host_is_free_and_holds_up_nobody(
     clock = Clock()
     lanes = made(clock)
     lanes.enqueue(on("b", 1))
-    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 2), urgent=True)
     assert take_all(lanes) == [on("b", 1)]
     free(clock, lanes)
     assert lanes.take() == on("a", 2)
@@ -267,7 +267,7 @@ def test_what_had_to_wait_for_its_host_is_still_first_when_that_is_free(
 ) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 2), urgent=True)
     assert lanes.take() is None
     lanes.enqueue(on("b", 3))
     lanes.enqueue(on("c", 4))
@@ -281,8 +281,8 @@ def test_of_two_that_are_first_the_one_that_came_first_is(
 ) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.enqueue(on("a", 2), first=True)
-    lanes.enqueue(on("a", 3), first=True)
+    lanes.enqueue(on("a", 2), urgent=True)
+    lanes.enqueue(on("a", 3), urgent=True)
     assert lanes.take() is None
     free(clock, lanes)
     assert lanes.take() == on("a", 2)
@@ -292,18 +292,18 @@ def test_what_is_first_waits_for_the_rate() -> None:
     clock = Clock()
     lanes = Lanes([on("a", 0), on("b", 1)], rate=4.0, clock=clock)
     lanes.take()
-    lanes.enqueue(on("c", 2), first=True)
+    lanes.enqueue(on("c", 2), urgent=True)
     assert lanes.take() is None
     assert taken_at(lanes, clock) == {2: 0.25, 1: 0.5}
 
 
 def test_what_is_first_finds_its_host_free_though_it_stands_in_no_queue() -> None:
     lanes: Lanes[Target] = Lanes(per_host=2)
-    lanes.enqueue(on("a", 0), first=True)
-    lanes.enqueue(on("a", 1), first=True)
-    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 0), urgent=True)
+    lanes.enqueue(on("a", 1), urgent=True)
+    lanes.enqueue(on("a", 2), urgent=True)
     assert [one.index for one in take_all(lanes)] == [0, 1]
-    lanes.leave(on("a", 0))
+    lanes.release(on("a", 0))
     assert take_all(lanes) == [on("a", 2)]
 
 
@@ -312,8 +312,8 @@ def test_what_is_first_finds_its_host_free_though_it_stands_in_no_queue() -> Non
 
 def test_what_is_forgotten_does_not_start() -> None:
     lanes = Lanes([on("a", 0)])
-    lanes.enqueue(on("a", 1), first=True)
-    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 1), urgent=True)
+    lanes.enqueue(on("a", 2), urgent=True)
     assert lanes.withdraw(on("a", 1)) is True
     assert len(lanes) == 2
     assert [one.index for one in take_all(lanes)] == [2, 0]
@@ -323,7 +323,7 @@ def test_what_is_forgotten_does_not_start() -> None:
 def test_what_waits_for_its_host_can_be_forgotten(made: Callable[[Clock], Lanes[Target]]) -> None:
     clock = Clock()
     lanes = made(clock)
-    lanes.enqueue(on("a", 1), first=True)
+    lanes.enqueue(on("a", 1), urgent=True)
     assert lanes.take() is None
     assert (lanes.withdraw(on("a", 1)), len(lanes)) == (True, 1)
     free(clock, lanes)
@@ -332,7 +332,7 @@ def test_what_waits_for_its_host_can_be_forgotten(made: Callable[[Clock], Lanes[
 
 def test_what_has_started_cannot_be_forgotten_and_keeps_its_place() -> None:
     lanes = Lanes([on("a", 0)], per_host=1)
-    lanes.enqueue(on("a", 1), first=True)
+    lanes.enqueue(on("a", 1), urgent=True)
     assert lanes.take() == on("a", 1)
     assert (lanes.withdraw(on("a", 1)), len(lanes)) == (False, 1)
     assert lanes.take() is None
@@ -340,7 +340,7 @@ def test_what_has_started_cannot_be_forgotten_and_keeps_its_place() -> None:
 
 def test_what_was_forgotten_is_not_there_to_be_forgotten_again() -> None:
     lanes: Lanes[Target] = Lanes()
-    lanes.enqueue(on("a", 1), first=True)
+    lanes.enqueue(on("a", 1), urgent=True)
     assert [lanes.withdraw(on("a", 1)), lanes.withdraw(on("a", 1))] == [True, False]
     assert len(lanes) == 0
 
@@ -353,7 +353,7 @@ def test_what_is_for_later_comes_when_it_is_due_and_not_before(seconds: float) -
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock)
     lanes.enqueue(on("a"), at=START + seconds)
-    assert (lanes.take(), lanes.due()) == (None, START + seconds)
+    assert (lanes.take(), lanes.next_due()) == (None, START + seconds)
     clock.now = START + seconds * 0.999
     assert lanes.take() is None
     clock.now = START + seconds
@@ -392,8 +392,8 @@ def test_what_comes_when_its_host_is_full_or_blocked_waits_for_that_too() -> Non
     clock.now = START + 2
     assert lanes.take() is None
     lanes.pause_host("a", START + 5)
-    lanes.leave(on("a", 0))
-    assert (lanes.take(), lanes.due()) == (None, START + 5)
+    lanes.release(on("a", 0))
+    assert (lanes.take(), lanes.next_due()) == (None, START + 5)
     clock.now = START + 5
     assert lanes.take() == on("a", 1)
 
@@ -405,7 +405,7 @@ def test_nothing_starts_on_a_host_that_is_held() -> None:
     clock = Clock()
     lanes = held(clock, "a", seconds=2.0)
     lanes.enqueue(on("a", 1))
-    lanes.enqueue(on("a", 2), first=True)
+    lanes.enqueue(on("a", 2), urgent=True)
     lanes.enqueue(on("a", 3), at=START + 1)
     assert set(taken_at(lanes, clock).items()) == {(1, 2.0), (2, 2.0), (3, 2.0)}
 
@@ -415,7 +415,7 @@ def test_a_hold_is_for_all_that_waits_for_the_host_already() -> None:
     lanes = Lanes([on("a", index) for index in range(4)], per_host=2, clock=clock)
     assert len(take_all(lanes)) == 2
     lanes.pause_host("a", START + 2)
-    lanes.leave(on("a", 0))
+    lanes.release(on("a", 0))
     assert taken_at(lanes, clock) == {2: 2.0}
 
 
@@ -432,9 +432,9 @@ def test_a_shorter_hold_does_not_shorten_a_longer_one() -> None:
     lanes = Lanes([on("a", 0), on("a", 1)], per_host=2, clock=clock)
     take_all(lanes)
     lanes.pause_host("a", START + 5)
-    lanes.leave(on("a", 0))
+    lanes.release(on("a", 0))
     lanes.pause_host("a", START + 1)
-    lanes.leave(on("a", 1))
+    lanes.release(on("a", 1))
     lanes.enqueue(on("a", 2))
     assert taken_at(lanes, clock) == {2: 5.0}
 
@@ -444,7 +444,7 @@ def test_a_hold_is_kept_by_a_host_whose_rate_would_allow_more() -> None:
     lanes = Lanes([on("a", 0), on("a", 1)], host_rate=10.0, clock=clock)
     lanes.take()
     lanes.pause_host("a", START + 5)
-    lanes.leave(on("a", 0))
+    lanes.release(on("a", 0))
     assert taken_at(lanes, clock) == {1: 5.0}
 
 
@@ -453,9 +453,9 @@ def test_a_hold_that_grows_is_kept_to_its_new_end() -> None:
     lanes = Lanes([on("a", 0), on("a", 1), on("a", 2)], per_host=2, clock=clock)
     take_all(lanes)
     lanes.pause_host("a", START + 1)
-    lanes.leave(on("a", 0))
+    lanes.release(on("a", 0))
     lanes.pause_host("a", START + 5)
-    lanes.leave(on("a", 1))
+    lanes.release(on("a", 1))
     assert taken_at(lanes, clock) == {2: 5.0}
 
 
@@ -483,7 +483,7 @@ def test_a_host_that_is_held_holds_up_nobody() -> None:
     taken = []
     while (one := lanes.take()) is not None:
         taken.append(one.index)
-        lanes.leave(one)
+        lanes.release(one)
     assert taken == list(range(2, 50))
 
 
@@ -553,7 +553,7 @@ def test_places_lost_while_they_are_taken_are_not_given_again() -> None:
     assert lanes.take() is None  # three are live, on two places
     answer(lanes, clock, (taken[1], failed(ErrorKind.RESET)))
     assert lanes.take() is None
-    lanes.leave(taken[2])
+    lanes.release(taken[2])
     assert len(take_all(lanes)) == 1
 
 
@@ -589,7 +589,7 @@ def test_a_start_that_came_a_little_late_does_not_delay_those_after_it() -> None
     lanes.take()
     clock.now = START + 0.25 + LATE * 0.9
     assert take_all(lanes) == [on("a", 1)]
-    assert lanes.due() == pytest.approx(START + 0.5)
+    assert lanes.next_due() == pytest.approx(START + 0.5)
 
 
 @pytest.mark.parametrize("kind", ["rate", "host_rate"])
@@ -634,7 +634,7 @@ def test_a_transfer_takes_a_slot_of_the_new_host_and_frees_one_of_the_old() -> N
     assert lanes.transfer("a", "b") is True
     lanes.enqueue(on("b", 2))
     assert take_all(lanes) == [on("a", 1)]
-    lanes.leave(on("b", 0))
+    lanes.release(on("b", 0))
     assert take_all(lanes) == [on("b", 2)]
 
 
@@ -667,9 +667,9 @@ def refusing_rated(clock: Clock) -> Lanes[Target]:
 def refusing_with_one_first(clock: Clock) -> Lanes[Target]:
     lanes = Lanes([on("b", 0), on("a", 1)], per_host=1, clock=clock)
     take_all(lanes)
-    lanes.enqueue(on("b", 2), first=True)
+    lanes.enqueue(on("b", 2), urgent=True)
     assert lanes.take() is None
-    lanes.leave(on("b", 0))
+    lanes.release(on("b", 0))
     return lanes
 
 
@@ -685,7 +685,7 @@ def test_a_transfer_that_is_refused_changes_nothing(
     lanes.enqueue(on("a", 9))
     clock.now += 10
     assert on("a", 9) not in take_all(lanes)  # the slot is still taken
-    lanes.leave(on("a", 1))
+    lanes.release(on("a", 1))
     assert on("a", 9) in take_all(lanes)
 
 
@@ -695,7 +695,7 @@ def test_a_transfer_within_a_host_waits_where_the_host_lost_that_slot() -> None:
     assert len(take_all(lanes)) == 4
     answer(lanes, clock, (on("a", 0), responded(status=503)))
     assert lanes.transfer("a", "a") is False
-    lanes.leave(on("a", 1))
+    lanes.release(on("a", 1))
     assert lanes.transfer("a", "a") is True
 
 
@@ -706,8 +706,8 @@ def test_followed_redirects_give_slots_back_to_a_host_that_throttled() -> None:
     for index in range(3):
         lanes.enqueue(on("a", index))
     (one,) = take_all(lanes)
-    lanes.observe("a", None, clock.now)
-    lanes.leave(one)
+    lanes.record_attempt("a", None, clock.now)
+    lanes.release(one)
     assert len(take_all(lanes)) == 2
 
 
@@ -735,7 +735,7 @@ def test_at_no_time_are_there_more_requests_than_the_rate_allows(
     for seconds, step in steps:
         clock.now += seconds
         if step == "leave" and live:
-            lanes.leave(live.pop())
+            lanes.release(live.pop())
         elif step == "transfer" and live:
             if lanes.transfer("a", "a"):
                 sent.append(clock.now)
@@ -796,7 +796,7 @@ class Bench:
     def add_first(self, host: str) -> None:
         one = on(host, next(self.numbers))
         self.hosts[host].first.add(one.index)
-        self.lanes.enqueue(one, first=True)
+        self.lanes.enqueue(one, urgent=True)
 
     def add_later(self, host: str, seconds: float) -> None:
         one = on(host, next(self.numbers))
@@ -818,11 +818,11 @@ class Bench:
         model = self.hosts[one.host]
         result = responded(status=status)
         model.pace.observe(result.attempt, self.started[one.index], self.clock.now)
-        self.lanes.observe(one.host, result.attempt, self.started[one.index])
+        self.lanes.record_attempt(one.host, result.attempt, self.started[one.index])
         if seconds:
             self.hold(one.host, seconds)
         model.live.remove(one)
-        self.lanes.leave(one)
+        self.lanes.release(one)
 
     def hold(self, host: str, seconds: float) -> None:
         model = self.hosts[host]
@@ -841,7 +841,7 @@ class Bench:
         one = self.lanes.take()
         if one is None:
             times = [time for time in starts.values() if time is not None]
-            due = self.lanes.due()
+            due = self.lanes.next_due()
             assert all(time > self.clock.now for time in times)
             assert due is None or due > self.clock.now
             assert not times or (due is not None and due <= min(times))
@@ -870,7 +870,7 @@ class Bench:
         """Take all that is left; each wait is until something is due or has left."""
         while len(self.lanes) or self.live:
             if self.take() is None:
-                due = self.lanes.due()
+                due = self.lanes.next_due()
                 if self.live:
                     self.end(0, 200, 0.0)
                 else:
@@ -944,23 +944,23 @@ def starts(jobs: list[Job], *, always: bool, **how: Any) -> list[tuple[int, int]
         changed = tick in ends or tick in comes
         for one in ends.pop(tick, []):
             job = jobs[one.index]
-            lanes.observe(
+            lanes.record_attempt(
                 one.host, responded(status=job.status).attempt, clock.now - job.lasts * TICK
             )
             for _ in range(job.redirects):
                 lanes.transfer(one.host, one.host)
             if job.hold:
                 lanes.pause_host(one.host, clock.now + job.hold)
-            lanes.leave(one)
+            lanes.release(one)
         for index in comes.pop(tick, []):
             one = on(jobs[index].host, index)
             at = clock.now + 1.3 if jobs[index].how == "later" else None
-            lanes.enqueue(one, first=jobs[index].how == "first", at=at)
+            lanes.enqueue(one, urgent=jobs[index].how == "first", at=at)
         if always or changed or (due is not None and due <= clock.now):
             for one in take_all(lanes):
                 started.append((tick, one.index))
                 ends[tick + jobs[one.index].lasts].append(one)
-            due = lanes.due()
+            due = lanes.next_due()
             assert due is None or due > clock.now
         if not comes and not ends and len(started) == len(jobs):
             return started
@@ -995,7 +995,12 @@ def test_who_wakes_only_when_something_is_due_misses_no_start(
 
 def test_nothing_is_due_where_only_one_that_leaves_can_let_the_next_start() -> None:
     lanes = Lanes([on("a", 0), on("a", 1)], per_host=1, clock=Clock())
-    assert (lanes.due(), lanes.take(), lanes.take(), lanes.due()) == (None, on("a", 0), None, None)
+    assert (lanes.next_due(), lanes.take(), lanes.take(), lanes.next_due()) == (
+        None,
+        on("a", 0),
+        None,
+        None,
+    )
 
 
 # What it costs
@@ -1042,7 +1047,7 @@ def with_blocked_hosts(hosts: int, clock: Clock) -> Lanes[Entry]:
     for taken in [lanes.take() for _ in range(hosts)]:
         assert taken is not None
         lanes.pause_host(taken.host, clock.now + 60 + taken.index)
-        lanes.leave(taken)
+        lanes.release(taken)
     return lanes
 
 
@@ -1070,10 +1075,10 @@ def hundred_steps(lanes: Lanes[Entry], clock: Clock) -> None:
         lanes.enqueue(Entry(f"other{index % 5}.example", index))
         taken = lanes.take()
         assert taken is not None
-        lanes.observe(taken.host, result.attempt, clock.now)
+        lanes.record_attempt(taken.host, result.attempt, clock.now)
         clock.now += 0.001
-        lanes.leave(taken)
-        lanes.due()
+        lanes.release(taken)
+        lanes.next_due()
 
 
 @pytest.mark.parametrize(
@@ -1124,7 +1129,7 @@ def answered_well(lanes: Lanes[Target], host: str, clock: Clock) -> None:
 
 
 def started_first(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.enqueue(target(host=host), first=True)
+    lanes.enqueue(target(host=host), urgent=True)
     answer(lanes, clock, *((taken, responded()) for taken in take_all(lanes)))
 
 
@@ -1143,7 +1148,7 @@ def held_until_it_left(lanes: Lanes[Target], host: str, clock: Clock) -> None:
     for taken in take_all(lanes):
         lanes.pause_host(host, clock.now + 1)
         clock.now += 1
-        lanes.leave(taken)
+        lanes.release(taken)
 
 
 def held_for_no_time(lanes: Lanes[Target], host: str, clock: Clock) -> None:
@@ -1165,11 +1170,11 @@ def cleared_while_live(lanes: Lanes[Target], host: str, clock: Clock) -> None:
     taken = lanes.take()
     assert taken is not None
     lanes.clear()
-    lanes.leave(taken)
+    lanes.release(taken)
 
 
 def taken_back(lanes: Lanes[Target], host: str, clock: Clock) -> None:
-    lanes.enqueue(target(host=host), first=True)
+    lanes.enqueue(target(host=host), urgent=True)
     lanes.withdraw(target(host=host))
 
 
@@ -1185,7 +1190,7 @@ def asked_to_wait(lanes: Lanes[Target], host: str, clock: Clock) -> None:
     lanes.enqueue(target(host=host))
     for taken in take_all(lanes):
         lanes.pause_host(host, clock.now + 1)
-        lanes.leave(taken)
+        lanes.release(taken)
 
 
 def remembers(used: Callable[[Lanes[Target], str, Clock], None], **how: Any) -> bool:
@@ -1310,7 +1315,7 @@ def test_what_is_taken_back_from_hosts_that_asked_for_something_is_not_remembere
     alive = [weakref.ref(host) for host in hosts]
     lanes = held(clock, *hosts)
     for host in hosts:
-        lanes.enqueue(target(host=host), first=True)
+        lanes.enqueue(target(host=host), urgent=True)
         assert lanes.take() is None
         lanes.withdraw(target(host=host))
     clock.now += 100

@@ -19,7 +19,7 @@ system.descriptors system.loop system.signals system.threads
 engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.poller engine.transports.http1.responsehead
     engine.transports.settings engine.transports.tls engine.transports.wire
-engine.failure engine.lanes engine.race engine.stops engine.transports.http1.exchange
+engine.failure engine.lanes engine.race engine.suspensions engine.transports.http1.exchange
     engine.transports.http1.nested engine.transports.lazy engine.transports.request
     engine.transports.resolve engine.transports.trace
 engine.timeouts engine.transports.guard engine.transports.http1.opening

@@ -144,7 +144,7 @@ PLANTS: dict[str, Plant] = {
         _limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
     ),
     "redirects not counted in the rates": Plant(
-        _edited(f"{_LANES}.transfer", ("self._spend(lane, now)", "pass")),
+        _edited(f"{_LANES}.transfer", ("self._count_start(lane, now)", "pass")),
         ("total_rate", "host_rate"),
     ),
     "redirects in the hold of a host": Plant(
@@ -153,7 +153,7 @@ PLANTS: dict[str, Plant] = {
     "redirects beyond the slots of a host": Plant(
         _edited(
             f"{_LANES}.transfer",
-            ("elif lane.first or lane.live >= lane.slots:", "elif False:"),
+            ("elif lane.urgent or lane.in_use >= lane.slots:", "elif False:"),
         ),
         ("host_concurrency",),
     ),
@@ -261,7 +261,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "a timeout of 0.4 s too long": Plant(
         _edited(
-            "crawler.engine.timeouts:Budget.__init__",
+            "crawler.engine.timeouts:AttemptTimeouts.__init__",
             ("self._seconds = seconds", "self._seconds = seconds + 0.4"),
         ),
         ("timeouts_kept",),

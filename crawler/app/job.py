@@ -16,7 +16,7 @@ from crawler.core.display import display
 from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Header, fetcher
-from crawler.engine.stops import Stops
+from crawler.engine.suspensions import Suspensions
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.settings import Connecting
 from crawler.inputs.entries import Inputs
@@ -165,17 +165,19 @@ async def _run(
 
     def begin(entries: Entries, sinks: Sequence[Sink], share_read: ShareRead) -> Run:
         bounds = _left(limits, perf_counter() - start)
-        stops = Stops()
+        suspensions = Suspensions()
         return Run(
             entries,
-            fetcher(transport, bounds, job.headers, stops=stops),
+            fetcher(transport, bounds, job.headers, suspensions=suspensions),
             bounds,
             sinks,
             share_read=share_read,
             bytes_read=inputs.bytes_read if job.wait is None else None,
             duplicates=lambda: urls.duplicates,
-            fetch_fresh=fetcher(transport, bounds, job.headers, fresh=True, stops=stops),
-            stops=stops,
+            fetch_fresh=fetcher(
+                transport, bounds, job.headers, fresh=True, suspensions=suspensions
+            ),
+            suspensions=suspensions,
             tolerated=job.tolerated,
             watch=bar.show if bar else None,
             warn=bar.say if bar else say,

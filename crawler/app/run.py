@@ -10,7 +10,7 @@ from crawler.core import pacing
 from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
-from crawler.engine.stops import Stops
+from crawler.engine.suspensions import Suspensions
 from crawler.models import Crawl, Limits, Progress
 from crawler.report.broadcast import Broadcast, Ended, Taken, close
 from crawler.report.sinks import Sink
@@ -36,7 +36,7 @@ class Run:
         bytes_read: Callable[[], int] | None = None,
         duplicates: Callable[[], int],
         fetch_fresh: Fetch | None = None,
-        stops: Stops | None = None,
+        suspensions: Suspensions | None = None,
         tolerated: float = 0,
         watch: Callable[[Progress], None] | None = None,
         warn: Callable[[str], None] | None = None,
@@ -66,7 +66,7 @@ class Run:
         self._start = self._clock()
         self._elapsed = 0.0
         self._lag = 0.0
-        self._stops = stops or Stops()
+        self._suspensions = suspensions or Suspensions()
 
     def interrupt(self, signal: int) -> None:
         """End the crawl early: nothing new starts, what is finished is written."""
@@ -94,7 +94,7 @@ class Run:
         crawl = Crawl(
             elapsed=self._elapsed,
             lag=self._lag,
-            stopped=self._stops.total,
+            stopped=self._suspensions.total,
             duplicates=self._duplicates(),
             interrupted=self.signal,
             list_read=self._share_read() == 1.0 and self.fault is None,
@@ -133,10 +133,12 @@ class Run:
             if self._warn is not None and (told := self._too_slow()):
                 await loop.run_in_executor(thread, self._warn, told)
                 self._warn = None
-            due, stopped = self._clock() + _TICK, self._stops.total
+            due, stopped = self._clock() + _TICK, self._suspensions.total
             await asyncio.sleep(_TICK)
             if self._collector.scheduler.in_flight:
-                self._lag = max(self._lag, self._clock() - due - (self._stops.total - stopped))
+                self._lag = max(
+                    self._lag, self._clock() - due - (self._suspensions.total - stopped)
+                )
 
     def _too_slow(self) -> str | None:
         if self._limits.deadline is None:

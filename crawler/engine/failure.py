@@ -76,10 +76,10 @@ _IN_PHASE = {
 }
 
 
-def of(exc: BaseException, phase: Phase | None) -> Failure:
+def from_exception(exc: BaseException, phase: Phase | None) -> Failure:
     """Return what an exception raised in `phase` says about the target."""
     causes = list(_causes(exc))
-    for judge in (_by_transport, _by_code, _by_type, _by_words):
+    for judge in (_by_transport, _by_code, _by_type, _by_phase):
         for cause in causes:
             if failure := judge(cause, phase):
                 return failure
@@ -145,7 +145,7 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
     return None
 
 
-def _by_words(exc: BaseException, phase: Phase | None) -> Failure | None:
+def _by_phase(exc: BaseException, phase: Phase | None) -> Failure | None:
     """Judge any other system error by its phase: sockets fail in more ways than are listed.
 
     One that names a file is not about a connection.

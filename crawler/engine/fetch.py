@@ -20,8 +20,8 @@ from crawler.core import redirect, retry
 from crawler.core.pacing import PUSHES_BACK
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
-from crawler.engine.stops import Stops
-from crawler.engine.timeouts import Budget
+from crawler.engine.suspensions import Suspensions
+from crawler.engine.timeouts import AttemptTimeouts
 from crawler.engine.transports.request import Asking, Fields
 from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
@@ -64,7 +64,7 @@ def fetcher(
     headers: Sequence[Header] = (),
     *,
     fresh: bool = False,
-    stops: Stops | None = None,
+    suspensions: Suspensions | None = None,
     clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
 ) -> Fetch:
@@ -72,7 +72,7 @@ def fetcher(
 
     `headers` replace the default ones of the same name and go to every target. With
     `fresh` no connection is used that was used before, where the transport can tell.
-    `stops` gets the spans in which this process stood still, which count for no attempt.
+    `suspensions` gets the spans in which this process stood still, which count for no attempt.
     `clock` gives monotonic seconds, `now` seconds since the epoch.
     """
     given = {name.lower() for name, _ in headers}
@@ -81,28 +81,28 @@ def fetcher(
     shown = [pair for pair in pairs if pair[0].lower() in _HARMLESS]
     harmless = Fields([*shown, *(p for p in DEFAULT_HEADERS if p[0].lower() not in _HARMLESS)])
 
-    stops = stops or Stops()
-    budget = Budget(limits.timeout, stops)
+    suspensions = suspensions or Suspensions()
+    timeouts = AttemptTimeouts(limits.timeout, suspensions)
 
     async def fetch(target: Target, gate: Gate | None = None) -> Attempt:
         bound = asyncio.timeout(None)
-        paused = partial(budget.paused, bound)
+        paused = partial(timeouts.paused, bound)
         request = _Fetching(
             transport, limits, target, clock, now, own, harmless, paused, gate, fresh=fresh
         )
         error: Failure | None = None
         try:
             async with bound:
-                budget.begin(bound)
+                timeouts.start(bound)
                 error = await request.run()
         except Exception as exc:
             if bound.expired() and isinstance(exc, TimeoutError):
                 error = failure.timeout(limits.timeout, request.wire.phase)
             else:
-                error = failure.of(exc, request.wire.phase)
+                error = failure.from_exception(exc, request.wire.phase)
         finally:
-            budget.end(bound)
-        return request.attempt(error, stops)
+            timeouts.stop(bound)
+        return request.attempt(error, suspensions)
 
     return fetch
 
@@ -173,7 +173,7 @@ class _Fetching:
             if len(self._hops) == self._limits.max_redirects:
                 return redirect.too_many(self._limits.max_redirects)
             self._hops.append(Hop(url=url, status=response.status_code))
-            await self.wire.hop(step.host)
+            await self.wire.start_hop(step.host)
             if not step.same_origin:
                 fields = self._harmless
             method, url = step.method, step.url
@@ -187,7 +187,7 @@ class _Fetching:
         except InterruptedExchangeError:
             self._told, self._size, self._page = {}, None, b""
         # Not in the handler: what fails now must not have that failure for its cause.
-        await self.wire.resend()
+        await self.wire.start_resend()
         self._next_wire()
         return await self._once(method, url, fields, fresh=True)
 
@@ -241,7 +241,7 @@ class _Fetching:
         finally:
             await response.stream.aclose()
 
-    def attempt(self, error: Failure | None, stops: Stops) -> Attempt:
+    def attempt(self, error: Failure | None, suspensions: Suspensions) -> Attempt:
         """Return what is known now; `error` says why that is not a complete response."""
         # The transport saw the end first: what passed since then was our own queue.
         end = self.wire.last_byte or self._clock()
@@ -277,9 +277,9 @@ class _Fetching:
             retry_after=self._retry_after(),
             blocked_by=self._blocked_by(error),
         )
-        if not stops.total:
+        if not suspensions.total:
             return attempt
-        return stops.taken_off(attempt, self._wires, self._start, self._began, end)
+        return suspensions.subtract_from(attempt, self._wires, self._start, self._began, end)
 
     def _retry_after(self) -> float | None:
         asks = self._response is not None and self._response.status_code in PUSHES_BACK

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from crawler.core.hedge import Budget, Patience
 from crawler.engine.clock import Clock
 from crawler.engine.race import Hedge, Race
-from crawler.engine.stops import Stops
+from crawler.engine.suspensions import Suspensions
 from crawler.engine.visit import Visit
 
 _SAFE = ("GET", "HEAD")  # what may be sent twice at once
@@ -20,7 +20,7 @@ class Hedging:
     """
 
     def __init__(self, share: float, clock: Clock, send: Callable[[Hedge[Visit]], None]) -> None:
-        self.on = share > 0
+        self.enabled = share > 0
         self._budget = Budget(share)
         self._patience = Patience()
         self._clock = clock
@@ -42,28 +42,30 @@ class Hedging:
             self._prune()
             self._unmeasured.append((race, started))
         else:
-            self._watch_until(started + limit, race)
+            self._hedge_at(started + limit, race)
         self._hedge_the_slow()
 
-    def observe(self, host: str, latency: float, in_flight: int) -> None:
+    def record_latency(self, host: str, latency: float, in_flight: int) -> None:
         """Learn from a response how long they take; `in_flight` requests wait for theirs."""
         self._patience.note(host, latency, in_flight)
         if self._unmeasured and self._patience.limit(host) is not None:
             for race, started in self._unmeasured:
-                if race.is_slow:
+                if race.may_be_hedged:
                     limit = self._patience.limit(race.visit.host) or 0.0
-                    self._watch_until(started + limit, race)
+                    self._hedge_at(started + limit, race)
             self._unmeasured.clear()
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """Take back a hedge that was not sent after all."""
         self._budget.hedges -= 1
 
-    def _watch_until(self, when: float, race: Race[Visit]) -> None:
+    def _hedge_at(self, when: float, race: Race[Visit]) -> None:
         def slow() -> None:
             now = self._clock.time()
-            if now - when >= Stops.LEAST:  # we stood still: its response may have long been here
-                self._watch_until(now + Stops.LEAST, race)
+            if (
+                now - when >= Suspensions.SHORTEST
+            ):  # we stood still: its response may have long been here
+                self._hedge_at(now + Suspensions.SHORTEST, race)
                 return
             self._slow.append(race)
             self._hedge_the_slow()
@@ -74,7 +76,7 @@ class Hedging:
         """Send hedges as far as the budget goes."""
         while self._slow:
             race = self._slow[0]
-            if race.is_slow:
+            if race.may_be_hedged:
                 if not self._budget.allows:
                     return
                 self._budget.hedges += 1
@@ -84,5 +86,5 @@ class Hedging:
     def _prune(self) -> None:
         """Drop races that ended without a latency sample."""
         if len(self._unmeasured) >= self._prune_at:
-            self._unmeasured = [one for one in self._unmeasured if one[0].is_slow]
+            self._unmeasured = [one for one in self._unmeasured if one[0].may_be_hedged]
             self._prune_at = 2 * len(self._unmeasured) + _FEW

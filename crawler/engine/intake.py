@@ -31,7 +31,7 @@ class Pending:
     def __len__(self) -> int:
         return len(self._owed)
 
-    def add(self, visit: Visit) -> None:
+    def register(self, visit: Visit) -> None:
         self._owed[visit.target.index] = visit
 
     async def emit(self, result: Result) -> None:
@@ -70,7 +70,7 @@ class Intake:
         self._closed = False  # what is still read is not requested any more
         self._emitting = False  # a slow sink may block here: that is no stall of the list
 
-    def make_room(self) -> None:
+    def resume(self) -> None:
         """Read on, as the lanes hold fewer entries now."""
         self._room.set()
 
@@ -89,23 +89,23 @@ class Intake:
                         await self._emit_unrequested(entry)
                     else:
                         visit = Visit(entry, self._clock.time())
-                        self._pending.add(visit)
+                        self._pending.register(visit)
                         self._lanes.enqueue(visit)
                     while len(self._lanes) >= self._window and not self._closed:
                         self._room.clear()
                         await self._room.wait()
                     if self._closed:
-                        await self._give_up()
+                        await self._emit_queued()
                     if self.read % _AT_A_TIME == 0:
                         await asyncio.sleep(0)
         except Exception as exc:
             return exc
         finally:
             self.ended = True
-            self._lanes.nudge()
+            self._lanes.notify()
         return None
 
-    async def read_on(
+    async def finish_reading(
         self, reading: asyncio.Task[Exception | None], stopped: asyncio.Task[bool]
     ) -> None:
         """Let the list be read to its end, unless it stalls or may have none."""
@@ -120,7 +120,7 @@ class Intake:
                 (reading, stopped), timeout=_STALLED, return_when=asyncio.FIRST_COMPLETED
             )
 
-    async def _give_up(self) -> None:
+    async def _emit_queued(self) -> None:
         """Emit all that waits; what a stop keeps this from stays owed."""
         for entry in self._lanes.clear():
             if isinstance(entry, Visit):

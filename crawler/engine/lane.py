@@ -1,4 +1,4 @@
-"""One host: what waits for it, its slots in use, and how fast it may get requests."""
+"""One host: its queue, its slots in use, and its throttling state."""
 
 import math
 from collections import OrderedDict, deque
@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from crawler.core.pacing import Pace, Rate
 
-_EASES = 60.0  # seconds that an idle host's fewer slots are remembered
+_REMEMBERED = 60.0  # seconds for which an idle host's reduced slots are kept
 
 
 class HasHost(Protocol):
@@ -20,32 +20,32 @@ T = TypeVar("T", bound=HasHost)
 
 @dataclass(slots=True)
 class Lane(Generic[T]):
-    """A host: what waits for it, how many slots are taken, and how it wants to be treated."""
+    """A host: its queue, its slots (`slots`, of which `in_use` are taken), its throttling state."""
 
     host: str
     slots: int
-    waiting: deque[T] | None = None  # an idle host needs none, and an empty one takes 600 bytes
-    first: OrderedDict[T, None] | None = None  # what goes before all others
-    live: int = 0
-    queued: bool = False  # in the queue of the ready ones, or of those held back
-    expires: bool = False  # in the queue of the idle ones
-    until: float = 0.0  # while it is idle: when to forget it
+    waiting: deque[T] | None = None  # None while empty: an empty deque takes 600 bytes
+    urgent: OrderedDict[T, None] | None = None  # entries that go before all of `waiting`
+    in_use: int = 0
+    is_queued: bool = False  # in the queue of ready lanes, or in the heap of those not yet due
+    awaits_expiry: bool = False  # in the heap of idle hosts
+    forget_at: float = 0.0  # only while it is idle
     pace: Pace | None = None
     rate: Rate | None = None
-    due: float = -math.inf  # when the next one may start, as far as time is concerned
+    due: float = -math.inf  # the earliest time at which the next request may start
 
     @property
     def idle(self) -> bool:
-        return not (self.live or self.waiting or self.first)
+        return not (self.in_use or self.waiting or self.urgent)
 
-    def next(self) -> T:
-        """Take out the entry whose turn it is; one must wait."""
-        if self.first:
-            return self.first.popitem(last=False)[0]
+    def pop(self) -> T:
+        """Remove and return the next entry; there must be one."""
+        if self.urgent:
+            return self.urgent.popitem(last=False)[0]
         assert self.waiting is not None
         return self.waiting.popleft()
 
-    def remembered(self, now: float) -> float:
-        """Return until when this host, if idle, differs from one never heard of."""
+    def differs_until(self, now: float) -> float:
+        """Return until when this host, if it stays idle, differs from an unknown one."""
         eased = self.pace is None or self.pace.eased
-        return self.due if eased else max(self.due, now + _EASES)
+        return self.due if eased else max(self.due, now + _REMEMBERED)

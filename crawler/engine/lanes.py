@@ -41,7 +41,7 @@ class Lanes(Generic[T]):
         self._lanes: dict[str, Lane[T]] = {}
         self._ready: deque[Lane[T]] = deque()
         self._timed: list[tuple[float, int, Lane[T]]] = []  # lanes that wait for their time
-        self._later: list[tuple[float, int, T]] = []  # entries that do
+        self._delayed: list[tuple[float, int, T]] = []  # entries that do
         self._urgent: OrderedDict[T, None] = OrderedDict()  # entries that go before all others
         self._idle: list[tuple[float, int, Lane[T]]] = []  # hosts by when to forget them
         self._number = itertools.count()
@@ -53,13 +53,13 @@ class Lanes(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    def enqueue(self, entry: T, *, first: bool = False, at: float | None = None) -> None:
+    def enqueue(self, entry: T, *, urgent: bool = False, at: float | None = None) -> None:
         """Let an entry wait: behind the others of its host, before all others, or until a time."""
         self._count += 1
-        if first:
+        if urgent:
             self._urgent[entry] = None
         elif at is not None and at > self._clock():
-            heappush(self._later, (at, next(self._number), entry))
+            heappush(self._delayed, (at, next(self._number), entry))
         else:
             self._join(entry)
         self._change.set()
@@ -67,27 +67,27 @@ class Lanes(Generic[T]):
     def take(self) -> T | None:
         """Return the next entry that may start, or None while there is none."""
         now = self._clock()
-        if self._later or self._timed:
-            self._wake(now)
+        if self._delayed or self._timed:
+            self._release_due(now)
         if self._idle and self._idle[0][0] <= now:
-            self._expire(now)
+            self._forget_expired(now)
         if self._rate is not None and self._rate.due > now:
             return None
         while self._urgent:
             entry, _ = self._urgent.popitem(last=False)
             lane = self._lane(entry.host)
-            if not lane.first and lane.due <= now and lane.live < lane.slots:
+            if not lane.urgent and lane.due <= now and lane.in_use < lane.slots:
                 return self._start(lane, entry, now)
-            if lane.first is None:
-                lane.first = OrderedDict()
-            lane.first[entry] = None
-            self._offer(lane, now)
+            if lane.urgent is None:
+                lane.urgent = OrderedDict()
+            lane.urgent[entry] = None
+            self._queue_lane(lane, now)
         while self._ready:
             lane = self._ready.popleft()
-            lane.queued = False
-            if lane.due <= now and lane.live < lane.slots and (lane.waiting or lane.first):
-                return self._start(lane, lane.next(), now)
-            self._offer(lane, now)  # what was true when it was put here is so no more
+            lane.is_queued = False
+            if lane.due <= now and lane.in_use < lane.slots and (lane.waiting or lane.urgent):
+                return self._start(lane, lane.pop(), now)
+            self._queue_lane(lane, now)  # what was true when it was put here is so no more
         return None
 
     def transfer(self, old: str, new: str) -> bool:
@@ -103,35 +103,35 @@ class Lanes(Generic[T]):
         if lane.due > now:
             return False
         if new == old:
-            if lane.live > lane.slots:
+            if lane.in_use > lane.slots:
                 return False
-        elif lane.first or lane.live >= lane.slots:
+        elif lane.urgent or lane.in_use >= lane.slots:
             return False
         else:
-            lane.live += 1
-            self._free(old, now)
-        self._spend(lane, now)
+            lane.in_use += 1
+            self._free_slot(old, now)
+        self._count_start(lane, now)
         return True
 
-    def leave(self, entry: T) -> None:
+    def release(self, entry: T) -> None:
         """Free the place that a taken entry held."""
-        self._free(entry.host, self._clock())
+        self._free_slot(entry.host, self._clock())
 
     def withdraw(self, entry: T) -> bool:
         """Take out an entry that was to be first; say whether it waited still."""
         lane = self._lanes.get(entry.host)
         if entry in self._urgent:
             del self._urgent[entry]
-        elif lane is not None and lane.first is not None and entry in lane.first:
-            del lane.first[entry]
+        elif lane is not None and lane.urgent is not None and entry in lane.urgent:
+            del lane.urgent[entry]
             if lane.idle:
-                self._retire(lane, self._clock())
+                self._forget_or_schedule(lane, self._clock())
         else:
             return False
         self._count -= 1
         return True
 
-    def observe(self, host: str, attempt: Attempt | None, started: float) -> None:
+    def record_attempt(self, host: str, attempt: Attempt | None, started: float) -> None:
         """Learn from an answer of a host how many requests at once it takes. Before `leave`.
 
         None stands for a redirect that was followed.
@@ -149,7 +149,7 @@ class Lanes(Generic[T]):
         lane = self._lane(host)
         lane.due = max(lane.due, until)
         if lane.idle:
-            self._retire(lane, self._clock())
+            self._forget_or_schedule(lane, self._clock())
 
     def one_at_a_time(self) -> None:
         """From now on give each host one place only."""
@@ -160,33 +160,33 @@ class Lanes(Generic[T]):
     def clear(self) -> list[T]:
         """Take out and return all that waits; of hosts only those with live ones are kept."""
         lanes = self._lanes.values()
-        rest = [entry for lane in lanes for entry in (*(lane.first or ()), *(lane.waiting or ()))]
-        rest += [*self._urgent, *(entry for _, _, entry in self._later)]
-        self._lanes = {host: lane for host, lane in self._lanes.items() if lane.live}
+        rest = [entry for lane in lanes for entry in (*(lane.urgent or ()), *(lane.waiting or ()))]
+        rest += [*self._urgent, *(entry for _, _, entry in self._delayed)]
+        self._lanes = {host: lane for host, lane in self._lanes.items() if lane.in_use}
         for lane in self._lanes.values():
-            lane.waiting = lane.first = None
-            lane.queued = lane.expires = False
+            lane.waiting = lane.urgent = None
+            lane.is_queued = lane.awaits_expiry = False
         self._idle.clear()
         self._ready.clear()
         self._timed.clear()
-        self._later.clear()
+        self._delayed.clear()
         self._urgent.clear()
         self._count = 0
         return rest
 
-    def due(self) -> float | None:
+    def next_due(self) -> float | None:
         """Return when something may start that may not now, if nothing else changes."""
-        times = [heap[0][0] for heap in (self._timed, self._later) if heap]
+        times = [heap[0][0] for heap in (self._timed, self._delayed) if heap]
         if self._rate is not None and (self._ready or self._urgent):
             times.append(self._rate.due)
         return min(times, default=None)
 
-    def longest(self) -> int:
+    def longest_queue(self) -> int:
         """Return how many entries wait for the host for which most do."""
         lanes = self._lanes.values()
-        return max((len(lane.waiting or ()) + len(lane.first or ()) for lane in lanes), default=0)
+        return max((len(lane.waiting or ()) + len(lane.urgent or ()) for lane in lanes), default=0)
 
-    def nudge(self) -> None:
+    def notify(self) -> None:
         """Let those that wait for a change look again."""
         self._change.set()
 
@@ -207,18 +207,18 @@ class Lanes(Generic[T]):
         if lane.waiting is None:
             lane.waiting = deque()
         lane.waiting.append(entry)
-        self._offer(lane, self._clock())
+        self._queue_lane(lane, self._clock())
 
     def _start(self, lane: Lane[T], entry: T, now: float) -> T:
-        lane.live += 1
+        lane.in_use += 1
         self._count -= 1
         if self._paced:
-            self._spend(lane, now)
-        if lane.waiting or lane.first:
-            self._offer(lane, now)
+            self._count_start(lane, now)
+        if lane.waiting or lane.urgent:
+            self._queue_lane(lane, now)
         return entry
 
-    def _spend(self, lane: Lane[T], now: float) -> None:
+    def _count_start(self, lane: Lane[T], now: float) -> None:
         """Count a request against the rates."""
         if self._rate is not None:
             self._rate.spend(now)
@@ -226,63 +226,63 @@ class Lanes(Generic[T]):
             lane.rate.spend(now)
             lane.due = max(lane.due, lane.rate.due)
 
-    def _free(self, host: str, now: float) -> None:
+    def _free_slot(self, host: str, now: float) -> None:
         """Free a slot of a host."""
         lane = self._lanes[host]
-        lane.live -= 1
-        if lane.waiting or lane.first:
-            self._offer(lane, now)
-        elif not lane.live:
-            self._retire(lane, now)
+        lane.in_use -= 1
+        if lane.waiting or lane.urgent:
+            self._queue_lane(lane, now)
+        elif not lane.in_use:
+            self._forget_or_schedule(lane, now)
         self._change.set()
 
-    def _offer(self, lane: Lane[T], now: float) -> None:
+    def _queue_lane(self, lane: Lane[T], now: float) -> None:
         """Queue a lane where its next entry will be able to start, unless it is queued."""
-        if lane.queued or lane.live >= lane.slots or not (lane.waiting or lane.first):
+        if lane.is_queued or lane.in_use >= lane.slots or not (lane.waiting or lane.urgent):
             return
-        lane.queued = True
+        lane.is_queued = True
         if lane.due > now:
             heappush(self._timed, (lane.due, next(self._number), lane))
-        elif lane.first:
+        elif lane.urgent:
             self._ready.appendleft(lane)
         else:
             self._ready.append(lane)
 
-    def _wake(self, now: float) -> None:
+    def _release_due(self, now: float) -> None:
         """Let go what was held back until now."""
-        while self._later and self._later[0][0] <= now:
-            self._join(heappop(self._later)[2])
+        while self._delayed and self._delayed[0][0] <= now:
+            self._join(heappop(self._delayed)[2])
         while self._timed and self._timed[0][0] <= now:
             lane = heappop(self._timed)[2]
-            lane.queued = False
-            self._offer(lane, now)
+            lane.is_queued = False
+            self._queue_lane(lane, now)
 
-    def _retire(self, lane: Lane[T], now: float) -> None:
+    def _forget_or_schedule(self, lane: Lane[T], now: float) -> None:
         """Forget a host that is idle now, or see to it that this is done when its time comes."""
-        lane.until = lane.remembered(now)
-        if lane.until <= now:
-            self._drop(lane)
+        lane.forget_at = lane.differs_until(now)
+        if lane.forget_at <= now:
+            self._forget(lane)
             return
-        lane.waiting = lane.first = None
-        if not lane.expires:
-            lane.expires = True
-            heappush(self._idle, (lane.until, next(self._number), lane))
+        lane.waiting = lane.urgent = None
+        if not lane.awaits_expiry:
+            lane.awaits_expiry = True
+            heappush(self._idle, (lane.forget_at, next(self._number), lane))
 
-    def _expire(self, now: float) -> None:
+    def _forget_expired(self, now: float) -> None:
         """Forget idle hosts whose time has come; of many at once the rest is left for later."""
         for _ in range(_FORGETS):
             if not self._idle or self._idle[0][0] > now:
                 return
             lane = heappop(self._idle)[2]
-            lane.expires = False
+            lane.awaits_expiry = False
             if not lane.host or not lane.idle:
                 continue
-            if lane.until <= now:
-                self._drop(lane)
+            if lane.forget_at <= now:
+                self._forget(lane)
             else:  # it was busy since
-                lane.expires = True
-                heappush(self._idle, (lane.until, next(self._number), lane))
+                lane.awaits_expiry = True
+                heappush(self._idle, (lane.forget_at, next(self._number), lane))
 
-    def _drop(self, lane: Lane[T]) -> None:
+    def _forget(self, lane: Lane[T]) -> None:
         del self._lanes[lane.host]
         lane.host = ""  # it may stand in queues still, which are not to keep the name alive

@@ -39,23 +39,23 @@ class RaceState(Enum):
 class Race(Generic[T]):
     """Owns the tasks of one attempt: starts the hedge, ends with the request that counts.
 
-    `held_back` says that a request waits for its host, which is nobody's slowness.
+    `waits_for_host` says that a request waits for its host, which is nobody's slowness.
     """
 
-    __slots__ = ("_hedge", "_tasks", "held_back", "state", "timer", "visit")
+    __slots__ = ("_hedge", "_tasks", "state", "timer", "visit", "waits_for_host")
 
     def __init__(self, visit: T, task: asyncio.Task[Any]) -> None:
         self.visit = visit
         self.state = RaceState.SINGLE
-        self.held_back = False
+        self.waits_for_host = False
         self.timer: Timer | None = None
         self._tasks = {task}
         self._hedge: Hedge[T] | None = None
 
     @property
-    def is_slow(self) -> bool:
+    def may_be_hedged(self) -> bool:
         """Whether the response is still to come, is its server's to give, and is not hedged."""
-        return self.state is RaceState.SINGLE and bool(self._tasks) and not self.held_back
+        return self.state is RaceState.SINGLE and bool(self._tasks) and not self.waits_for_host
 
     def prepare_hedge(self) -> Hedge[T]:
         """Return the hedge, which waits for its start from now on."""
@@ -72,7 +72,7 @@ class Race(Generic[T]):
         self._tasks.add(task)
         return True
 
-    def finish(self, task: asyncio.Task[Any]) -> bool:
+    def remove(self, task: asyncio.Task[Any]) -> bool:
         """Take out a request that has ended; False if the race was over before."""
         if task not in self._tasks:
             return False
@@ -80,11 +80,11 @@ class Race(Generic[T]):
         return True
 
     @property
-    def goes_on(self) -> bool:
+    def has_requests(self) -> bool:
         """Whether another request is in flight."""
         return bool(self._tasks)
 
-    def end(self) -> Hedge[T] | None:
+    def cancel(self) -> Hedge[T] | None:
         """Cancel what is in flight; return the hedge if it waits still, to be withdrawn."""
         self.state = RaceState.OVER
         if self.timer is not None:

@@ -49,7 +49,7 @@ class Scheduler:
         self._hedging = Hedging(
             limits.hedge_budget if fetch_fresh else 0.0,
             self._clock,
-            lambda hedge: self._lanes.enqueue(hedge, first=True),
+            lambda hedge: self._lanes.enqueue(hedge, urgent=True),
         )
         self._requests = 0
 
@@ -61,13 +61,13 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """How many requests are in flight."""
-        return self._slots.in_flight
+        return self._slots.requests_in_flight
 
     def least_seconds(self, total: int) -> float:
         """Return how long the rates make a list of `total` URLs take from now on, at least."""
         rate, host_rate = self._limits.rate, self._limits.host_rate
         in_all = 0.0 if rate is None else max(0, total - self._requests) / rate
-        on_a_host = 0.0 if host_rate is None else self._lanes.longest() / host_rate
+        on_a_host = 0.0 if host_rate is None else self._lanes.longest_queue() / host_rate
         return max(in_all, on_a_host)
 
     async def run(self, entries: Entries) -> None:
@@ -89,7 +89,7 @@ class Scheduler:
             working.cancel()
             self._intake.close()
             if not stopped.done():
-                await self._intake.read_on(reading, stopped)
+                await self._intake.finish_reading(reading, stopped)
             for task in (reading, stopped, late):
                 task.cancel()
         if timer is not None:
@@ -135,8 +135,8 @@ class Scheduler:
 
     async def _wait_for_change(self) -> None:
         """Wait until something was queued or is finished, or the time of something has come."""
-        due = self._lanes.due()
-        timer = None if due is None else self._clock.call_at(due, self._lanes.nudge)
+        due = self._lanes.next_due()
+        timer = None if due is None else self._clock.call_at(due, self._lanes.notify)
         try:
             await self._lanes.changed()
         finally:
@@ -148,7 +148,7 @@ class Scheduler:
         entry = self._lanes.take()
         if entry is not None:
             self._requests += not isinstance(entry, Flight)
-            self._intake.make_room()
+            self._intake.resume()
         return entry
 
     async def _worker(self, entry: Visit | Hedge[Visit]) -> None:
@@ -161,7 +161,7 @@ class Scheduler:
         assert task is not None
         while True:
             if not await self._request(entry):
-                self._intake.make_room()  # it was cancelled while it waited in the lanes
+                self._intake.resume()  # it was cancelled while it waited in the lanes
                 return
             await asyncio.sleep(0)
             following = None if task.cancelling() else self._take()
@@ -183,11 +183,11 @@ class Scheduler:
         try:
             result = await self._attempt(entry, visit, flight)
         finally:
-            flight.end()
+            flight.release_host()
         if result is not None:
             await self._pending.emit(result)
-            self._lanes.nudge()
-        return flight.held
+            self._lanes.notify()
+        return flight.holds_slots
 
     async def _attempt(
         self, entry: Visit | Hedge[Visit], visit: Visit, flight: Flight
@@ -196,13 +196,13 @@ class Scheduler:
         started = flight.started
         race = self._enter_race(entry, visit, started)
         if race is None and isinstance(entry, Hedge):
-            self._hedging.give_back()
+            self._hedging.refund()
             return None
         attempt = await self._fetch_attempt(entry, visit, race, flight)
         if attempt is None:
             return None
-        if flight.held:
-            self._lanes.observe(flight.host, attempt, flight.started)
+        if flight.holds_slots:
+            self._lanes.record_attempt(flight.host, attempt, flight.started)
         if visit.timestamp is None and attempt.timestamp is not None:
             visit.timestamp = attempt.timestamp - (started - visit.arrived - visit.queue)
         chance = 0.0
@@ -218,8 +218,8 @@ class Scheduler:
     ) -> Race[Visit] | None:
         """Begin an attempt, or let a hedge take part in one; None if there is no race."""
         if isinstance(entry, Visit):
-            visit.begin(now)
-        if not self._hedging.on:
+            visit.start_attempt(now)
+        if not self._hedging.enabled:
             return None
         task = asyncio.current_task()
         assert task is not None
@@ -246,16 +246,16 @@ class Scheduler:
         try:
             attempt = await fetch(visit.target, flight)
         except (Exception, asyncio.CancelledError) as exc:
-            lost = race is not None and not race.finish(task)
+            lost = race is not None and not race.remove(task)
             if task.cancelling() and not lost:
                 if race is not None:
-                    race.end()
+                    race.cancel()
                 raise
             if lost:
                 return None
             # Also if something inside cancelled the fetch.
-            return Attempt(method=visit.target.method, error=failure.of(exc, None))
-        if race is not None and not race.finish(task):
+            return Attempt(method=visit.target.method, error=failure.from_exception(exc, None))
+        if race is not None and not race.remove(task):
             return None
         return attempt
 
@@ -273,16 +273,16 @@ class Scheduler:
         one.
         """
         if attempt.responded:
-            self._hedging.observe(visit.host, attempt.latency or 0.0, self.in_flight)
+            self._hedging.record_latency(visit.host, attempt.latency or 0.0, self.in_flight)
         result = visit.result(attempt)
-        if race.goes_on and (attempt.error is not None or retry.may_pass(result)):
+        if race.has_requests and (attempt.error is not None or retry.may_pass(result)):
             if not visit.refuses_head(attempt, self._limits):
-                visit.so_far = result
+                visit.latest = result
             return True
-        hedge = race.end()
+        hedge = race.cancel()
         if hedge is not None and self._lanes.withdraw(hedge):
-            self._hedging.give_back()
-            self._intake.make_room()
+            self._hedging.refund()
+            self._intake.resume()
         return False
 
     def _follow_up(self, visit: Visit, attempt: Attempt, chance: float) -> Result | None:
@@ -293,13 +293,13 @@ class Scheduler:
                 visit.state = VisitState.DONE
                 return result
             case Retry(delay):
-                visit.go_on(step, attempt)
+                visit.advance(step, attempt)
                 self._lanes.enqueue(visit, at=self._clock.time() + delay)
             case FallBackToGet():
-                visit.go_on(step, attempt)
-                self._lanes.enqueue(visit, first=True)
+                visit.advance(step, attempt)
+                self._lanes.enqueue(visit, urgent=True)
             case Recheck():
-                visit.go_on(step, attempt)
+                visit.advance(step, attempt)
                 self._deferred.append(visit)
         return None
 

@@ -62,13 +62,13 @@ class Visit:
     is_recheck: bool = False
     hedged: bool = False
     race: "Race[Visit] | None" = None  # of the present attempt, if it may be hedged
-    so_far: Result | None = None  # from the last attempt that ended, if another follows
+    latest: Result | None = None  # from the last attempt that ended, if another follows
 
     @property
     def host(self) -> str:
         return self.target.host
 
-    def begin(self, now: float) -> None:
+    def start_attempt(self, now: float) -> None:
         """Note that an attempt starts."""
         self.state = VisitState.IN_FLIGHT
         if not self.started:
@@ -95,14 +95,14 @@ class Visit:
             return Recheck()
         return Done(result)
 
-    def go_on(self, step: Retry | FallBackToGet | Recheck, attempt: Attempt) -> None:
+    def advance(self, step: Retry | FallBackToGet | Recheck, attempt: Attempt) -> None:
         """Become what `step` says; `attempt` is one of the earlier ones now."""
         self.state = VisitState.DEFERRED if isinstance(step, Recheck) else VisitState.WAITING
         self.race = None
         if isinstance(step, FallBackToGet):
             self.target = replace(self.target, method="GET")
         else:
-            self.so_far = self.result(attempt)
+            self.latest = self.result(attempt)
             self.retries += isinstance(step, Retry)
         self.earlier = (*self.earlier, attempt)
 
@@ -128,6 +128,6 @@ class Visit:
 
     def unfinished(self) -> Result:
         """Return the result if the run ends now: from the last attempt that ended, if any did."""
-        if self.so_far is not None:
-            return self.so_far
+        if self.latest is not None:
+            return self.latest
         return Result(target=self.target, outcome=Outcome.UNREACHED, attempt=NO_ATTEMPT)

@@ -72,7 +72,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                     raise
                 wire.sent = wire.first_byte = wire.last_byte = None
                 stream = None
-                await wire.resend()
+                await wire.start_resend()
         if connection is None or stream is None:
             connection = await self._connect(origin, proxy, wire)
             stream = ResponseStream(connection, wire, finished, is_head=is_head)

@@ -14,13 +14,13 @@ from crawler.models import ErrorKind, Phase, Tls
 class Gate(Protocol):
     """What lets an attempt send further requests after its first, each after the one before."""
 
-    def hop(self, host: str) -> bool:
-        """Whether the request that a redirect leads to may start now; else `wait` for it."""
+    def try_hop(self, host: str) -> bool:
+        """Whether the request that a redirect leads to may start now; else `wait_for_turn`."""
 
-    def resend(self) -> bool:
-        """Whether the present request may be sent once more now; else `wait` for that."""
+    def try_resend(self) -> bool:
+        """Whether the present request may be sent once more now; else `wait_for_turn`."""
 
-    async def wait(self) -> None:
+    async def wait_for_turn(self) -> None:
         """Return once the request that was refused may start."""
 
 
@@ -31,10 +31,10 @@ class Wire:
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
     latency, and `stalls` are start and end of each part of it; `paused` stops the clock of
-    the attempt's timeout meanwhile. `gate` says when a further request may start: see `hop`
-    and `resend`. `phase` is where the exchange is, or where it ended; `proxied` says that
-    what was connected to is a proxy, not the target, `at_proxy` that the way through it is
-    not open yet: what fails then is the proxy.
+    the attempt's timeout meanwhile. `gate` says when a further request may start: see
+    `start_hop` and `start_resend`. `phase` is where the exchange is, or where it ended;
+    `proxied` says that what was connected to is a proxy, not the target, `at_proxy` that
+    the way through it is not open yet: what fails then is the proxy.
     """
 
     phase: Phase = Phase.CONNECT
@@ -71,19 +71,19 @@ class Wire:
             self.stall += end - start
             self.stalls += ((start, end),)
 
-    async def hop(self, host: str) -> None:
+    async def start_hop(self, host: str) -> None:
         """Return once the request that a redirect leads to may start."""
-        if self.gate is not None and not self.gate.hop(host):
+        if self.gate is not None and not self.gate.try_hop(host):
             await self._wait(self.gate)
 
-    async def resend(self) -> None:
+    async def start_resend(self) -> None:
         """Return once this request may be sent once more, as the connection had died."""
-        if self.gate is not None and not self.gate.resend():
+        if self.gate is not None and not self.gate.try_resend():
             await self._wait(self.gate)
 
     async def _wait(self, gate: Gate) -> None:
         with self.stalled():
-            await gate.wait()
+            await gate.wait_for_turn()
 
 
 class WireError(httpx.TransportError):

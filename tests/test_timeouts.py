@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 from samples import run
 
-from crawler.engine.timeouts import Budget
+from crawler.engine.timeouts import AttemptTimeouts
 
 SECONDS = 0.1
 
 
-async def attempt(budget: Budget, seconds: float) -> float:
-    """Work for so many seconds within the budget; return how many passed until the end."""
+async def attempt(timeouts: AttemptTimeouts, seconds: float) -> float:
+    """Work for so many seconds within the timeouts; return how many passed until the end."""
     start = time.perf_counter()
     bound = asyncio.timeout(None)
     try:
         async with bound:
-            budget.begin(bound)
+            timeouts.start(bound)
             await asyncio.sleep(seconds)
     except TimeoutError:
         assert bound.expired()
     finally:
-        budget.end(bound)
+        timeouts.stop(bound)
     return time.perf_counter() - start
 
 
@@ -44,11 +44,11 @@ class Timers:
 
 def test_each_attempt_ends_when_its_own_seconds_have_passed() -> None:
     async def body() -> None:
-        budget = Budget(SECONDS)
+        timeouts = AttemptTimeouts(SECONDS)
 
         async def later(delay: float) -> float:
             await asyncio.sleep(delay)
-            return await attempt(budget, 10)
+            return await attempt(timeouts, 10)
 
         taken = await asyncio.gather(*(later(0.02 * number) for number in range(4)))
         assert min(taken) > SECONDS - 0.005
@@ -59,9 +59,9 @@ def test_each_attempt_ends_when_its_own_seconds_have_passed() -> None:
 
 def test_an_attempt_that_is_done_in_time_goes_on_unharmed() -> None:
     async def body() -> None:
-        budget = Budget(SECONDS)
-        slow = asyncio.create_task(attempt(budget, 10))
-        assert await attempt(budget, 0) < SECONDS
+        timeouts = AttemptTimeouts(SECONDS)
+        slow = asyncio.create_task(attempt(timeouts, 10))
+        assert await attempt(timeouts, 0) < SECONDS
         await asyncio.sleep(2 * SECONDS)  # this task's bound must not reach it any more
         assert slow.done()
         assert await slow > SECONDS - 0.005
@@ -72,10 +72,10 @@ def test_an_attempt_that_is_done_in_time_goes_on_unharmed() -> None:
 def test_one_timer_serves_all_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         timers = Timers(monkeypatch)
-        budget = Budget(100)
+        timeouts = AttemptTimeouts(100)
         async with asyncio.TaskGroup() as group:
             for _ in range(50):
-                group.create_task(attempt(budget, 0))
+                group.create_task(attempt(timeouts, 0))
         assert len(timers.handles) == 1
         assert timers.handles[0].cancelled()
 
@@ -84,10 +84,10 @@ def test_one_timer_serves_all_and_none_is_left(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_timer_moves_on_to_those_that_are_left() -> None:
     async def body() -> None:
-        budget = Budget(SECONDS)
-        first = asyncio.create_task(attempt(budget, 10))
+        timeouts = AttemptTimeouts(SECONDS)
+        first = asyncio.create_task(attempt(timeouts, 10))
         await asyncio.sleep(SECONDS / 2)
-        second = asyncio.create_task(attempt(budget, 10))
+        second = asyncio.create_task(attempt(timeouts, 10))
         await first
         assert not second.done()
         assert await second > SECONDS - 0.005
@@ -97,22 +97,22 @@ def test_the_timer_moves_on_to_those_that_are_left() -> None:
 
 def test_a_pause_is_not_counted() -> None:
     async def body() -> None:
-        budget = Budget(SECONDS)
+        timeouts = AttemptTimeouts(SECONDS)
         bound = asyncio.timeout(None)
 
         async def work() -> None:
             async with bound:
-                budget.begin(bound)
+                timeouts.start(bound)
                 await asyncio.sleep(SECONDS / 2)
                 for _ in range(2):
-                    with budget.paused(bound):
+                    with timeouts.paused(bound):
                         await asyncio.sleep(2 * SECONDS)
                 await asyncio.sleep(10)
 
         start = time.perf_counter()
         with pytest.raises(TimeoutError):
             await work()
-        budget.end(bound)
+        timeouts.stop(bound)
         assert 5 * SECONDS - 0.01 < time.perf_counter() - start < 5 * SECONDS + 1
 
     run(body())
@@ -120,14 +120,14 @@ def test_a_pause_is_not_counted() -> None:
 
 def test_a_pause_of_one_is_none_of_the_others() -> None:
     async def body() -> None:
-        budget = Budget(SECONDS)
-        other = asyncio.create_task(attempt(budget, 10))
+        timeouts = AttemptTimeouts(SECONDS)
+        other = asyncio.create_task(attempt(timeouts, 10))
         bound = asyncio.timeout(None)
         async with bound:
-            budget.begin(bound)
-            with budget.paused(bound):
+            timeouts.start(bound)
+            with timeouts.paused(bound):
                 assert await other < SECONDS + 1
-        budget.end(bound)
+        timeouts.stop(bound)
         assert not bound.expired()
 
     run(body())
@@ -138,13 +138,13 @@ def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
 ) -> None:
     async def body() -> None:
         timers = Timers(monkeypatch)
-        budget = Budget(100)
+        timeouts = AttemptTimeouts(100)
         bound = asyncio.timeout(None)
         async with bound:
-            budget.begin(bound)
-            with budget.paused(bound):
+            timeouts.start(bound)
+            with timeouts.paused(bound):
                 pass
-        budget.end(bound)
+        timeouts.stop(bound)
         assert timers.handles
         assert all(handle.cancelled() for handle in timers.handles)
 
@@ -154,7 +154,7 @@ def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
 def test_a_cancelled_attempt_is_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         timers = Timers(monkeypatch)
-        task = asyncio.create_task(attempt(Budget(100), 50))
+        task = asyncio.create_task(attempt(AttemptTimeouts(100), 50))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -9,15 +9,15 @@ from crawler.engine.transports.wire import Wire
 from crawler.models import Attempt
 
 
-class Stops:
+class Suspensions:
     """Spans in which this process did not run although a timer was due.
 
     It was stopped by a signal or frozen, or other processes had the processor. A slow
-    server makes no timer late. Of the stops in one attempt only the first few count: a
+    server makes no timer late. Of the suspensions in one attempt only the first few count: a
     machine that is late all the time must not keep an attempt from its timeout.
     """
 
-    LEAST = 0.25  # seconds; less than that is a busy machine
+    SHORTEST = 0.25  # seconds; less than that is a busy machine
     _COUNTED = 5  # in one attempt
     _KEPT = 1_000  # of which the older half is dropped then
 
@@ -25,27 +25,27 @@ class Stops:
         self.total = 0.0
         self._spans: list[tuple[float, float]] = []  # start and end, by `time.perf_counter`
 
-    def note(self, due: float, called: float, worked: float) -> None:
+    def record(self, due: float, called: float, worked: float) -> None:
         """Take how late a timer was called; `worked` is processor time used while it waited."""
         if self._spans:
             due = max(due, self._spans[-1][1])  # another timer may have noted this stop already
         lost = called - due - worked
-        if lost < self.LEAST:
+        if lost < self.SHORTEST:
             return
         self._spans.append((due, due + lost))
         self.total += lost
         if len(self._spans) > self._KEPT:
             del self._spans[: self._KEPT // 2]
 
-    def between(self, start: float, end: float) -> float:
-        """Return how many of the seconds from `start` to `end` were lost in stops."""
+    def seconds_between(self, start: float, end: float) -> float:
+        """Return how many of the seconds from `start` to `end` were lost in suspensions."""
         if not self._spans:
             return 0.0
         first = bisect_right(self._spans, start, key=itemgetter(1))
         counted = self._spans[first : first + self._COUNTED]
         return sum(max(0.0, min(end, until) - max(start, since)) for since, until in counted)
 
-    def taken_off(
+    def subtract_from(
         self, attempt: Attempt, wires: Sequence[Wire], start: float, began: float, end: float
     ) -> Attempt:
         """Return an attempt whose seconds are those in which this process ran.
@@ -56,8 +56,10 @@ class Stops:
 
         def lost(since: float, until: float) -> float:
             parts = [(max(since, left), min(until, right)) for left, right in stalls]
-            counted = sum(self.between(left, right) for left, right in parts if left < right)
-            return max(0.0, self.between(since, until) - counted)  # no span counts twice
+            counted = sum(
+                self.seconds_between(left, right) for left, right in parts if left < right
+            )
+            return max(0.0, self.seconds_between(since, until) - counted)  # no span counts twice
 
         total = lost(start, end)
         if not total or attempt.latency is None:

@@ -19,8 +19,8 @@ from loopback import Server, delayed, reply, silent
 from samples import responded, run
 from shell import PATIENCE, environment, wait_until, write
 
-from crawler.engine.stops import Stops
-from crawler.engine.timeouts import Budget
+from crawler.engine.suspensions import Suspensions
+from crawler.engine.timeouts import AttemptTimeouts
 from crawler.engine.transports.wire import Wire
 from crawler.models import Timings
 
@@ -119,42 +119,42 @@ def _timings(seconds: tuple[Any, ...]) -> Timings:
     return Timings(**dict(zip(("dns", "connect", "tls", "wait", "download"), seconds, strict=True)))
 
 
-def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool], Stops]:
-    """Hold the loop up while ten attempts wait; return which of them expired, and the stops."""
-    stops = Stops()
+def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool], Suspensions]:
+    """Hold the loop up while ten attempts wait; return which expired, and the suspensions."""
+    suspensions = Suspensions()
 
-    async def attempt(budget: Budget) -> bool:
+    async def attempt(timeouts: AttemptTimeouts) -> bool:
         bound = asyncio.timeout(None)
         try:
             async with bound:
-                budget.begin(bound)
+                timeouts.start(bound)
                 await asyncio.sleep(seconds)
         except TimeoutError:
             pass
         finally:
-            budget.end(bound)
+            timeouts.stop(bound)
         return bound.expired()
 
     async def body() -> list[bool]:
-        budget = Budget(0.3, stops)
-        waiting = [asyncio.create_task(attempt(budget)) for _ in range(10)]
+        timeouts = AttemptTimeouts(0.3, suspensions)
+        waiting = [asyncio.create_task(attempt(timeouts)) for _ in range(10)]
         await asyncio.sleep(0.01)
         hold_up()
         return await asyncio.gather(*waiting)
 
-    return run(body()), stops
+    return run(body()), suspensions
 
 
 def test_time_without_a_processor_is_a_stop() -> None:
-    expired, stops = attempts(0.6, lambda: time.sleep(0.4))
+    expired, suspensions = attempts(0.6, lambda: time.sleep(0.4))
     assert expired == [False] * 10
-    assert 0.3 < stops.total <= 0.45
+    assert 0.3 < suspensions.total <= 0.45
 
 
 def test_an_attempt_that_is_too_slow_expires_after_a_stop() -> None:
-    expired, stops = attempts(1.5, lambda: time.sleep(0.4))
+    expired, suspensions = attempts(1.5, lambda: time.sleep(0.4))
     assert expired == [True] * 10
-    assert stops.total > 0.3
+    assert suspensions.total > 0.3
 
 
 def test_a_process_at_work_is_not_stopped() -> None:
@@ -167,25 +167,25 @@ def test_a_process_at_work_is_not_stopped() -> None:
             pass
         taken_away = time.perf_counter() - start - 0.4
 
-    expired, stops = attempts(5, work)
+    expired, suspensions = attempts(5, work)
     assert expired == [True] * 10
-    assert stops.total <= taken_away + 0.01
+    assert suspensions.total <= taken_away + 0.01
 
 
 def test_two_timers_note_one_stop_once() -> None:
-    stops = Stops()
-    stops.note(10.0, 13.0, 0.0)
-    stops.note(10.04, 13.01, 0.0)
-    assert stops.total == pytest.approx(3.0)
-    assert stops.between(9.0, 20.0) == pytest.approx(3.0)
+    suspensions = Suspensions()
+    suspensions.record(10.0, 13.0, 0.0)
+    suspensions.record(10.04, 13.01, 0.0)
+    assert suspensions.total == pytest.approx(3.0)
+    assert suspensions.seconds_between(9.0, 20.0) == pytest.approx(3.0)
 
 
 def test_processor_time_is_taken_off_a_stop() -> None:
-    stops = Stops()
-    stops.note(10.0, 11.0, 0.9)
-    assert stops.total == 0
-    stops.note(20.0, 21.0, 0.5)
-    assert stops.total == pytest.approx(0.5)
+    suspensions = Suspensions()
+    suspensions.record(10.0, 11.0, 0.9)
+    assert suspensions.total == 0
+    suspensions.record(20.0, 21.0, 0.5)
+    assert suspensions.total == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -195,27 +195,27 @@ def test_processor_time_is_taken_off_a_stop() -> None:
 def test_only_what_of_a_stop_lies_in_an_attempt_counts(
     start: float, end: float, lost: float
 ) -> None:
-    stops = Stops()
-    stops.note(10.0, 13.0, 0.0)
-    stops.note(20.0, 21.0, 0.0)
-    assert stops.between(start, end) == pytest.approx(lost)
+    suspensions = Suspensions()
+    suspensions.record(10.0, 13.0, 0.0)
+    suspensions.record(20.0, 21.0, 0.0)
+    assert suspensions.seconds_between(start, end) == pytest.approx(lost)
 
 
 def test_a_machine_that_is_always_late_is_forgiven_five_times_in_an_attempt() -> None:
-    stops = Stops()
+    suspensions = Suspensions()
     for second in range(20):
-        stops.note(second, second + 0.5, 0.0)
-    assert stops.between(0, math.inf) == pytest.approx(2.5)
-    assert stops.between(10, math.inf) == pytest.approx(2.5)
-    assert stops.total == pytest.approx(10)
+        suspensions.record(second, second + 0.5, 0.0)
+    assert suspensions.seconds_between(0, math.inf) == pytest.approx(2.5)
+    assert suspensions.seconds_between(10, math.inf) == pytest.approx(2.5)
+    assert suspensions.total == pytest.approx(10)
 
 
 def test_the_spans_of_a_long_run_do_not_add_up_without_end() -> None:
-    stops = Stops()
+    suspensions = Suspensions()
     for second in range(10_000):
-        stops.note(second, second + 0.5, 0.0)
-    assert stops.between(9_999, 10_000) == pytest.approx(0.5)
-    assert len(stops._spans) <= 1_000  # memory shows nowhere else
+        suspensions.record(second, second + 0.5, 0.0)
+    assert suspensions.seconds_between(9_999, 10_000) == pytest.approx(0.5)
+    assert len(suspensions._spans) <= 1_000  # memory shows nowhere else
 
 
 @pytest.mark.parametrize(
@@ -233,18 +233,18 @@ def test_the_spans_of_a_long_run_do_not_add_up_without_end() -> None:
 def test_a_stop_is_taken_off_the_phase_that_it_fell_into(
     since: float, before: tuple[Any, ...], after: tuple[Any, ...], ttfb: float, latency: float
 ) -> None:
-    stops = Stops()
-    stops.note(since, since + 0.5, 0.0)
+    suspensions = Suspensions()
+    suspensions.record(since, since + 0.5, 0.0)
     result = responded(timings=_timings(before), ttfb=6.0, latency=10.0)
     wire = Wire(sent=3.0, first_byte=6.0)
-    taken = stops.taken_off(result.attempt, [wire], 0.0, 6.0, 10.0)
+    taken = suspensions.subtract_from(result.attempt, [wire], 0.0, 6.0, 10.0)
     assert astuple(taken.timings) == after
     assert (taken.ttfb, taken.latency) == (ttfb, latency)
 
 
 def test_a_stop_within_our_own_stall_is_not_taken_off_twice() -> None:
-    stops = Stops()
-    stops.note(1.0, 3.0, 0.0)
+    suspensions = Suspensions()
+    suspensions.record(1.0, 3.0, 0.0)
     wire = Wire(sent=4.0, first_byte=5.0, stall=2.5, stalls=((0.5, 3.0),))
     result = responded(timings=Timings(wait=1.0, download=1.0), ttfb=2.5, latency=3.5)
-    assert stops.taken_off(result.attempt, [wire], 0.0, 5.0, 6.0) == result.attempt
+    assert suspensions.subtract_from(result.attempt, [wire], 0.0, 5.0, 6.0) == result.attempt

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crawler.models import (
         Check,
-        Crawl,
+        CrawlStats,
         ErrorKind,
         Expectation,
         Failure,
@@ -49,7 +49,7 @@ else:
 __all__ = [
     "Attempt",
     "Check",
-    "Crawl",
+    "CrawlStats",
     "ErrorKind",
     "Expectation",
     "Failure",

@@ -292,8 +292,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a crawl is. `total` is None where it cannot be known yet.
+class Snapshot:
+    """The progress of a run. `total` is None where it cannot be known yet.
 
     `estimated` says that `total` is a projection from the part of the list read.
     """
@@ -308,7 +308,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crawl:
+class CrawlStats:
     """How a crawl as a whole went.
 
     `lag` is how late, in seconds, the event loop was at worst: what this machine, not a

@@ -14,7 +14,7 @@ from crawler.core.summary import Summary, Tally
 from crawler.models import (
     Attempt,
     Check,
-    Crawl,
+    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,
@@ -214,12 +214,12 @@ def in_a_row(checks: Iterable[Check]) -> list[Check]:
     ]
 
 
-def summary(*checks: Check, crawl: Crawl | None = None) -> Summary:
+def summary(*checks: Check, stats: CrawlStats | None = None) -> Summary:
     """Return the summary of these checks; the crawl took two seconds unless told otherwise."""
     tally = Tally()
     for one in checks:
         tally.add(one)
-    return tally.summary(crawl or Crawl(elapsed=2.0))
+    return tally.summary(stats or CrawlStats(elapsed=2.0))
 
 
 class Gate:

@@ -14,7 +14,7 @@ from crawler.core.urllist import MAX_LINE, Splitter, UrlList
 from crawler.models import (
     Check,
     Classes,
-    Crawl,
+    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,
@@ -59,9 +59,9 @@ def broken(entries: Iterable[Target | Result], why: str = "it broke") -> list[Ch
     ]
 
 
-def letters(checks: Sequence[Check], crawl: Crawl | None = None) -> bytes:
+def letters(checks: Sequence[Check], stats: CrawlStats | None = None) -> bytes:
     parts = [deadletters.element(one, first=not place) for place, one in enumerate(checks)]
-    end = deadletters.tail(summary(*checks, crawl=crawl))
+    end = deadletters.tail(summary(*checks, stats=stats))
     return "".join([deadletters.head(), *parts, end]).encode("utf-8", "surrogateescape")
 
 
@@ -126,7 +126,7 @@ def test_where_everything_passed_there_is_nothing_to_ask_again() -> None:
 
 
 def test_a_list_that_was_not_read_to_its_end_says_so_and_is_still_a_list() -> None:
-    data = letters(broken(parsed(A.encode())), crawl=Crawl(elapsed=1.0, list_read=False))
+    data = letters(broken(parsed(A.encode())), stats=CrawlStats(elapsed=1.0, list_read=False))
     assert b"not read" in data
     assert asked(parsed(data)) == [(True, A)]
 

@@ -29,7 +29,7 @@ from samples import (
 from crawler.models import (
     Attempt,
     Check,
-    Crawl,
+    CrawlStats,
     ErrorKind,
     Failure,
     Outcome,
@@ -100,10 +100,10 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
 
 
-def document(*checks: Check, crawl: Crawl | None = None) -> str:
+def document(*checks: Check, stats: CrawlStats | None = None) -> str:
     elements = [jsondocument.element(one, first=not place) for place, one in enumerate(checks)]
     return (
-        jsondocument.head() + "".join(elements) + jsondocument.tail(summary(*checks, crawl=crawl))
+        jsondocument.head() + "".join(elements) + jsondocument.tail(summary(*checks, stats=stats))
     )
 
 
@@ -173,8 +173,8 @@ def test_a_line_of_jsonl_is_the_whole_record() -> None:
 
 
 def test_a_document_is_the_same_records_and_the_summary() -> None:
-    crawl = Crawl(elapsed=2.0, duplicates=3)
-    assert document(WHOLE, BY_OUTCOME[Outcome.UNREACHED], crawl=crawl) == (
+    stats = CrawlStats(elapsed=2.0, duplicates=3)
+    assert document(WHOLE, BY_OUTCOME[Outcome.UNREACHED], stats=stats) == (
         '{"schema": 1, "results": [\n'
         f"{WHOLE_LINE},\n"
         f"{jsonl.line(BY_OUTCOME[Outcome.UNREACHED])}"
@@ -528,7 +528,7 @@ def test_the_summary_counts_each_kind_of_end() -> None:
 
 
 def test_a_summary_of_nothing_has_null_where_nothing_was_measured() -> None:
-    assert summary_object(summary(crawl=Crawl(elapsed=0.0))) == {
+    assert summary_object(summary(stats=CrawlStats(elapsed=0.0))) == {
         "total": 0,
         "passed": 0,
         "failed": 0,
@@ -550,8 +550,8 @@ def test_a_summary_of_nothing_has_null_where_nothing_was_measured() -> None:
 
 
 def test_the_summary_of_an_interrupted_crawl_says_so() -> None:
-    crawl = Crawl(elapsed=1.0, interrupted=2, list_read=False)
-    shown = summary_object(summary(BY_OUTCOME[Outcome.RESPONDED], crawl=crawl))
+    stats = CrawlStats(elapsed=1.0, interrupted=2, list_read=False)
+    shown = summary_object(summary(BY_OUTCOME[Outcome.RESPONDED], stats=stats))
     assert (shown["complete"], shown["exit_code"]) == (False, 130)
 
 

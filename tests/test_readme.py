@@ -15,7 +15,7 @@ from shell import Ended, crawl, environment, write
 
 from crawler.core.expect import CLASSES, judge
 from crawler.core.summary import Tally
-from crawler.models import Check, Crawl, ErrorKind, Expectation, Outcome, Result, Target
+from crawler.models import Check, CrawlStats, ErrorKind, Expectation, Outcome, Result, Target
 from crawler.report import record
 
 ROOT = Path(__file__).parents[1]
@@ -228,12 +228,12 @@ def test_the_record_table_names_the_timings(check: Check) -> None:
 
 
 def test_the_summary_table_has_the_keys_of_a_summary() -> None:
-    summary = record.summary(Tally().summary(Crawl(elapsed=0.0)))
+    summary = record.summary(Tally().summary(CrawlStats(elapsed=0.0)))
     assert [row[0] for row in table("### The summary")] == list(summary)
 
 
 def test_the_summary_table_names_the_quantiles() -> None:
-    summary = record.summary(Tally().summary(Crawl(elapsed=0.0)))
+    summary = record.summary(Tally().summary(CrawlStats(elapsed=0.0)))
     (row,) = [row for row in table("### The summary") if row[0] == "latency_ms"]
     assert re.findall(r"`?(\w+)`", row[2]) == list(summary["latency_ms"])
 

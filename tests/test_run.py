@@ -39,11 +39,11 @@ from crawler.inputs.entries import Inputs
 from crawler.inputs.sources import open_source
 from crawler.models import (
     Check,
-    Crawl,
+    CrawlStats,
     ErrorKind,
     Limits,
-    Progress,
     Result,
+    Snapshot,
     Target,
     Verdict,
 )
@@ -677,7 +677,7 @@ class Bench:
         entries: Iterable[Target | Result] | AsyncGenerator[Target | Result, None],
         *sinks: Sink,
         share_read: float | None = 1.0,
-        watch: Callable[[Progress], None] | None = None,
+        watch: Callable[[Snapshot], None] | None = None,
         **limits: int,
     ) -> None:
         self.kept = Kept()
@@ -712,7 +712,7 @@ def test_a_run_gives_the_sinks_what_it_returns() -> None:
         told = await bench.whole()
         assert indices(bench.kept.checks) == list(range(6))
         assert bench.kept.summaries == [told]
-        assert told == summary(*bench.kept.checks, crawl=told.crawl)
+        assert told == summary(*bench.kept.checks, stats=told.stats)
         assert (told.total, told.passed, told.failed, told.invalid) == (6, 4, 1, 1)
 
     run(body())
@@ -721,8 +721,8 @@ def test_a_run_gives_the_sinks_what_it_returns() -> None:
 def test_a_run_to_the_end_is_told_of_as_such() -> None:
     async def body() -> None:
         told = await Bench(Gate(shut=False), many(3)).whole()
-        assert told.crawl == Crawl(elapsed=told.crawl.elapsed, duplicates=7)
-        assert told.crawl.elapsed > 0
+        assert told.stats == CrawlStats(elapsed=told.stats.elapsed, duplicates=7)
+        assert told.stats.elapsed > 0
         assert told.complete
 
     run(body())
@@ -739,10 +739,10 @@ def test_an_interrupted_run_writes_what_is_finished_and_counts_the_rest() -> Non
         await collecting
         told = await bench.finish()
         assert (told.passed, told.unreached, told.total) == (3, 17, 20)
-        expected = Crawl(
-            elapsed=told.crawl.elapsed, duplicates=7, interrupted=signal.SIGINT, list_read=False
+        expected = CrawlStats(
+            elapsed=told.stats.elapsed, duplicates=7, interrupted=signal.SIGINT, list_read=False
         )
-        assert told.crawl == expected
+        assert told.stats == expected
         assert bench.kept.summaries == [told]
         assert indices(bench.kept.checks) == list(range(20))
 
@@ -761,7 +761,7 @@ def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
         bench = Bench(Gate(shut=False), entries(), share_read=None)
         told = await bench.whole()
         assert bench.run.list_error is broken
-        assert (told.passed, told.crawl.list_failed, told.crawl.list_read) == (3, True, False)
+        assert (told.passed, told.stats.list_failed, told.stats.list_read) == (3, True, False)
         assert bench.kept.summaries == [told]
 
     run(body())
@@ -787,7 +787,7 @@ def test_an_output_that_breaks_is_in_the_summary_of_the_others() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False), many(5), Broken(FULL))
         told = await bench.whole()
-        assert told.crawl.output_failed
+        assert told.stats.output_failed
         assert bench.kept.summaries == [told]
         assert bench.ended.failed_outputs == {"broken": FULL}
         assert indices(bench.kept.checks) == list(range(5))
@@ -798,7 +798,7 @@ def test_an_output_that_breaks_is_in_the_summary_of_the_others() -> None:
 def test_an_output_that_breaks_at_the_very_end_is_in_the_summary_that_is_returned() -> None:
     async def body() -> None:
         told = await Bench(Gate(shut=False), many(5), Broken(FULL, after=-1)).whole()
-        assert told.crawl.output_failed
+        assert told.stats.output_failed
 
     run(body())
 
@@ -808,8 +808,8 @@ def test_a_reader_that_goes_away_ends_the_run_early() -> None:
         endless = (on(f"host{index}.example", index) for index in itertools.count())
         bench = Bench(Gate(shut=False), endless, Broken(GONE, after=1), share_read=None)
         told = await bench.whole()
-        assert not told.crawl.output_failed
-        assert told.crawl.interrupted is None
+        assert not told.stats.output_failed
+        assert told.stats.interrupted is None
         assert indices(bench.kept.checks) == list(range(told.total))
         assert told.unreached > 0
 
@@ -898,7 +898,7 @@ def test_a_list_that_was_left_in_the_middle_of_a_piece_is_not_complete(tmp_path:
         told = (await running.finish()).summary
         assert indices(sink.checks) == list(range(told.total))
         assert told.total < 3000
-        assert (told.crawl.list_read, told.complete) == (False, False)
+        assert (told.stats.list_read, told.complete) == (False, False)
 
     run(body())
 
@@ -920,20 +920,20 @@ def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
 # Progress
 
 
-def watched(share: float | None) -> Progress:
+def watched(share: float | None) -> Snapshot:
     """Return what is shown of a run: 8 lines read, 4 passed, 1 failed, 1 invalid, 2 in flight."""
 
     def answer(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 4 else responded(of)
 
-    async def body() -> Progress:
-        seen: list[Progress] = []
+    async def body() -> Snapshot:
+        seen: list[Snapshot] = []
         shown = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def watch(reading: Progress) -> None:
-            seen.append(reading)
-            if reading.done == 6:
+        def watch(snapshot: Snapshot) -> None:
+            seen.append(snapshot)
+            if snapshot.done == 6:
                 loop.call_soon_threadsafe(shown.set)
 
         gate = Gate(answer=answer)
@@ -958,7 +958,7 @@ def test_the_progress_says_how_far_the_run_is(
     share: float | None, total: int | None, estimated: bool
 ) -> None:
     seen = watched(share)
-    assert seen == Progress(
+    assert seen == Snapshot(
         elapsed=seen.elapsed,
         done=6,
         passed=4,
@@ -974,7 +974,7 @@ def test_a_terminal_that_blocks_does_not_hold_up_the_crawl() -> None:
     async def body() -> None:
         unblocked = threading.Event()
 
-        def watch(reading: Progress) -> None:
+        def watch(snapshot: Snapshot) -> None:
             unblocked.wait(30)
 
         told = await Bench(Gate(shut=False), many(100), watch=watch).whole()
@@ -991,7 +991,7 @@ def test_a_terminal_that_breaks_costs_nothing_but_the_progress() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: complaints.append(context))
 
-        def watch(reading: Progress) -> None:
+        def watch(snapshot: Snapshot) -> None:
             loop.call_soon_threadsafe(shown.set)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 

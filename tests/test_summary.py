@@ -25,7 +25,7 @@ from samples import (
 
 from crawler.cli import values as options
 from crawler.core.summary import ExitCode, Latency, Quantiles, Tally, exit_code
-from crawler.models import Check, Classes, Crawl, ErrorKind, Expectation, Outcome, Target
+from crawler.models import Check, Classes, CrawlStats, ErrorKind, Expectation, Outcome, Target
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 
@@ -162,22 +162,22 @@ def test_a_latency_of_zero_is_one() -> None:
 
 def test_the_rate_is_of_finished_urls_over_the_whole_run() -> None:
     checks = [PASSED, FAILED, INVALID, UNREACHED]
-    assert summary(*checks, crawl=Crawl(elapsed=4.0)).requests_per_s == 0.5
-    assert summary(*checks, crawl=Crawl(elapsed=0.0)).requests_per_s is None
+    assert summary(*checks, stats=CrawlStats(elapsed=4.0)).requests_per_s == 0.5
+    assert summary(*checks, stats=CrawlStats(elapsed=0.0)).requests_per_s is None
 
 
 @pytest.mark.parametrize(
-    ("checks", "crawl", "complete"),
+    ("checks", "stats", "complete"),
     [
-        pytest.param([PASSED, FAILED, INVALID], Crawl(elapsed=1), True, id="all reached"),
-        pytest.param([PASSED, UNREACHED], Crawl(elapsed=1), False, id="one unreached"),
-        pytest.param([PASSED], Crawl(elapsed=1, list_read=False), False, id="not all read"),
+        pytest.param([PASSED, FAILED, INVALID], CrawlStats(elapsed=1), True, id="all reached"),
+        pytest.param([PASSED, UNREACHED], CrawlStats(elapsed=1), False, id="one unreached"),
+        pytest.param([PASSED], CrawlStats(elapsed=1, list_read=False), False, id="not all read"),
     ],
 )
 def test_a_crawl_is_complete_when_every_line_was_read_and_reached(
-    checks: list[Check], crawl: Crawl, complete: bool
+    checks: list[Check], stats: CrawlStats, complete: bool
 ) -> None:
-    assert summary(*checks, crawl=crawl).complete is complete
+    assert summary(*checks, stats=stats).complete is complete
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_crawl_is_complete_when_every_line_was_read_and_reached(
 def test_the_exit_code_tells_how_it_went(
     checks: list[Check], how: dict[str, int], code: int
 ) -> None:
-    assert exit_code(summary(*checks, crawl=Crawl(elapsed=1.0, **how))) == code  # type: ignore[arg-type] # bool and int
+    assert exit_code(summary(*checks, stats=CrawlStats(elapsed=1.0, **how))) == code  # type: ignore[arg-type] # bool and int
 
 
 def strict(*names: str) -> Target:
@@ -282,7 +282,7 @@ def test_a_good_answer_that_fails_for_its_redirect_is_not_told_of_as_its_good_st
 def test_some_failures_may_be_tolerated(
     checks: list[Check], how: dict[str, float], code: int
 ) -> None:
-    made = summary(*checks, crawl=Crawl(elapsed=1.0, **how))  # type: ignore[arg-type] # numbers
+    made = summary(*checks, stats=CrawlStats(elapsed=1.0, **how))  # type: ignore[arg-type] # numbers
     assert exit_code(made) == code
     assert made.failed + made.invalid == len([one for one in checks if one.ok is False])
 
@@ -290,10 +290,10 @@ def test_some_failures_may_be_tolerated(
 def test_a_percentage_of_a_hundred_is_that_many() -> None:
     """0.29 * 100 is less than 29 in binary."""
     for percent in range(100):
-        crawl = Crawl(elapsed=1.0, tolerated_share=options.share(f"{percent}%"))
+        stats = CrawlStats(elapsed=1.0, tolerated_share=options.share(f"{percent}%"))
         just = [FAILED] * percent + [PASSED] * (100 - percent)
         over = [FAILED] * (percent + 1) + [PASSED] * (99 - percent)
-        codes = exit_code(summary(*just, crawl=crawl)), exit_code(summary(*over, crawl=crawl))
+        codes = exit_code(summary(*just, stats=stats)), exit_code(summary(*over, stats=stats))
         assert codes == (0, 1), f"{percent}%"
 
 
@@ -302,8 +302,8 @@ def test_a_percentage_of_a_hundred_is_that_many() -> None:
 def test_a_failure_budget_is_kept_to_the_last_failure(
     failures: int, passes: int, tolerated: int
 ) -> None:
-    crawl = Crawl(elapsed=1.0, tolerated=tolerated)
-    made = summary(*[FAILED] * failures, *[PASSED] * (passes + 1), crawl=crawl)
+    stats = CrawlStats(elapsed=1.0, tolerated=tolerated)
+    made = summary(*[FAILED] * failures, *[PASSED] * (passes + 1), stats=stats)
     assert exit_code(made) == (ExitCode.PASSED if failures <= tolerated else ExitCode.FAILED)
 
 

@@ -26,12 +26,12 @@ from crawler.models import (
     Attempt,
     Check,
     Classes,
-    Crawl,
+    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,
     Outcome,
-    Progress,
+    Snapshot,
 )
 from crawler.report.progress import ProgressBar, status_line
 from crawler.report.terminal import TableSink, closing_line
@@ -71,7 +71,7 @@ def table(
     *,
     terminal: Terminal | None = None,
     everything: bool = False,
-    crawl: Crawl | None = None,
+    stats: CrawlStats | None = None,
 ) -> str:
     """Return all that is written for these checks, as the targets of one list."""
     stream = Recorder()
@@ -79,7 +79,7 @@ def table(
     numbered = in_a_row(checks)
     for one in numbered:
         sink.write(one)
-    sink.finish(summary(*numbered, crawl=crawl))
+    sink.finish(summary(*numbered, stats=stats))
     assert stream.closed is bool(numbered)
     return stream.text
 
@@ -113,7 +113,7 @@ def five() -> list[Check]:
 
 
 def test_what_is_no_terminal_gets_the_whole_table_as_plain_text() -> None:
-    assert table(five(), crawl=Crawl(elapsed=2.0, duplicates=1)) == (
+    assert table(five(), stats=CrawlStats(elapsed=2.0, duplicates=1)) == (
         "URL                 Status         Size  Latency  Reason\n"
         "https://a.example/  200          1.3 kB   250 ms\n"
         "https://b.example/  404             0 B    35 ms  status 404 is not in 200-399\n"
@@ -471,7 +471,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
     checks = [good(index) for index in range(1000)]
     for one in checks:
         sink.write(one)
-    sink.finish(summary(*checks, crawl=Crawl(elapsed=2.0, interrupted=2)))
+    sink.finish(summary(*checks, stats=CrawlStats(elapsed=2.0, interrupted=2)))
     text = CODE.sub("", stream.text)
     rows = [line.split()[0] for line in text.splitlines() if line.strip().startswith("https://")]
     assert rows == [f"https://good.example/{index}" for index in range(100)]
@@ -565,7 +565,7 @@ def test_every_kind_of_error_is_named_in_its_row_and_in_the_breakdown(kind: Erro
 
 
 def test_a_run_that_took_no_time_has_no_rate() -> None:
-    text = table([BY_OUTCOME[Outcome.UNREACHED]], crawl=Crawl(elapsed=0.0))
+    text = table([BY_OUTCOME[Outcome.UNREACHED]], stats=CrawlStats(elapsed=0.0))
     assert "Transfer: 0 B in 0.0 ms" in text.splitlines()
 
 
@@ -650,10 +650,10 @@ def test_a_long_url_is_folded_on_a_terminal_not_cut() -> None:
 # Progress
 
 
-def reading(
+def snapshot(
     *, total: int | None = None, estimated: bool = False, done: int = 1200, elapsed: float = 2.0
-) -> Progress:
-    return Progress(
+) -> Snapshot:
+    return Snapshot(
         elapsed=elapsed,
         done=done,
         passed=done - done // 6,
@@ -668,34 +668,34 @@ def reading(
     ("of", "line"),
     [
         (
-            reading(total=6000),
+            snapshot(total=6000),
             "1,200/6,000  1,000 passed  200 failed  10 in flight  600/s  8.00 s left",
         ),
         (
-            reading(total=6000, estimated=True),
+            snapshot(total=6000, estimated=True),
             "1,200/~6,000  1,000 passed  200 failed  10 in flight  600/s  8.00 s left",
         ),
-        (reading(estimated=True), "1,200  1,000 passed  200 failed  10 in flight  600/s"),
+        (snapshot(estimated=True), "1,200  1,000 passed  200 failed  10 in flight  600/s"),
         (
-            reading(total=6000, done=0, elapsed=0.0),
+            snapshot(total=6000, done=0, elapsed=0.0),
             "0/6,000  0 passed  0 failed  10 in flight  0/s",
         ),
         (
-            reading(total=1000, estimated=True),
+            snapshot(total=1000, estimated=True),
             "1,200/~1,000  1,000 passed  200 failed  10 in flight  600/s  0.0 ms left",
         ),
     ],
     ids=["known", "estimated", "unknown", "at the start", "more than estimated"],
 )
-def test_progress_in_words(of: Progress, line: str) -> None:
+def test_progress_in_words(of: Snapshot, line: str) -> None:
     assert status_line(of) == line
 
 
-def test_the_bar_shows_each_reading() -> None:
+def test_the_bar_shows_each_snapshot() -> None:
     terminal = Terminal()
     bar = ProgressBar(terminal)
     bar.start()
-    for of in (reading(), reading(total=6000)):
+    for of in (snapshot(), snapshot(total=6000)):
         bar.show(of)
         assert status_line(of) in terminal.getvalue()
     bar.stop()
@@ -705,9 +705,9 @@ def test_the_bar_leaves_a_clean_line_and_a_cursor() -> None:
     terminal = Terminal()
     bar = ProgressBar(terminal)
     bar.start()
-    bar.show(reading(total=6000))
+    bar.show(snapshot(total=6000))
     bar.stop()
-    end = terminal.getvalue().rpartition(status_line(reading(total=6000)))[2]
+    end = terminal.getvalue().rpartition(status_line(snapshot(total=6000)))[2]
     assert "\x1b[2K" in end
     assert CODE.sub("", end).strip() == ""
     assert terminal.getvalue().rpartition("\x1b[?25")[2][0] == "h"
@@ -730,7 +730,7 @@ def test_a_narrow_terminal_gets_one_line_of_progress(monkeypatch: pytest.MonkeyP
     terminal = Terminal()
     bar = ProgressBar(terminal)
     bar.start()
-    bar.show(reading(total=6000))
+    bar.show(snapshot(total=6000))
     bar.stop()
     frames = CODE.sub("", terminal.getvalue()).splitlines()
     assert max(map(len, frames)) <= 30

@@ -248,7 +248,7 @@ PLANTS: dict[str, Plant] = {
     "--max-failures off by one": Plant(
         _edited(
             "crawler.core.summary:exit_code",
-            ("failures > crawl.tolerated and", "failures >= crawl.tolerated and"),
+            ("failures > stats.tolerated and", "failures >= stats.tolerated and"),
         ),
         ("exit_code_by_the_rules",),
     ),

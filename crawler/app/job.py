@@ -134,8 +134,8 @@ async def _crawl(job: Job, say: Say) -> int:
             raise
     lost = ended.failed_outputs or any(output.stream.cut for output in outputs)
     if lost and ending.signal():  # it may have come while the last was written
-        crawl = replace(ended.summary.crawl, interrupted=ending.signal())
-        ended = replace(ended, summary=replace(ended.summary, crawl=crawl))
+        stats = replace(ended.summary.stats, interrupted=ending.signal())
+        ended = replace(ended, summary=replace(ended.summary, stats=stats))
     _conclude(job, ended, outputs, say)
     if ended.fault is not None:
         raise ended.fault  # all that was finished is written
@@ -216,7 +216,7 @@ def _conclude(job: Job, ended: Ended, outputs: Sequence[Output], say: Say) -> No
     summary = ended.summary
     if ended.list_error is not None:
         say(str(ended.list_error))
-    elif not summary.total and summary.crawl.interrupted is None and ended.fault is None:
+    elif not summary.total and summary.stats.interrupted is None and ended.fault is None:
         say("nothing to check: the list holds no URL")
     elif job.closing_line and not ended.reader_gone:
         from crawler.report.terminal import closing_line

@@ -83,8 +83,8 @@ class Rounds:
         outputs = Broadcast(sinks, self._stop, taken)
         for start in range(0, len(checks), _BATCH):
             await outputs.write(checks[start : start + _BATCH])
-        crawl = replace(ended.summary.crawl, interrupted=self._signal)
-        summary = replace(ended.summary, crawl=crawl)
+        stats = replace(ended.summary.stats, interrupted=self._signal)
+        summary = replace(ended.summary, stats=stats)
         return await close(outputs, summary, list_error, ended.fault)
 
     async def _poll(

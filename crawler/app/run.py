@@ -11,7 +11,7 @@ from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
 from crawler.engine.fetch import Fetch
 from crawler.engine.suspensions import Suspensions
-from crawler.models import Crawl, Limits, Progress
+from crawler.models import CrawlStats, Limits, Snapshot
 from crawler.report.broadcast import Broadcast, Ended, Taken, close
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
@@ -38,7 +38,7 @@ class Run:
         fetch_fresh: Fetch | None = None,
         suspensions: Suspensions | None = None,
         tolerated: float = 0,
-        watch: Callable[[Progress], None] | None = None,
+        watch: Callable[[Snapshot], None] | None = None,
         warn: Callable[[str], None] | None = None,
         taken: Taken = lambda _name: 0,
     ) -> None:
@@ -91,7 +91,7 @@ class Run:
 
     async def finish(self) -> Ended:
         """Give every sink the summary, and return it."""
-        crawl = Crawl(
+        stats = CrawlStats(
             elapsed=self._elapsed,
             lag=self._lag,
             stopped=self._suspensions.total,
@@ -104,7 +104,7 @@ class Run:
             tolerated=self._tolerated if isinstance(self._tolerated, int) else 0,
             tolerated_share=self._tolerated if isinstance(self._tolerated, float) else 0.0,
         )
-        summary = self._tally.summary(crawl)
+        summary = self._tally.summary(stats)
         return await close(self._outputs, summary, self.list_error, self.fault)
 
     async def _collect(self) -> None:
@@ -152,9 +152,9 @@ class Run:
             least=self._collector.scheduler.least_seconds(progress.total or 0),
         )
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> Snapshot:
         tally, scheduler, share = self._tally, self._collector.scheduler, self._share_read()
-        return Progress(
+        return Snapshot(
             elapsed=self._clock() - self._start,
             done=tally.total,
             passed=tally.passed,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from crawler.core.expect import WALLED, accepted, named
-from crawler.models import Check, Crawl, Outcome, Result
+from crawler.models import Check, CrawlStats, Outcome, Result
 
 
 class ExitCode(IntEnum):
@@ -53,17 +53,17 @@ class Summary:
     warned: int
     blocked: int
     latency: Latency | None
-    crawl: Crawl
+    stats: CrawlStats
 
     @property
     def complete(self) -> bool:
-        return not self.unreached and self.crawl.list_read
+        return not self.unreached and self.stats.list_read
 
     @property
     def requests_per_s(self) -> float | None:
         """Finished URLs per second, over the whole run."""
         done = self.passed + self.failed
-        return done / self.crawl.elapsed if self.crawl.elapsed > 0 else None
+        return done / self.stats.elapsed if self.stats.elapsed > 0 else None
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Tally:
     def total(self) -> int:
         return self.passed + self.failed + self.invalid + self.unreached
 
-    def summary(self, crawl: Crawl) -> Summary:
+    def summary(self, stats: CrawlStats) -> Summary:
         return Summary(
             total=self.total,
             passed=self.passed,
@@ -165,7 +165,7 @@ class Tally:
             warned=self.warned,
             blocked=self.blocked,
             latency=self._latency(),
-            crawl=crawl,
+            stats=stats,
         )
 
     def _latency(self) -> Latency | None:
@@ -191,14 +191,14 @@ def _kind(result: Result) -> str:
 
 def exit_code(summary: Summary) -> int:
     """Return what the process tells the shell about this crawl."""
-    if summary.crawl.interrupted is not None:
-        return 128 + summary.crawl.interrupted
-    crawl = summary.crawl
-    if crawl.output_failed or crawl.list_failed or crawl.faulty or not summary.total:
+    if summary.stats.interrupted is not None:
+        return 128 + summary.stats.interrupted
+    stats = summary.stats
+    if stats.output_failed or stats.list_failed or stats.faulty or not summary.total:
         return ExitCode.USAGE
     failures = summary.failed + summary.invalid
     # Divided, not multiplied: 0.29 * 100 is a little less than 29.
-    if failures > crawl.tolerated and failures / summary.total > crawl.tolerated_share:
+    if failures > stats.tolerated and failures / summary.total > stats.tolerated_share:
         return ExitCode.FAILED
     if not summary.complete:
         return ExitCode.INCOMPLETE

@@ -189,7 +189,7 @@ async def close(
     """Give every sink the summary; return how the run ended."""
     await outputs.finish(summary)
     if outputs.failed:
-        summary = replace(summary, crawl=replace(summary.crawl, output_failed=True))
+        summary = replace(summary, stats=replace(summary.stats, output_failed=True))
     return Ended(
         summary=summary,
         list_error=list_error,

@@ -22,4 +22,4 @@ def element(check: Check, first: bool) -> str:  # noqa: ARG001 - what stands fir
 
 
 def tail(summary: Summary) -> str:
-    return "" if summary.crawl.list_read else "# the list was not read to its end\n"
+    return "" if summary.stats.list_read else "# the list was not read to its end\n"

@@ -1,4 +1,4 @@
-"""Progress -> a live bar on a terminal."""
+"""Snapshots of the progress -> a live bar on a terminal."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from crawler.core.display import display
 from crawler.core.units import duration
-from crawler.models import Progress as Reading
+from crawler.models import Snapshot
 
 
 class ProgressBar:
@@ -22,14 +22,14 @@ class ProgressBar:
         self._bar = Progress(
             BarColumn(bar_width=24), _Status(), console=console, auto_refresh=False, transient=True
         )
-        self._task = self._bar.add_task("", total=None, reading=None)
+        self._task = self._bar.add_task("", total=None, snapshot=None)
 
     def start(self) -> None:
         self._bar.start()
 
-    def show(self, reading: Reading) -> None:
-        total = reading.total
-        self._bar.update(self._task, completed=reading.done, total=total, reading=reading)
+    def show(self, snapshot: Snapshot) -> None:
+        total = snapshot.total
+        self._bar.update(self._task, completed=snapshot.done, total=total, snapshot=snapshot)
         self._bar.refresh()
 
     def say(self, text: str) -> None:
@@ -50,22 +50,22 @@ class _Status(ProgressColumn):
     max_refresh = None
 
     def render(self, task: Task) -> Text:
-        reading: Reading | None = task.fields["reading"]
-        return Text() if reading is None else Text(status_line(reading), no_wrap=True)
+        snapshot: Snapshot | None = task.fields["snapshot"]
+        return Text() if snapshot is None else Text(status_line(snapshot), no_wrap=True)
 
 
-def status_line(reading: Reading) -> str:
+def status_line(snapshot: Snapshot) -> str:
     """Return progress in words: counts, rate and the time left where a total is known."""
-    rate = reading.done / reading.elapsed if reading.elapsed > 0 else 0.0
-    about = "~" if reading.estimated else ""
-    total = "" if reading.total is None else f"/{about}{reading.total:,}"
+    rate = snapshot.done / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
+    about = "~" if snapshot.estimated else ""
+    total = "" if snapshot.total is None else f"/{about}{snapshot.total:,}"
     parts = [
-        f"{reading.done:,}{total}",
-        f"{reading.passed:,} passed",
-        f"{reading.failed:,} failed",
-        f"{reading.in_flight:,} in flight",
+        f"{snapshot.done:,}{total}",
+        f"{snapshot.passed:,} passed",
+        f"{snapshot.failed:,} failed",
+        f"{snapshot.in_flight:,} in flight",
         f"{rate:,.0f}/s",
     ]
-    if reading.total is not None and rate > 0:
-        parts.append(f"{duration(max(0.0, (reading.total - reading.done) / rate))} left")
+    if snapshot.total is not None and rate > 0:
+        parts.append(f"{duration(max(0.0, (snapshot.total - snapshot.done) / rate))} left")
     return "  ".join(parts)

@@ -75,7 +75,7 @@ def summary(of: Summary) -> dict[str, Any]:
         "unreached": of.unreached,
         "complete": of.complete,
         "bytes": of.bytes,
-        "elapsed_s": round(of.crawl.elapsed, 3),
+        "elapsed_s": round(of.stats.elapsed, 3),
         "requests_per_s": None if of.requests_per_s is None else round(of.requests_per_s, 1),
         "latency_ms": {
             name: _ms(getattr(latency, name)) if latency else None
@@ -84,7 +84,7 @@ def summary(of: Summary) -> dict[str, Any]:
         "by_status": {str(status): count for status, count in of.by_status.items()},
         "by_error": of.by_error,
         "exit_code": int(exit_code(of)),
-        "duplicates": of.crawl.duplicates,
+        "duplicates": of.stats.duplicates,
         "flaky": of.flaky,
         "warned": of.warned,
         "blocked": of.blocked,

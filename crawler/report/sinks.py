@@ -113,7 +113,7 @@ class ReplacingSink(DocumentSink):
     left = False
 
     def finish(self, summary: Summary) -> None:
-        if summary.crawl.list_read and not summary.crawl.list_failed:
+        if summary.stats.list_read and not summary.stats.list_failed:
             super().finish(summary)
         else:
             self.left = True

@@ -226,18 +226,18 @@ def _closing(summary: Summary) -> list[tuple[str, str]]:
         figures = [(name, getattr(latency, name)) for name in ("p50", "p95", "p99", "max")]
         shown = ", ".join(f"{name} {duration(value)}" for name, value in figures)
         lines.append((f"Latency: {shown}", ""))
-    if summary.crawl.lag > _LAG:
-        late = duration(summary.crawl.lag)
+    if summary.stats.lag > _LAG:
+        late = duration(summary.stats.lag)
         lines.append((f"This machine was busy: up to {late} of a latency may be its own", ""))
-    if summary.crawl.stopped:
-        stopped = duration(summary.crawl.stopped)
+    if summary.stats.stopped:
+        stopped = duration(summary.stats.stopped)
         line = f"This process was stopped for {stopped}: no latency or timeout includes that"
         lines.append((line, ""))
     rate = f", {summary.requests_per_s:,.1f} URLs/s" if summary.requests_per_s else ""
-    took = duration(summary.crawl.elapsed)
+    took = duration(summary.stats.elapsed)
     lines.append((f"Transfer: {size(summary.bytes)} in {took}{rate}", ""))
-    if summary.crawl.duplicates:
-        again = _many(summary.crawl.duplicates, "duplicate")
+    if summary.stats.duplicates:
+        again = _many(summary.stats.duplicates, "duplicate")
         lines.append((f"Not asked again: {again}", ""))
     good = summary.passed == summary.total and summary.total
     lines.append((closing_line(summary), "bold green" if good else "bold red"))

@@ -24,7 +24,7 @@ from benchmarks.clients import event_loop
 from benchmarks.servers import hostile
 from crawler import Check, ErrorKind, Limits, Outcome, Phase, Result, crawl
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 
 ORIGINS = 200
 CONCURRENCY = 100
@@ -154,7 +154,7 @@ async def _soak(requests: int, seed: int, ports: tuple[int, ...]) -> Soaked:
         urls(requests, seed, ports),
         limits=Limits(max=CONCURRENCY, per_host=CONCURRENCY, timeout=TIMEOUT, retries=0),
         repeat=True,  # no URL comes twice; remembering them all is not what is watched here
-        transport=DirectTransport(Connecting(idle=CONCURRENCY)),
+        transport=DirectTransport(ConnectionSettings(idle=CONCURRENCY)),
     )
     async with aclosing(checks):
         async for check in checks:

@@ -100,7 +100,7 @@ async def crawl(
     from crawler.core.urllist import UrlList
     from crawler.engine.fetch import fetcher
     from crawler.engine.transports import open_transport
-    from crawler.engine.transports.settings import Connecting
+    from crawler.engine.transports.settings import ConnectionSettings
     from crawler.inputs.iterables import Advanced
     from crawler.models import Limits
 
@@ -125,7 +125,9 @@ async def crawl(
     if block_private and transport is not None:
         raise ValueError("block_private needs crawl's own transport")
 
-    connecting = Connecting(idle=bounds.max, per_host=bounds.per_host, block_private=block_private)
+    connecting = ConnectionSettings(
+        idle=bounds.max, per_host=bounds.per_host, block_private=block_private
+    )
     async with transport or open_transport(connecting) as wire:
         fetch = fetcher(wire, bounds, headers)
         fresh = fetcher(wire, bounds, headers, fresh=True)

@@ -15,7 +15,7 @@ from loopback import Request, Server, reply
 
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.stream import ResponseStream
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import WireError
 
 READ = 65_536  # bytes that the transport reads at once
@@ -44,7 +44,7 @@ SCHEMES = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 def run(uvloop: bool, ca_file: Path, body: Callable[[DirectTransport], Awaitable[None]]) -> None:
     async def main() -> None:
-        connecting = Connecting(cacert=str(ca_file))
+        connecting = ConnectionSettings(cacert=str(ca_file))
         async with asyncio.timeout(WITHIN), DirectTransport(connecting) as transport:
             await body(transport)
 

@@ -19,7 +19,7 @@ from crawler.engine.fetch import fetcher
 from crawler.engine.transports import guard
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
-from crawler.engine.transports.settings import Connecting, Proxies
+from crawler.engine.transports.settings import ConnectionSettings, Proxies
 from crawler.engine.transports.stock import StockTransport
 from crawler.engine.transports.wire import WireError
 
@@ -71,7 +71,7 @@ def fetched(
     async def main() -> Result:
         resolver = Resolver(1, names)
         inner: httpx.AsyncBaseTransport
-        async with made(Connecting(block_private=True, **options), resolver) as inner:
+        async with made(ConnectionSettings(block_private=True, **options), resolver) as inner:
             transport = inner if location is None else Redirecting(inner, location)
             target = UrlList().entry(url)
             assert isinstance(target, Target)

@@ -8,7 +8,7 @@ from loopback import Server, raw, reply
 
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
@@ -91,7 +91,7 @@ def test_it_is_read_over_the_wire_and_the_next_response_too(
     good = server.on("/ok", reply(200, b"good"))
 
     async def main() -> None:
-        async with asyncio.timeout(WITHIN), DirectTransport(Connecting()) as transport:
+        async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
             for _ in range(2):
                 assert len(await read(transport, chunked)) == len(data)
                 assert await read(transport, good) == b"good"
@@ -108,7 +108,7 @@ def test_it_is_found_behind_interim_responses(before: bytes, server: Server) -> 
     url = server.on("/chunked", raw(before + HEAD + b"5\nhello\n0\n\n"))
 
     async def main() -> None:
-        async with asyncio.timeout(WITHIN), DirectTransport(Connecting()) as transport:
+        async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
             assert await read(transport, url) == b"hello"
 
     asyncio.run(main())
@@ -120,7 +120,7 @@ def test_a_response_behind_it_answers_nobody(server: Server) -> None:
     good = server.on("/ok", reply(200, b"good"))
 
     async def main() -> None:
-        async with asyncio.timeout(WITHIN), DirectTransport(Connecting()) as transport:
+        async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
             assert await read(transport, chunked) == b"ok"
             assert await read(transport, good) == b"good"
 
@@ -133,7 +133,7 @@ def test_a_bad_one_is_a_protocol_error(body: bytes, server: Server) -> None:
     url = server.on("/chunked", raw(HEAD + body))
 
     async def main() -> None:
-        async with asyncio.timeout(WITHIN), DirectTransport(Connecting()) as transport:
+        async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
             with pytest.raises(httpx.RemoteProtocolError):
                 await read(transport, url)
 
@@ -145,7 +145,7 @@ def test_one_cut_short_is_incomplete(body: bytes, server: Server) -> None:
     url = server.on("/chunked", raw(HEAD + body, close=True))
 
     async def main() -> None:
-        async with asyncio.timeout(WITHIN), DirectTransport(Connecting()) as transport:
+        async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
             with pytest.raises(WireError) as caught:
                 await read(transport, url)
         assert caught.value.kind is ErrorKind.BODY_INCOMPLETE

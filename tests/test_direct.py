@@ -18,7 +18,7 @@ from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.exchange import Exchange
 from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind
 
@@ -44,7 +44,7 @@ async def get(
 
 def run(body: Callable[[DirectTransport], Coroutine[Any, Any, None]], **options: Any) -> None:
     async def main() -> None:
-        async with DirectTransport(Connecting(**options)) as transport:
+        async with DirectTransport(ConnectionSettings(**options)) as transport:
             await body(transport)
 
     asyncio.run(main())
@@ -267,7 +267,7 @@ def test_an_address_that_refuses_gives_way_to_the_next(server: Server) -> None:
         return Address(socket.AF_INET6, "::1"), Address(socket.AF_INET, "127.0.0.1")
 
     async def main() -> None:
-        async with DirectTransport(Connecting(), Resolver(1, both)) as transport:
+        async with DirectTransport(ConnectionSettings(), Resolver(1, both)) as transport:
             wire = Wire()
             named = url.replace("127.0.0.1", "both.test")
             assert await get(transport, named, wire=wire) == (200, 4)
@@ -283,7 +283,7 @@ def test_when_all_addresses_fail_the_telling_errno_is_kept() -> None:
         return Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")
 
     async def main(port: int) -> None:
-        async with DirectTransport(Connecting(), Resolver(1, both)) as transport:
+        async with DirectTransport(ConnectionSettings(), Resolver(1, both)) as transport:
             with pytest.raises(ConnectionRefusedError):
                 await get(transport, f"http://both.test:{port}/")
 
@@ -374,7 +374,7 @@ def test_closing_leaves_no_descriptor_and_no_task(server: Server) -> None:
 
     async def main() -> None:
         before = len(os.listdir("/proc/self/fd"))
-        async with DirectTransport(Connecting(idle=50)) as transport:
+        async with DirectTransport(ConnectionSettings(idle=50)) as transport:
             results = await asyncio.gather(
                 *(get(transport, ok) for _ in range(30)),
                 *(get(transport, cut) for _ in range(10)),

@@ -13,7 +13,7 @@ from nameserver import crawl_names
 from crawler import ErrorKind, Limits, Outcome, Phase, Result, crawl
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 
 HERE = (Address(socket.AF_INET, "127.0.0.1"),)
 FAILURES = {
@@ -43,7 +43,7 @@ def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[Resul
     limits = Limits(max=concurrency, per_host=concurrency, timeout=1.0, retries=0)
 
     async def main() -> list[Result]:
-        transport = DirectTransport(Connecting(idle=concurrency), resolver)
+        transport = DirectTransport(ConnectionSettings(idle=concurrency), resolver)
         found = [c.result async for c in crawl(urls, limits=limits, transport=transport)]
         return sorted(found, key=lambda result: result.target.index)
 

@@ -53,7 +53,7 @@ from crawler import (
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK, Connecting, Proxies
+from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK, ConnectionSettings, Proxies
 from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import Attempt
 
@@ -75,7 +75,7 @@ BOTH = pytest.mark.parametrize("engine", [DIRECT, STOCK])
 @BOTH
 def test_a_good_answer_becomes_its_facts(server: Server, engine: str) -> None:
     url = server.on("/page", reply(200, b"hello", "Content-Type: text/html; charset=utf-8"))
-    result = fetched(url, connecting=Connecting(engine=engine))
+    result = fetched(url, connecting=ConnectionSettings(engine=engine))
 
     expected = result_of(
         target(url),
@@ -457,7 +457,7 @@ def test_only_harmless_headers_go_along_to_another_origin(
         result = fetched(
             server.url("/start"),
             headers=own_headers(),
-            connecting=Connecting(cacert=str(ca_file)),
+            connecting=ConnectionSettings(cacert=str(ca_file)),
         )
 
         assert facts_of(result) == good(0, redirects=1)
@@ -622,7 +622,7 @@ def test_what_a_transport_does_not_tell_stays_unknown() -> None:
 )
 def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine: str) -> None:
     url = server.on("/slow", delayed(0.05, reply(200, b"slow")))
-    result = fetched(url, connecting=Connecting(engine=engine))
+    result = fetched(url, connecting=ConnectionSettings(engine=engine))
 
     assert result.attempt.latency is not None
     assert result.attempt.ttfb is not None
@@ -632,7 +632,7 @@ def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine:
 @BOTH
 def test_a_fresh_connection_and_the_wait_have_their_times(server: Server, engine: str) -> None:
     url = server.on("/slow", delayed(0.05, reply()))
-    timings = fetched(url, connecting=Connecting(engine=engine)).attempt.timings
+    timings = fetched(url, connecting=ConnectionSettings(engine=engine)).attempt.timings
 
     assert timings.tls is None
     assert timings.connect is not None
@@ -654,7 +654,7 @@ def test_a_reused_connection_has_no_time_of_connecting(server: Server) -> None:
 @BOTH
 def test_https_has_a_time_of_its_handshake(tls_server: Server, ca_file: Path, engine: str) -> None:
     url = tls_server.on("/page", reply(200, b"hello"))
-    result = fetched(url, connecting=Connecting(engine=engine, cacert=str(ca_file)))
+    result = fetched(url, connecting=ConnectionSettings(engine=engine, cacert=str(ca_file)))
 
     assert facts_of(result) == good(5)
     assert result.attempt.timings.tls is not None
@@ -739,7 +739,7 @@ def test_a_timeout_says_in_which_phase_it_struck(phase: Phase) -> None:
 @NATIVE_IS_EXTRA
 def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_file: Path) -> None:
     url = tls_server.on("/page", reply(200, b"hello"))
-    result = fetched(url, connecting=Connecting(engine=NATIVE, cacert=str(ca_file)))
+    result = fetched(url, connecting=ConnectionSettings(engine=NATIVE, cacert=str(ca_file)))
 
     assert facts_of(result) == good(5)
     assert (result.attempt.remote_ip, result.attempt.tls) == (None, None)
@@ -763,7 +763,7 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     results: list[Attempt] = []
 
     async def body() -> float:
-        connecting = Connecting(engine=NATIVE, idle=60, verify=False)
+        connecting = ConnectionSettings(engine=NATIVE, idle=60, verify=False)
         async with open_transport(connecting) as wire:
             fetch = fetcher(wire, Limits(timeout=20))
             tasks = [asyncio.ensure_future(fetch(target(f"{url}?{n}"))) for n in range(60)]
@@ -799,7 +799,7 @@ def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
 
     monkeypatch.setattr(name, slowly)
     url = tls_server.on("/page", reply(200, b"hello"))
-    connecting = Connecting(engine=engine, cacert=str(ca_file))
+    connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
     result = fetched(url, limits=Limits(timeout=0.7), connecting=connecting)
 
     assert facts_of(result) == good(5)
@@ -809,7 +809,7 @@ def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
 
 @NATIVE_IS_EXTRA
 def test_plain_http_goes_the_direct_way_with_the_native_engine_too(server: Server) -> None:
-    result = fetched(server.on("/page", reply()), connecting=Connecting(engine=NATIVE))
+    result = fetched(server.on("/page", reply()), connecting=ConnectionSettings(engine=NATIVE))
 
     assert result.attempt.remote_ip == "127.0.0.1"
     assert result.attempt.timings.connect is not None
@@ -825,7 +825,7 @@ class Ground:
 
     server: Server
     ca: trustme.CA
-    connecting: Connecting
+    connecting: ConnectionSettings
 
     def over(self, engine: str) -> "Ground":
         return replace(self, connecting=replace(self.connecting, engine=engine))
@@ -1118,7 +1118,7 @@ def test_the_record_tells_of_the_connection_and_the_certificate(
     leaf.configure_cert(context)
     with Server({"/page": reply()}, tls=context) as server:
         result = fetched(
-            server.url("/page"), connecting=Connecting(engine=engine, cacert=str(ca_file))
+            server.url("/page"), connecting=ConnectionSettings(engine=engine, cacert=str(ca_file))
         )
 
     assert result.attempt.tls is not None
@@ -1137,7 +1137,7 @@ def test_a_reused_connection_tells_of_its_certificate_too(
 ) -> None:
     tls_server.on("/start", redirect("/end"))
     tls_server.on("/end", reply())
-    result = fetched(tls_server.url("/start"), connecting=Connecting(cacert=str(ca_file)))
+    result = fetched(tls_server.url("/start"), connecting=ConnectionSettings(cacert=str(ca_file)))
 
     assert tls_server.connections == 1
     assert result.attempt.tls is not None
@@ -1158,7 +1158,7 @@ def test_a_certificate_holds_for_each_of_its_names(
     tls_server: Server, ca_file: Path, host: str
 ) -> None:
     tls_server.on("/page", reply(200, b"hello"))
-    connecting = Connecting(cacert=str(ca_file))
+    connecting = ConnectionSettings(cacert=str(ca_file))
     assert facts_of(fetched(tls_server.url("/page", host=host), connecting=connecting)) == good(5)
 
 
@@ -1175,7 +1175,7 @@ def test_roots_that_the_environment_names_are_trusted(
 def test_a_proxy_is_asked_for_the_whole_url(server: Server) -> None:
     server.on("http://a.test/page", reply(200, b"by proxy"))
     proxies = Proxies(http=server.url("", host="user:secret@127.0.0.1"))
-    result = fetched("http://a.test/page", connecting=Connecting(proxies=proxies))
+    result = fetched("http://a.test/page", connecting=ConnectionSettings(proxies=proxies))
 
     assert facts_of(result) == good(8)
     assert server.requests[-1].header("Host") == "a.test"
@@ -1186,7 +1186,7 @@ def test_a_proxy_is_asked_for_the_whole_url(server: Server) -> None:
 def test_https_goes_through_a_tunnel(server: Server, tls_server: Server, ca_file: Path) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
     url = tls_server.on("/page", reply(200, b"hello"))
-    connecting = Connecting(cacert=str(ca_file), proxies=Proxies(https=server.origin))
+    connecting = ConnectionSettings(cacert=str(ca_file), proxies=Proxies(https=server.origin))
     result = fetched(url, connecting=connecting)
 
     assert facts_of(result) == good(5)
@@ -1196,7 +1196,7 @@ def test_https_goes_through_a_tunnel(server: Server, tls_server: Server, ca_file
 @pytest.mark.parametrize("status", [403, 407, 502])
 def test_a_tunnel_that_is_refused_is_told_as_such(server: Server, status: int) -> None:
     server.on("a.test:443", reply(status))
-    connecting = Connecting(proxies=Proxies(https=server.origin))
+    connecting = ConnectionSettings(proxies=Proxies(https=server.origin))
     result = fetched("https://a.test/", connecting=connecting)
 
     assert facts_of(result) == bad(ErrorKind.PROTOCOL, Phase.CONNECT)
@@ -1214,7 +1214,7 @@ def test_no_proxy_names_the_hosts_that_are_asked_directly(
     server.on("/page", reply(200, b"direct"))
     with Server({server.url("/page"): reply(200, b"by proxy")}) as proxy:
         proxies = Proxies(http=proxy.origin, no_proxy=no_proxy)
-        result = fetched(server.url("/page"), connecting=Connecting(proxies=proxies))
+        result = fetched(server.url("/page"), connecting=ConnectionSettings(proxies=proxies))
 
         assert facts_of(result) == good(6 if direct else 8)
         assert proxy.connections == (0 if direct else 1)
@@ -1225,7 +1225,7 @@ def test_no_proxy_names_the_hosts_that_are_asked_directly(
 
 @pytest.fixture
 def ground(server: Server, ca: trustme.CA, ca_file: Path) -> Ground:
-    return Ground(server, ca, Connecting(cacert=str(ca_file)))
+    return Ground(server, ca, ConnectionSettings(cacert=str(ca_file)))
 
 
 @dataclass(slots=True)
@@ -1319,14 +1319,14 @@ def fetched(
     headers: Sequence[tuple[str, str]] = (),
     method: str = "GET",
     transport: httpx.AsyncBaseTransport | None = None,
-    connecting: Connecting | None = None,
+    connecting: ConnectionSettings | None = None,
     clock: Callable[[], float] = time.perf_counter,
     now: Callable[[], float] = time.time,
 ) -> Result:
     """Fetch one URL over `transport`, or over the one that the options in `connecting` call for."""
 
     async def run() -> Result:
-        async with transport or open_transport(connecting or Connecting()) as wire:
+        async with transport or open_transport(connecting or ConnectionSettings()) as wire:
             fetch = fetcher(wire, limits, headers, clock=clock, now=now)
             return result_of(target(url, method), await fetch(target(url, method)))
 
@@ -1337,7 +1337,7 @@ def all_fetched(urls: Sequence[str]) -> list[Result]:
     """Fetch the URLs one after the other over one transport."""
 
     async def run() -> list[Result]:
-        async with open_transport(Connecting()) as wire:
+        async with open_transport(ConnectionSettings()) as wire:
             fetch = fetcher(wire, PATIENT)
             return [result_of(target(url), await fetch(target(url))) for url in urls]
 

@@ -33,7 +33,7 @@ from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, ENGINES, NATIVE, STOCK, Connecting
+from crawler.engine.transports.settings import DIRECT, ENGINES, NATIVE, STOCK, ConnectionSettings
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0
@@ -53,7 +53,7 @@ class Road:
 
     def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
         named = None if cacert is None else str(cacert)
-        connecting = Connecting(engine=self.engine, idle=50, cacert=named)
+        connecting = ConnectionSettings(engine=self.engine, idle=50, cacert=named)
         if self.engine == NATIVE:
             # All of it, though a run gives it https only: plain is how most cases are told.
             from crawler.engine.transports.reqwest import ReqwestTransport

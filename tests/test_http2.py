@@ -20,7 +20,7 @@ from crawler import ErrorKind, Limits, Phase, Result, Target, crawl
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import Connecting, Proxies
+from crawler.engine.transports.settings import ConnectionSettings, Proxies
 
 connection = pytest.importorskip("h2.connection", reason="the extra http2 has h2")
 config = pytest.importorskip("h2.config")
@@ -43,8 +43,8 @@ def h2_context(ca: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def connecting(ca_file: Path) -> Connecting:
-    return Connecting(http2=True, cacert=str(ca_file))
+def connecting(ca_file: Path) -> ConnectionSettings:
+    return ConnectionSettings(http2=True, cacert=str(ca_file))
 
 
 Stream = Callable[[Any, int, int], bool]
@@ -94,7 +94,7 @@ def target(url: str, method: str) -> Target:
 
 
 def fetched(
-    urls: list[str], connecting: Connecting, *, method: str = "GET", limits: Limits = LIMITS
+    urls: list[str], connecting: ConnectionSettings, *, method: str = "GET", limits: Limits = LIMITS
 ) -> list[Result]:
     """Fetch the URLs one after the other over one transport."""
 
@@ -116,7 +116,7 @@ def fetched(
     ],
 )
 def test_every_url_passes_where_a_server_ends_each_connection_after_a_hundred_requests(
-    ca: trustme.CA, connecting: Connecting, tmp_path: Path, path: str, size: int, count: int
+    ca: trustme.CA, connecting: ConnectionSettings, tmp_path: Path, path: str, size: int, count: int
 ) -> None:
     certificate = tmp_path / "server.pem"
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
@@ -185,7 +185,7 @@ def _resets_the_stream(state: Any, stream: int, before: int) -> bool:
     [_goes_away_in_the_head, _goes_away_in_the_body, _just_closes, _refuses_the_stream],
 )
 def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_no_retry(
-    h2_context: ssl.SSLContext, connecting: Connecting, stream: Stream
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings, stream: Stream
 ) -> None:
     seen: list[int] = []
     with Server(tls=h2_context, accept=speaking_h2(stream, seen)) as server:
@@ -196,7 +196,7 @@ def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_n
 
 
 def test_responses_behind_a_goaway_are_not_waited_for(
-    h2_context: ssl.SSLContext, connecting: Connecting
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     """h2 drops what comes with a GOAWAY; here the server leaves the connection open then."""
     seen: list[int] = []
@@ -230,7 +230,7 @@ def test_responses_behind_a_goaway_are_not_waited_for(
 
 
 def test_a_stream_that_the_server_resets_is_not_sent_again(
-    h2_context: ssl.SSLContext, connecting: Connecting
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     seen: list[int] = []
     with Server(tls=h2_context, accept=speaking_h2(_resets_the_stream, seen)) as server:
@@ -240,7 +240,7 @@ def test_a_stream_that_the_server_resets_is_not_sent_again(
 
 
 def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
-    h2_context: ssl.SSLContext, connecting: Connecting
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     seen: list[int] = []
     with Server(tls=h2_context, accept=speaking_h2(_goes_away_in_the_head, seen)) as server:
@@ -251,7 +251,7 @@ def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
 
 
 def test_the_failure_of_a_request_that_was_sent_once_more_is_the_second_one(
-    h2_context: ssl.SSLContext, connecting: Connecting
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def stream(state: Any, number: int, before: int) -> bool:
         if before == 0:
@@ -267,7 +267,7 @@ def test_the_failure_of_a_request_that_was_sent_once_more_is_the_second_one(
 
 
 def test_a_server_that_always_goes_away_is_disconnected(
-    h2_context: ssl.SSLContext, connecting: Connecting
+    h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def closes(state: Any, stream: int, before: int) -> bool:
         return False
@@ -280,7 +280,7 @@ def test_a_server_that_always_goes_away_is_disconnected(
 
 
 def test_a_server_without_http2_keeps_its_connections_for_the_next_requests(
-    tls_server: Server, connecting: Connecting
+    tls_server: Server, connecting: ConnectionSettings
 ) -> None:
     urls = [tls_server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
     results = fetched(urls, connecting)
@@ -289,7 +289,7 @@ def test_a_server_without_http2_keeps_its_connections_for_the_next_requests(
 
 
 def test_plain_http_keeps_its_connections_beside_http2(
-    server: Server, connecting: Connecting
+    server: Server, connecting: ConnectionSettings
 ) -> None:
     urls = [server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
     assert [facts_of(result) for result in fetched(urls, connecting)] == [good(5)] * 5
@@ -297,7 +297,7 @@ def test_plain_http_keeps_its_connections_beside_http2(
 
 
 def test_http2_goes_through_a_tunnel(
-    server: Server, h2_context: ssl.SSLContext, connecting: Connecting
+    server: Server, h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def stream(state: Any, number: int, before: int) -> bool:
         answers(state, number)

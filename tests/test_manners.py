@@ -50,7 +50,7 @@ from crawler.cli.command import run
 from crawler.core import expect
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 
 T = TypeVar("T")
 SECRET = "hunter2"
@@ -1063,7 +1063,7 @@ def test_a_name_that_does_not_resolve_may_be_no_more_than_a_warning(
             raise socket.gaierror(socket.EAI_NONAME, "told by the test")
         return (Address(socket.AF_INET, NEAR),)
 
-    transport = DirectTransport(Connecting(idle=10), Resolver(1, look_up))
+    transport = DirectTransport(ConnectionSettings(idle=10), Resolver(1, look_up))
     urls = ["http://missing.test/", server.url("/ok", host="good.test"), server.url("/gone")]
     expectation = Expectation(warn_on=expect.classes(classes))
     checks = in_library(urls, Limits(), expectation, transport=transport)

@@ -19,14 +19,14 @@ from proxies import Reader, Writer
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, NATIVE, Connecting
+from crawler.engine.transports.settings import DIRECT, NATIVE, ConnectionSettings
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 
 BOTH = pytest.mark.parametrize("engine", [DIRECT, NATIVE])
 
 
-def crawled(urls: list[str], connecting: Connecting, retries: int = 0) -> list[Result]:
+def crawled(urls: list[str], connecting: ConnectionSettings, retries: int = 0) -> list[Result]:
     """Check the URLs one after the other."""
     limits = Limits(max=1, timeout=30.0, retries=retries, backoff=0)
 
@@ -85,7 +85,7 @@ def test_a_tls_connection_that_ends_before_the_response_is_retried(
     engine: str,
 ) -> None:
     with Server(tls=tls_context, accept=accept) as server:
-        connecting = Connecting(engine=engine, cacert=str(ca_file))
+        connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
         (result,) = crawled([server.url("/")], connecting, retries=1)
     assert facts_of(result) == bad(kind, Phase.WAIT)
     assert result.attempts == 2
@@ -131,8 +131,8 @@ def test_a_self_signed_certificate_that_cacert_names_is_trusted(
     context.load_cert_chain(own_certificate)
     with Server({"/ok": reply(200, b"hello")}, tls=context) as server:
         urls = [server.url(f"/ok?{number}") for number in range(3)]
-        named = crawled(urls, Connecting(engine=engine, cacert=str(own_certificate)))
-        (unnamed,) = crawled(urls[:1], Connecting(engine=engine))
+        named = crawled(urls, ConnectionSettings(engine=engine, cacert=str(own_certificate)))
+        (unnamed,) = crawled(urls[:1], ConnectionSettings(engine=engine))
     assert [facts_of(result) for result in named] == [good(5)] * 3
     assert facts_of(unnamed) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
 
@@ -143,6 +143,6 @@ def test_what_fails_behind_an_authoritys_certificate_is_not_the_certificate(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own_certificate)
     with Server(tls=context, accept=_resets) as server:
-        connecting = Connecting(engine=NATIVE, cacert=str(own_certificate))
+        connecting = ConnectionSettings(engine=NATIVE, cacert=str(own_certificate))
         (result,) = crawled([server.url("/")], connecting)
     assert facts_of(result) == bad(ErrorKind.RESET, Phase.WAIT)

@@ -14,7 +14,7 @@ from loopback import Handler, Request, Server, reply
 from crawler import Limits, crawl
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 
 LOOKS = 5  # at the number of open connections, for a server sees a closed one a little later
 
@@ -64,7 +64,7 @@ async def statuses(urls: Sequence[str], limits: Limits, transport: DirectTranspo
 def test_idle_connections_make_room_for_those_to_other_hosts() -> None:
     async def main(port: int) -> list[int]:
         urls = [f"http://host{n % 40}.test:{port}/" for n in range(120)]
-        transport = DirectTransport(Connecting(idle=10), Resolver(4, anywhere))
+        transport = DirectTransport(ConnectionSettings(idle=10), Resolver(4, anywhere))
         return await statuses(urls, Limits(max=10), transport)
 
     with origins(1) as these:
@@ -74,7 +74,7 @@ def test_idle_connections_make_room_for_those_to_other_hosts() -> None:
 
 def test_idle_connections_make_room_for_those_to_other_ports_of_their_host() -> None:
     async def main(urls: Sequence[str]) -> list[int]:
-        transport = DirectTransport(Connecting(idle=10, per_host=2))
+        transport = DirectTransport(ConnectionSettings(idle=10, per_host=2))
         return await statuses([*urls] * 4, Limits(max=10, per_host=2), transport)
 
     with origins(12) as these:
@@ -88,7 +88,7 @@ def test_both_schemes_of_a_host_share_its_bound(
     these = Origins([server, tls_server])
 
     async def main() -> list[int]:
-        transport = DirectTransport(Connecting(idle=10, per_host=1, cacert=str(ca_file)))
+        transport = DirectTransport(ConnectionSettings(idle=10, per_host=1, cacert=str(ca_file)))
         return await statuses(these.urls * 5, Limits(max=10, per_host=1), transport)
 
     assert asyncio.run(main()) == [200] * 10
@@ -99,7 +99,9 @@ def test_the_bound_of_one_host_closes_nothing_of_another(server: Server) -> None
     server.on("/", reply(200, b"good"))
 
     async def main() -> None:
-        async with DirectTransport(Connecting(per_host=1), Resolver(2, anywhere)) as transport:
+        async with DirectTransport(
+            ConnectionSettings(per_host=1), Resolver(2, anywhere)
+        ) as transport:
             for host in ("a.test", "b.test", "a.test", "b.test"):
                 await get(transport, server.url("/", host=host))
 
@@ -111,7 +113,7 @@ def test_a_request_that_needs_a_fresh_connection_closes_an_idle_one(server: Serv
     these = Origins([server])
 
     async def main() -> None:
-        async with DirectTransport(Connecting(idle=3, per_host=1)) as transport:
+        async with DirectTransport(ConnectionSettings(idle=3, per_host=1)) as transport:
             for _ in range(4):
                 await get(transport, these.urls[0], "POST")
 
@@ -123,7 +125,7 @@ def test_the_oldest_idle_connection_is_closed_first(server: Server) -> None:
     server.on("/", reply(200, b"good"))
 
     async def main() -> None:
-        async with DirectTransport(Connecting(idle=2), Resolver(2, anywhere)) as transport:
+        async with DirectTransport(ConnectionSettings(idle=2), Resolver(2, anywhere)) as transport:
             for host in ("a.test", "b.test", "a.test", "c.test", "a.test", "b.test"):
                 await get(transport, server.url("/", host=host))
 
@@ -136,7 +138,7 @@ def test_connections_that_fail_leave_no_trace_in_the_count(server: Server) -> No
     good = server.on("/", reply(200, b"good"))
 
     async def main(dead: str) -> None:
-        async with DirectTransport(Connecting(idle=2, per_host=2)) as transport:
+        async with DirectTransport(ConnectionSettings(idle=2, per_host=2)) as transport:
             for _ in range(5):
                 await get(transport, good)
                 with pytest.raises(ConnectionRefusedError):

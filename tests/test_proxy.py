@@ -34,7 +34,7 @@ from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import fetcher
 from crawler.engine.transports import engine_for, open_transport
-from crawler.engine.transports.settings import DIRECT, STOCK, Connecting, Proxies
+from crawler.engine.transports.settings import DIRECT, STOCK, ConnectionSettings, Proxies
 
 PATIENT = Limits(timeout=30.0)
 HASTY = Limits(timeout=0.3)
@@ -62,7 +62,7 @@ class Way:
 
     site: Server
     proxy: Server
-    connecting: Connecting
+    connecting: ConnectionSettings
     forwards: bool
     loop: Callable[[], asyncio.AbstractEventLoop]
 
@@ -98,7 +98,7 @@ def way(
         server = Server(tls=tls_context if proxy == "https" else None, accept=accept)
         stack.enter_context(server).on(f"127.0.0.1:{site.port}", tunnel)
         address = f"{proxy}://127.0.0.1:{server.port}"
-        connecting = Connecting(
+        connecting = ConnectionSettings(
             cacert=str(ca_file), proxies=Proxies(http=address, https=address), idle=10
         )
         yield Way(site, server, connecting, url == "http" and accept is None, loop)
@@ -112,7 +112,7 @@ def target(url: str, method: str = "GET") -> Target:
 
 def fetched(
     urls: Sequence[str],
-    connecting: Connecting,
+    connecting: ConnectionSettings,
     *,
     method: str = "GET",
     limits: Limits = PATIENT,
@@ -194,7 +194,7 @@ def test_a_forwarding_proxy_keeps_one_connection_for_all_hosts(server: Server) -
     urls = [f"http://{name}.test/" for name in "abcde"]
     for url in urls:
         server.on(url, reply(200, b"hello"))
-    results = fetched(urls, Connecting(proxies=Proxies(http=server.origin)))
+    results = fetched(urls, ConnectionSettings(proxies=Proxies(http=server.origin)))
     assert [facts_of(result) for result in results] == [good(5)] * 5
     assert server.connections == 1
     assert [request.header("Host") for request in server.requests] == [
@@ -210,7 +210,7 @@ def test_connections_to_a_forwarding_proxy_are_bounded_in_all_and_not_per_host(
         server.on(url, delayed(0.02, reply(200, b"hello")))
 
     async def run() -> None:
-        connecting = Connecting(proxies=Proxies(http=server.origin), idle=6, per_host=1)
+        connecting = ConnectionSettings(proxies=Proxies(http=server.origin), idle=6, per_host=1)
         async with open_transport(connecting) as wire:
             fetch = fetcher(wire, PATIENT)
             for _ in range(3):
@@ -225,7 +225,9 @@ def test_a_forwarding_proxy_is_not_taken_for_a_server_without_one(server: Server
     server.on("/page", reply(200, b"as a server"))
     server.on("http://a.test/page", reply(200, b"as a proxy"))
     proxies = Proxies(http=server.origin, no_proxy="127.0.0.1")
-    results = fetched(["http://a.test/page", server.url("/page")], Connecting(proxies=proxies))
+    results = fetched(
+        ["http://a.test/page", server.url("/page")], ConnectionSettings(proxies=proxies)
+    )
     assert [result.attempt.size for result in results] == [10, 11]
     assert server.connections == 2
 
@@ -237,17 +239,17 @@ def test_a_socks_proxy_looks_names_up_and_gets_addresses_as_they_are(server: Ser
     with Server(accept=socks5(asked)) as proxy:
         proxies = Proxies(http=f"socks5://127.0.0.1:{proxy.port}")
         urls = [server.url("/page", host=host) for host in ("a.test", "127.0.0.1")]
-        results = fetched(urls, Connecting(proxies=proxies))
+        results = fetched(urls, ConnectionSettings(proxies=proxies))
     assert [facts_of(result) for result in results] == [good(5)] * 2
     assert asked == [("a.test", server.port), ("127.0.0.1", server.port)]
 
 
 def test_direct_goes_through_proxies_and_stock_speaks_http2() -> None:
     proxies = Proxies(http="http://127.0.0.1:1")
-    assert engine_for(Connecting(proxies=proxies)) == DIRECT
-    assert engine_for(Connecting(proxies=proxies, engine=STOCK)) == STOCK
+    assert engine_for(ConnectionSettings(proxies=proxies)) == DIRECT
+    assert engine_for(ConnectionSettings(proxies=proxies, engine=STOCK)) == STOCK
     if find_spec("h2") is not None:
-        assert engine_for(Connecting(proxies=proxies, http2=True)) == STOCK
+        assert engine_for(ConnectionSettings(proxies=proxies, http2=True)) == STOCK
 
 
 # --- Credentials ---
@@ -257,7 +259,9 @@ def test_direct_goes_through_proxies_and_stock_speaks_http2() -> None:
 def test_the_credentials_of_a_proxy_are_percent_decoded(server: Server, scheme: str) -> None:
     address = server.url("", host="user:p%40ss%C3%A9@127.0.0.1")
     server.on("http://a.test/", reply())
-    fetched([f"{scheme}://a.test/"], Connecting(proxies=Proxies(http=address, https=address)))
+    fetched(
+        [f"{scheme}://a.test/"], ConnectionSettings(proxies=Proxies(http=address, https=address))
+    )
     token = base64.b64encode("user:p@ssé".encode()).decode()
     assert server.requests[-1].header("Proxy-Authorization") == f"Basic {token}"
 
@@ -268,7 +272,7 @@ def test_credentials_for_the_proxy_do_not_reach_the_target(
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
     proxies = Proxies(https=server.url("", host="user:secret@127.0.0.1"))
     url = tls_server.on("/page", reply())
-    fetched([url], Connecting(cacert=str(ca_file), proxies=proxies))
+    fetched([url], ConnectionSettings(cacert=str(ca_file), proxies=proxies))
     assert server.requests[-1].header("Proxy-Authorization") is not None
     assert tls_server.requests[-1].header("Proxy-Authorization") is None
 
@@ -277,7 +281,7 @@ def test_a_proxy_authorization_of_the_user_replaces_that_of_the_proxy_url(server
     server.on("http://a.test/", reply())
     proxies = Proxies(http=server.url("", host="user:secret@127.0.0.1"))
     headers = [("proxy-authorization", "Bearer mine")]
-    fetched(["http://a.test/"], Connecting(proxies=proxies), headers=headers)
+    fetched(["http://a.test/"], ConnectionSettings(proxies=proxies), headers=headers)
     sent = [v for k, v in server.requests[-1].headers if k.lower() == "proxy-authorization"]
     assert sent == ["Bearer mine"]
 
@@ -296,7 +300,7 @@ def test_a_socks_proxy_may_want_a_login(server: Server, userinfo: str, message: 
     url = server.on("/page", reply(200, b"hello"))
     with Server(accept=socks5([], login=(b"user", b"p@ss"))) as proxy:
         proxies = Proxies(http=f"socks5://{userinfo}127.0.0.1:{proxy.port}")
-        (result,) = fetched([url], Connecting(proxies=proxies))
+        (result,) = fetched([url], ConnectionSettings(proxies=proxies))
     if message is None:
         assert facts_of(result) == good(5)
     else:
@@ -320,7 +324,7 @@ def test_a_body_that_a_forwarding_https_proxy_cuts_off_is_incomplete(
         writer.transport.abort()
 
     tls_server.on("http://a.test/", cut)
-    connecting = Connecting(
+    connecting = ConnectionSettings(
         engine=engine, cacert=str(ca_file), proxies=Proxies(http=tls_server.origin)
     )
     (result,) = fetched(["http://a.test/"], connecting)
@@ -418,7 +422,7 @@ def test_a_proxy_that_fails_before_the_tunnel_is_open_is_named(
     with Server(accept=accept) as proxy:
         proxies = Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
         (result,) = fetched(
-            ["https://a.test/"], Connecting(proxies=proxies), limits=HASTY, loop=loop
+            ["https://a.test/"], ConnectionSettings(proxies=proxies), limits=HASTY, loop=loop
         )
     assert facts_of(result) == bad(kind, Phase.CONNECT)
     assert detail(result).startswith("the proxy: ")
@@ -438,7 +442,7 @@ def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: A
     if scheme == "socks5" and find_spec("socksio") is None:
         pytest.skip("socksio is missing")
     with Server(accept=accept) as proxy:
-        connecting = Connecting(
+        connecting = ConnectionSettings(
             engine=STOCK, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
         )
         (result,) = fetched(["https://a.test/"], connecting, limits=HASTY, loop=loop)
@@ -465,7 +469,7 @@ def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: A
 def test_what_a_socks_proxy_reports_of_the_host_is_the_kind(code: int, kind: ErrorKind) -> None:
     with Server(accept=socks5([], reply=code)) as proxy:
         proxies = Proxies(http=f"socks5://127.0.0.1:{proxy.port}")
-        (result,) = fetched(["http://a.test/"], Connecting(proxies=proxies))
+        (result,) = fetched(["http://a.test/"], ConnectionSettings(proxies=proxies))
     assert facts_of(result) == bad(kind, Phase.CONNECT)
     assert detail(result).startswith("the proxy: it")
 
@@ -475,7 +479,7 @@ def test_what_a_socks_proxy_reports_of_the_host_is_the_kind(code: int, kind: Err
 def test_a_proxy_that_does_not_listen_is_named(url: str, engine: str) -> None:
     with refusing_port() as port:
         address = f"http://127.0.0.1:{port}"
-        connecting = Connecting(engine=engine, proxies=Proxies(http=address, https=address))
+        connecting = ConnectionSettings(engine=engine, proxies=Proxies(http=address, https=address))
         (result,) = fetched([url], connecting)
     assert facts_of(result) == bad(ErrorKind.CONNECT_REFUSED, Phase.CONNECT)
     assert detail(result) == "the proxy: connection refused"
@@ -484,7 +488,7 @@ def test_a_proxy_that_does_not_listen_is_named(url: str, engine: str) -> None:
 @pytest.mark.parametrize("engine", [DIRECT, STOCK])
 def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: str) -> None:
     proxies = Proxies(http=tls_server.origin)
-    (result,) = fetched(["http://a.test/"], Connecting(engine=engine, proxies=proxies))
+    (result,) = fetched(["http://a.test/"], ConnectionSettings(engine=engine, proxies=proxies))
     assert facts_of(result) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
     assert detail(result).startswith("the proxy: certificate")
 
@@ -494,7 +498,7 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     tls_server: Server, ca_file: Path, engine: str
 ) -> None:
     tls_server.on("http://a.test/", reply(200, b"hello"))
-    connecting = Connecting(
+    connecting = ConnectionSettings(
         engine=engine, cacert=str(ca_file), proxies=Proxies(http=tls_server.origin)
     )
     (result,) = fetched(["http://a.test/"], connecting)
@@ -510,7 +514,7 @@ def test_a_certificate_behind_a_proxy_is_verified_and_is_not_the_proxys_fault(
     server: Server, tls_server: Server, engine: str
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
-    connecting = Connecting(engine=engine, proxies=Proxies(https=server.origin))
+    connecting = ConnectionSettings(engine=engine, proxies=Proxies(https=server.origin))
     (result,) = fetched([tls_server.url("/")], connecting)
     assert facts_of(result) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
     assert detail(result).startswith("certificate")
@@ -521,7 +525,7 @@ def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
     server: Server, tls_server: Server, ca_file: Path, engine: str
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
-    connecting = Connecting(
+    connecting = ConnectionSettings(
         engine=engine, cacert=str(ca_file), proxies=Proxies(https=server.origin)
     )
     url = tls_server.on("/silent", silent())
@@ -536,7 +540,7 @@ def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
 def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) -> None:
     async def give_up(port: int, count: int) -> None:
         proxies = Proxies(https=f"http://127.0.0.1:{port}")
-        async with open_transport(Connecting(proxies=proxies)) as wire:
+        async with open_transport(ConnectionSettings(proxies=proxies)) as wire:
             fetch = fetcher(wire, HASTY)
             urls = [target(f"https://{number}.test/") for number in range(count)]
             attempts = await asyncio.gather(*(fetch(url) for url in urls))
@@ -562,7 +566,7 @@ def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) ->
 def test_a_handshake_that_breaks_behind_a_tunnel_is_the_servers(server: Server, loop: Any) -> None:
     with Server(accept=_closes) as breaking:
         server.on(f"127.0.0.1:{breaking.port}", tunnel)
-        connecting = Connecting(proxies=Proxies(https=server.origin))
+        connecting = ConnectionSettings(proxies=Proxies(https=server.origin))
         (result,) = fetched([f"https://127.0.0.1:{breaking.port}/"], connecting, loop=loop)
     assert facts_of(result).phase is Phase.TLS
     assert facts_of(result).kind in {ErrorKind.DISCONNECTED, ErrorKind.RESET}

@@ -12,7 +12,7 @@ import pytest
 
 from crawler import ErrorKind, Limits, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def test_it_is_a_reset_and_no_fault_of_ours(scheme: str, host: str, ca_file: Pat
     async def main(port: int) -> list[ErrorKind | None]:
         urls = [f"{scheme}://{host}:{port}/{n}" for n in range(300)]
         limits = Limits(max=100, per_host=100, retries=0, timeout=30)
-        transport = open_transport(Connecting(idle=100, cacert=str(ca_file)))
+        transport = open_transport(ConnectionSettings(idle=100, cacert=str(ca_file)))
         checks = crawl(urls, limits=limits, transport=transport)
         errors = [check.result.attempt.error async for check in checks]
         return [error.kind if error else None for error in errors]

@@ -42,10 +42,10 @@ def test_the_first_request_of_the_stock_engine_loads_no_module() -> None:
     """What is loaded then would be latency of that URL: 20 ms, and much more on a busy machine."""
     code = """
 import asyncio, sys, httpx
-from crawler.engine.transports import Connecting, open_transport
+from crawler.engine.transports import ConnectionSettings, open_transport
 
 async def main():
-    transport = open_transport(Connecting(engine="stock"))
+    transport = open_transport(ConnectionSettings(engine="stock"))
     before = set(sys.modules)
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:1/"))

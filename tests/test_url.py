@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core import url
-from crawler.engine.transports.request import Asking, Fields, head
+from crawler.engine.transports.request import Fields, LazyRequest, request_head
 from crawler.engine.transports.wire import Wire
 
 PROPERTY = settings(
@@ -337,12 +337,12 @@ def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
 def test_what_is_shown_is_what_is_asked(text: str) -> None:
     normal, host = parsed(text)
     bare, _ = url.without_userinfo(normal)
-    request = Asking("GET", bare, Fields([]), Wire())
+    request = LazyRequest("GET", bare, Fields([]), Wire())
     target = request.url.raw_path.decode()
     assert str(request.url) == bare
     assert request.url.raw_host.decode().removesuffix(".") == host
     assert bare.partition("#")[0] == f"{url.origin(bare)}{target}"
-    assert asyncio.run(head(request)).startswith(f"GET {target} HTTP/1.1\r\n".encode())
+    assert asyncio.run(request_head(request)).startswith(f"GET {target} HTTP/1.1\r\n".encode())
 
 
 @PROPERTY

@@ -18,7 +18,7 @@ from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Header, fetcher
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.inputs.entries import Inputs
 from crawler.inputs.sources import Source, open_source
 from crawler.models import Expectation, Limits
@@ -53,7 +53,7 @@ class Job:
 
     targets: tuple[str, ...]
     limits: Limits
-    connecting: Connecting
+    connecting: ConnectionSettings
     expectation: Expectation
     method: str = "GET"
     headers: tuple[Header, ...] = ()

@@ -267,7 +267,7 @@ def command(
     """
     from crawler.app import job
     from crawler.engine.transports import engine_for
-    from crawler.engine.transports.settings import Connecting
+    from crawler.engine.transports.settings import ConnectionSettings
     from crawler.system import loop as process
     from crawler.system.threads import NoThreadError
 
@@ -276,7 +276,7 @@ def command(
     if head and method is not None:
         raise typer.BadParameter("--head and --method exclude each other")
     stdout = "json" if as_json else "jsonl" if as_jsonl else None if quiet else "table"
-    connecting = Connecting(
+    connecting = ConnectionSettings(
         engine=engine,
         http2=http2,
         verify=not insecure,

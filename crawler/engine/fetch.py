@@ -22,7 +22,7 @@ from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.timeouts import AttemptTimeouts
-from crawler.engine.transports.request import Asking, Fields
+from crawler.engine.transports.request import Fields, LazyRequest
 from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
 from crawler.models import (
     Attempt,
@@ -202,7 +202,7 @@ class _Fetching:
         self._wires.append(self.wire)
 
     async def _ask(self, method: str, url: str, fields: Fields, *, fresh: bool) -> httpx.Response:
-        request = Asking(method, url, fields, self.wire, self._limits.timeout, fresh=fresh)
+        request = LazyRequest(method, url, fields, self.wire, self._limits.timeout, fresh=fresh)
         response = await self._transport.handle_async_request(request)
         self._response = response
         self._answered = url

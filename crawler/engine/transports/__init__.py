@@ -10,49 +10,49 @@ from importlib.util import find_spec
 
 import httpx
 
-from crawler.engine.transports.settings import NATIVE, STOCK, Connecting
+from crawler.engine.transports.settings import NATIVE, STOCK, ConnectionSettings
 
 
-def engine_for(connecting: Connecting) -> str:
+def engine_for(settings: ConnectionSettings) -> str:
     """Return the name of the transport that these options call for.
 
     Stock stands in for direct where that does not speak what is asked for. Raises
     ValueError where nothing could keep all the options: none is dropped silently.
     """
-    through_proxy = bool(connecting.proxies.http or connecting.proxies.https)
-    if connecting.http2 and find_spec("h2") is None:
+    through_proxy = bool(settings.proxies.http or settings.proxies.https)
+    if settings.http2 and find_spec("h2") is None:
         raise ValueError("--http2 needs the extra http2: pip install 'crawler[http2]'")
-    if connecting.engine == NATIVE:
+    if settings.engine == NATIVE:
         if through_proxy:
             raise ValueError("--engine native cannot go through a proxy")
-        if connecting.http2:
+        if settings.http2:
             raise ValueError("--engine native speaks HTTP/1.1 only here, not --http2")
         if find_spec("pyreqwest") is None:
             raise ValueError("--engine native needs the extra fast: pip install 'crawler[fast]'")
-        if connecting.block_private:
+        if settings.block_private:
             raise ValueError(
                 "--engine native resolves names itself, which rules out --block-private"
             )
         return NATIVE
-    return STOCK if connecting.http2 else connecting.engine
+    return STOCK if settings.http2 else settings.engine
 
 
-def open_transport(connecting: Connecting) -> httpx.AsyncBaseTransport:
+def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
     """Return the transport that `engine_for` names. Raises ValueError as that does."""
-    match engine_for(connecting):
+    match engine_for(settings):
         case "native":
             from crawler.engine.transports.native import NativeTransport
 
-            return NativeTransport(connecting)
-        case "stock" if connecting.engine != STOCK:
+            return NativeTransport(settings)
+        case "stock" if settings.engine != STOCK:
             from crawler.engine.transports.http2 import Http2Transport
 
-            return Http2Transport(connecting)
+            return Http2Transport(settings)
         case "stock":
             from crawler.engine.transports.stock import StockTransport
 
-            return StockTransport(connecting)
+            return StockTransport(settings)
         case _:
             from crawler.engine.transports.direct import DirectTransport
 
-            return DirectTransport(connecting)
+            return DirectTransport(settings)

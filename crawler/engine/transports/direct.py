@@ -8,17 +8,16 @@ import httpx
 
 from crawler.core.retry import IDEMPOTENT
 from crawler.engine.transports import guard, tls
-from crawler.engine.transports import request as asking
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.http1.opening import Opening
 from crawler.engine.transports.http1.poller import Poller, poller
 from crawler.engine.transports.http1.stream import ResponseStream
-from crawler.engine.transports.lazy import Late
+from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.pool import Pool
 from crawler.engine.transports.proxy import Proxy, chooser
-from crawler.engine.transports.request import Origin
+from crawler.engine.transports.request import Origin, origin_of, request_head
 from crawler.engine.transports.resolve import Addresses, Resolver, literal
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.sockets import open_socket, peer
 from crawler.engine.transports.tunnel import through
 from crawler.engine.transports.wire import Wire
@@ -31,23 +30,23 @@ _PORT = {"http": 80, "https": 443}
 class DirectTransport(httpx.AsyncBaseTransport):
     """Keeps idle connections for each origin, within the bounds of its `Pool`."""
 
-    def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
-        self._connecting = connecting
-        self._resolver = resolver or Resolver(connecting.idle)
-        self._pool = Pool(connecting.idle, connecting.per_host)
+    def __init__(self, settings: ConnectionSettings, resolver: Resolver | None = None) -> None:
+        self._settings = settings
+        self._resolver = resolver or Resolver(settings.idle)
+        self._pool = Pool(settings.idle, settings.per_host)
         self._poller: Poller | None = None
         self._buffer = memoryview(bytearray(_BUFFER))
-        make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
-        self._context = Late(make, "tls")
-        self._proxy_for = chooser(connecting.proxies)
+        make = partial(tls.context, verify=settings.verify, cacert=settings.cacert)
+        self._context = Lazy(make, "tls")
+        self._proxy_for = chooser(settings.proxies)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
         wire = request.extensions.get("wire") or Wire()
-        origin = asking.origin(request)
-        if self._connecting.block_private:
+        origin = origin_of(request)
+        if self._settings.block_private:
             guard.check_host(origin[1])
-        head = await asking.head(request)
+        head = await request_head(request)
         key = origin
         proxy = self._proxy_for(origin) if self._proxy_for is not None else None
         if proxy is not None:
@@ -105,7 +104,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         place = (host, port or _PORT[scheme]) if proxy is None else (proxy.host, proxy.port)
         addresses = literal(place[0]) or await self._resolver.resolve(place[0], wire)
         wire.phase = Phase.CONNECT
-        if self._connecting.block_private and proxy is None:
+        if self._settings.block_private and proxy is None:
             addresses = guard.public(addresses)
         security = None
         if scheme == "https":

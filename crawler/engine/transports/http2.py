@@ -4,10 +4,10 @@ from collections import OrderedDict
 
 import httpx
 
-from crawler.engine.transports import request as asking
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.request import Origin, origin_of
 from crawler.engine.transports.resolve import Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.stock import StockTransport
 
 _REMEMBERED = 10_000  # origins
@@ -16,14 +16,14 @@ _REMEMBERED = 10_000  # origins
 class Http2Transport(httpx.AsyncBaseTransport):
     """Requests https origins through stock, until one of them responds with HTTP/1.1."""
 
-    def __init__(self, connecting: Connecting) -> None:
-        resolver = Resolver(connecting.idle)
-        self._direct = DirectTransport(connecting, resolver)
-        self._stock = StockTransport(connecting, resolver)
-        self._without: OrderedDict[asking.Origin, None] = OrderedDict()
+    def __init__(self, settings: ConnectionSettings) -> None:
+        resolver = Resolver(settings.idle)
+        self._direct = DirectTransport(settings, resolver)
+        self._stock = StockTransport(settings, resolver)
+        self._without: OrderedDict[Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = asking.origin(request)
+        origin = origin_of(request)
         if origin[0] == "http" or origin in self._without:
             return await self._direct.handle_async_request(request)
         response = await self._stock.handle_async_request(request)

@@ -10,7 +10,7 @@ from crawler.system.threads import DaemonExecutor
 T = TypeVar("T")
 
 
-class Late(Generic[T]):
+class Lazy(Generic[T]):
     """Makes one thing, in a thread, for all requests that need it."""
 
     def __init__(self, make: Callable[[], T], name: str) -> None:
@@ -19,7 +19,7 @@ class Late(Generic[T]):
         self._making: asyncio.Future[T] | None = None
 
     @property
-    def made(self) -> T | None:
+    def value(self) -> T | None:
         """What was made, None while there is nothing."""
         making = self._making
         if making is None or not making.done() or making.exception() is not None:

@@ -10,14 +10,14 @@ from functools import partial
 
 import httpx
 
-from crawler.engine.transports import request as asking
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.lazy import Late
+from crawler.engine.transports.lazy import Lazy
+from crawler.engine.transports.request import Origin, origin_of
 
 # Here, in the thread that opens the transport: where a thread that has ended since loaded
 # pyreqwest 0.15, its look-ups of names crash the process. Clients may be made in any.
 from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire
 
 _REMEMBERED = 10_000  # origins
@@ -29,14 +29,14 @@ class NativeTransport(httpx.AsyncBaseTransport):
     So are those of a server whose own certificate is that of an authority.
     """
 
-    def __init__(self, connecting: Connecting) -> None:
-        self._plain = DirectTransport(connecting)
-        self._secure = Late(partial(ReqwestTransport, connecting), "reqwest")
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._plain = DirectTransport(settings)
+        self._secure = Lazy(partial(ReqwestTransport, settings), "reqwest")
         # Origins whose certificates rustls refuses whoever vouches for them: OpenSSL decides.
-        self._undecided: OrderedDict[asking.Origin, None] = OrderedDict()
+        self._undecided: OrderedDict[Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = asking.origin(request)
+        origin = origin_of(request)
         if origin[0] == "http" or origin in self._undecided:
             return await self._plain.handle_async_request(request)
         secure = await self._secure.get(request.extensions.get("wire") or Wire())
@@ -51,5 +51,5 @@ class NativeTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._plain.aclose()
-        if self._secure.made is not None:
-            await self._secure.made.aclose()
+        if self._secure.value is not None:
+            await self._secure.value.aclose()

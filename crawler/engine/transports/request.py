@@ -55,7 +55,7 @@ class ExactUrl(httpx.URL):
         return self._text
 
 
-class Asking(httpx.Request):
+class LazyRequest(httpx.Request):
     """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
     `seconds` is when its sender will have given up: for transports that cannot be told.
@@ -93,9 +93,9 @@ class Asking(httpx.Request):
         return self._whole.headers
 
 
-def origin(request: httpx.Request) -> Origin:
+def origin_of(request: httpx.Request) -> Origin:
     """Return scheme, host as it stands in a URL, and port or None of a request."""
-    if isinstance(request, Asking):
+    if isinstance(request, LazyRequest):
         found = _ORIGIN.match(request.text)
         assert found is not None
         return found[1], found[2].strip("[]"), int(found[3]) if found[3] else None
@@ -103,14 +103,14 @@ def origin(request: httpx.Request) -> Origin:
     return url.scheme, url.raw_host.decode("ascii"), url.port
 
 
-def target(request: httpx.Request) -> str:
+def url_text(request: httpx.Request) -> str:
     """Return the URL of a request, as text."""
-    return request.text if isinstance(request, Asking) else str(request.url)
+    return request.text if isinstance(request, LazyRequest) else str(request.url)
 
 
-def pairs(request: httpx.Request) -> list[tuple[str, str]]:
+def header_pairs(request: httpx.Request) -> list[tuple[str, str]]:
     """Return the header fields of a request, as text; Host may be left to the sender."""
-    if isinstance(request, Asking):
+    if isinstance(request, LazyRequest):
         return request.fields.pairs
     return [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw]
 
@@ -127,9 +127,9 @@ def _encoded(name: str, value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
-async def head(request: httpx.Request) -> bytes:
+async def request_head(request: httpx.Request) -> bytes:
     """Return the bytes of a request: its head, and its body where it has one."""
-    if not isinstance(request, Asking):
+    if not isinstance(request, LazyRequest):
         target = request.url.raw_path
         lines = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
         start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target)

@@ -22,8 +22,8 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
 from crawler.core.retry import IDEMPOTENT
-from crawler.engine.transports import request as asking
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.request import LazyRequest, Origin, header_pairs, origin_of, url_text
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
 
@@ -72,17 +72,17 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
     all the files there may be: so an origin gets the first when it is asked again.
     """
 
-    def __init__(self, connecting: Connecting) -> None:
-        self._keeping = _client(connecting, connecting.idle)
-        self._closing = _client(connecting, 0)
-        self._asked: OrderedDict[asking.Origin, None] = OrderedDict()
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._keeping = _client(settings, settings.idle)
+        self._closing = _client(settings, 0)
+        self._asked: OrderedDict[Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire.phase = Phase.WAIT
-        builder = self._pick(request).request(request.method, asking.target(request))
-        builder = builder.headers(asking.pairs(request))
-        if not isinstance(request, asking.Asking):  # those have no body
+        builder = self._pick(request).request(request.method, url_text(request))
+        builder = builder.headers(header_pairs(request))
+        if not isinstance(request, LazyRequest):  # those have no body
             builder = builder.body_bytes(await request.aread())
         if seconds := request.extensions.get("seconds"):
             # A cancelled request lives on inside reqwest: let it end soon after ours does.
@@ -112,7 +112,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         await self._closing.close()
 
     def _pick(self, request: httpx.Request) -> Client:
-        origin = asking.origin(request)
+        origin = origin_of(request)
         if request.extensions.get("fresh") or request.method not in IDEMPOTENT:
             return self._closing
         if origin in self._asked:
@@ -123,7 +123,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         return self._closing
 
 
-def _client(connecting: Connecting, idle: int) -> Client:
+def _client(settings: ConnectionSettings, idle: int) -> Client:
     builder = (
         ClientBuilder()
         .runtime_multithreaded(False)
@@ -137,10 +137,10 @@ def _client(connecting: Connecting, idle: int) -> Client:
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(timedelta(seconds=_IDLE))
         .http1_allow_obsolete_multiline_headers_in_responses(True)
-        .danger_accept_invalid_certs(not connecting.verify)
+        .danger_accept_invalid_certs(not settings.verify)
     )
-    if connecting.cacert is not None:
-        builder = builder.add_root_certificate_pem(Path(connecting.cacert).read_bytes())
+    if settings.cacert is not None:
+        builder = builder.add_root_certificate_pem(Path(settings.cacert).read_bytes())
     return builder.build()
 
 

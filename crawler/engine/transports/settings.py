@@ -21,7 +21,7 @@ class Proxies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connecting:
+class ConnectionSettings:
     """The options that say how connections are made.
 
     Idle connections are kept while there are no more than `idle` in all, and `per_host` to

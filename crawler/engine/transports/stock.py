@@ -13,12 +13,12 @@ import httpx
 
 from crawler.core.retry import IDEMPOTENT
 from crawler.engine.transports import guard, tls
-from crawler.engine.transports import request as asking
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
-from crawler.engine.transports.lazy import Late
+from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.proxy import Proxy, chooser
+from crawler.engine.transports.request import origin_of
 from crawler.engine.transports.resolve import Resolver
-from crawler.engine.transports.settings import Connecting
+from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.trace import Trace, trace_of_task
 from crawler.engine.transports.wire import InterruptedExchangeError, Wire, WireError
 from crawler.models import ErrorKind, Phase
@@ -38,14 +38,14 @@ class StockTransport(httpx.AsyncBaseTransport):
     The SSL contexts are made when the first https URL comes.
     """
 
-    def __init__(self, connecting: Connecting, resolver: Resolver | None = None) -> None:
-        self._connecting = connecting
-        self._resolver = resolver or Resolver(connecting.idle)
-        self._proxy_for = chooser(connecting.proxies)
-        make = partial(tls.context, verify=connecting.verify, cacert=connecting.cacert)
+    def __init__(self, settings: ConnectionSettings, resolver: Resolver | None = None) -> None:
+        self._settings = settings
+        self._resolver = resolver or Resolver(settings.idle)
+        self._proxy_for = chooser(settings.proxies)
+        make = partial(tls.context, verify=settings.verify, cacert=settings.cacert)
         # Two: httpcore sets the protocols that it offers on the context it is given.
-        self._context, self._to_proxy = Late(make, "tls"), Late(make, "tls")
-        self._without_tls = Late(partial(tls.context, verify=False), "tls")
+        self._context, self._to_proxy = Lazy(make, "tls"), Lazy(make, "tls")
+        self._without_tls = Lazy(partial(tls.context, verify=False), "tls")
         self._shared: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
         self._single: set[httpx.AsyncHTTPTransport] = set()
         self._ending: dict[Any, asyncio.Task[None]] = {}
@@ -53,8 +53,8 @@ class StockTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wire = request.extensions.get("wire") or Wire()
         wire_of_task.set(wire)
-        origin = asking.origin(request)
-        if self._connecting.block_private:
+        origin = origin_of(request)
+        if self._settings.block_private:
             guard.check_host(origin[1])
         proxy = self._proxy_for(origin) if self._proxy_for is not None else None
         wire.proxied = proxy is not None
@@ -102,7 +102,7 @@ class StockTransport(httpx.AsyncBaseTransport):
     async def _pick(
         self, request: httpx.Request, proxy: Proxy | None, wire: Wire, *, shared: bool
     ) -> httpx.AsyncHTTPTransport:
-        secure = asking.origin(request)[0] == "https"
+        secure = origin_of(request)[0] == "https"
         key = (proxy.url if proxy is not None else None, secure)
         if shared and key in self._shared:
             return self._shared[key]
@@ -115,12 +115,12 @@ class StockTransport(httpx.AsyncBaseTransport):
         # semaphore of the schedule is the only bound there is.
         limits = httpx.Limits(
             max_connections=None,
-            max_keepalive_connections=self._connecting.idle,
+            max_keepalive_connections=self._settings.idle,
             keepalive_expiry=5,
         )
         made = httpx.AsyncHTTPTransport(
             verify=context,
-            http2=self._connecting.http2,
+            http2=self._settings.http2,
             proxy=through,
             trust_env=False,
             limits=limits,
@@ -130,7 +130,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         pool._network_backend = ResolvingBackend(  # noqa: SLF001
             pool._network_backend,  # noqa: SLF001
             self._resolver,
-            block_private=self._connecting.block_private,
+            block_private=self._settings.block_private,
         )
         if shared:
             return self._shared.setdefault(key, made)

@@ -1,4 +1,4 @@
-"""What is made late: once, for all who wait, off the event loop, and again where it failed."""
+"""What is made lazy: once, for all who wait, off the event loop, and again where it failed."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from functools import partial
 
 from samples import run
 
-from crawler.engine.transports.lazy import Late
+from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.wire import Wire
 
 
@@ -31,10 +31,10 @@ class Maker:
 def test_it_is_made_once_for_all_in_another_thread() -> None:
     async def body() -> None:
         maker = Maker()
-        late = Late(maker, "test")
-        before = late.made
-        assert await asyncio.gather(*(late.get(Wire()) for _ in range(20))) == [1] * 20
-        assert (before, late.made) == (None, 1)
+        lazy = Lazy(maker, "test")
+        before = lazy.value
+        assert await asyncio.gather(*(lazy.get(Wire()) for _ in range(20))) == [1] * 20
+        assert (before, lazy.value) == (None, 1)
         assert len(maker.threads) == 1
         assert maker.threads[0] != threading.get_ident()
 
@@ -43,10 +43,10 @@ def test_it_is_made_once_for_all_in_another_thread() -> None:
 
 def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
     async def body() -> None:
-        late = Late(Maker(), "test")
+        lazy = Lazy(Maker(), "test")
         first, second = Wire(stall=1.0), Wire()
-        await late.get(first)
-        await late.get(second)
+        await lazy.get(first)
+        await lazy.get(second)
         assert first.stall > 1.04
         assert second.stall == 0
 
@@ -55,7 +55,7 @@ def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
 
 def test_the_wait_pauses_the_clock_of_those_who_waited() -> None:
     async def body() -> None:
-        late = Late(Maker(), "test")
+        lazy = Lazy(Maker(), "test")
         told: list[str] = []
 
         @contextmanager
@@ -64,8 +64,8 @@ def test_the_wait_pauses_the_clock_of_those_who_waited() -> None:
             yield
             told.append(f"{name} goes on")
 
-        await late.get(Wire(paused=partial(paused, "first")))
-        await late.get(Wire(paused=partial(paused, "second")))
+        await lazy.get(Wire(paused=partial(paused, "first")))
+        await lazy.get(Wire(paused=partial(paused, "second")))
         assert told == ["first paused", "first goes on"]
 
     run(body())
@@ -73,8 +73,8 @@ def test_the_wait_pauses_the_clock_of_those_who_waited() -> None:
 
 def test_one_that_gives_up_takes_it_from_nobody() -> None:
     async def body() -> None:
-        late = Late(Maker(), "test")
-        impatient, patient = (asyncio.create_task(late.get(Wire())) for _ in range(2))
+        lazy = Lazy(Maker(), "test")
+        impatient, patient = (asyncio.create_task(lazy.get(Wire())) for _ in range(2))
         await asyncio.sleep(0.01)
         impatient.cancel()
         assert await patient == 1
@@ -86,11 +86,11 @@ def test_one_that_gives_up_takes_it_from_nobody() -> None:
 def test_after_a_failure_the_next_one_tries_again() -> None:
     async def body() -> None:
         maker = Maker(failures=1)
-        late = Late(maker, "test")
-        found = await asyncio.gather(*(late.get(Wire()) for _ in range(3)), return_exceptions=True)
+        lazy = Lazy(maker, "test")
+        found = await asyncio.gather(*(lazy.get(Wire()) for _ in range(3)), return_exceptions=True)
         assert [str(one) for one in found] == ["a bad moment"] * 3
-        after = late.made
-        assert await late.get(Wire()) == 2
-        assert (after, late.made) == (None, 2)
+        after = lazy.value
+        assert await lazy.get(Wire()) == 2
+        assert (after, lazy.value) == (None, 2)
 
     run(body())

@@ -78,7 +78,8 @@ class Server:
         self._loop.set_exception_handler(_ignore)
         servers = []
         for origin in self.scenario.origins:
-            listener = socket.socket()
+            # With the protocol named, asyncio sets TCP_NODELAY on what is accepted.
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.bind((origin.host, 0))
             self.ports.append(listener.getsockname()[1])
             if origin.refuses:

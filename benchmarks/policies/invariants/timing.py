@@ -14,6 +14,7 @@ _ROUND = 0.002  # seconds by which clocks and rounding may differ
 # Seconds that a hop may cost beyond the time that the server had it. httpx is slow, and
 # reqwest loads the system's authorities within its first handshake.
 _HOP = {"direct": 0.15, "stock": 0.3, "native": 0.5}
+_STOP = 0.2  # seconds of standing still from which on the program takes note
 _STARTUP = 6.0  # seconds for the interpreter on a starved machine
 _ENDING = 1.5  # seconds that the end may take after a signal or the deadline
 _STILL = 0.1  # seconds in which what had started before the end still arrives
@@ -38,13 +39,15 @@ def latency_is_network_time(run: Run) -> list[str]:
     """A latency is at least what the server took, and hardly more: no queue, no back-off."""
     found, beyond = [], []
     hop = _HOP[run.scenario.engine]
+    # Time in which the program stood still is not in its latencies, though the server went on.
+    stopped = run.log.noise if run.log.noise > _STOP else 0.0
     for record, served in _counted(run):
         if record["outcome"] != "responded":
             continue
         latency = record["latency_ms"] / 1000
         fits = [one for one in served if one.last.end is End.WHOLE] or served
         held = [(sum(r.held for r in _told_of(one)), len(one.requests)) for one in fits]
-        if latency < min(seconds for seconds, _ in held) - _ROUND:
+        if latency < min(seconds for seconds, _ in held) - _ROUND - stopped:
             found.append(f"index {record['index']}: {latency:.4f} s, the server took {held}")
         if latency > max(s + hop * hops for s, hops in held) + 2 * run.log.noise:
             found.append(f"index {record['index']}: {latency:.3f} s, the server took {held}")

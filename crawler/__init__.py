@@ -98,7 +98,7 @@ async def crawl(
     from crawler.app.collect import Collector
     from crawler.cli import values as options
     from crawler.core.urllist import UrlList
-    from crawler.engine.fetch import fetcher
+    from crawler.engine.fetch import Fetcher
     from crawler.engine.transports import open_transport
     from crawler.engine.transports.settings import ConnectionSettings
     from crawler.inputs.iterables import Advanced
@@ -129,8 +129,8 @@ async def crawl(
         idle=bounds.max, per_host=bounds.per_host, block_private=block_private
     )
     async with transport or open_transport(connecting) as wire:
-        fetch = fetcher(wire, bounds, headers)
-        fresh = fetcher(wire, bounds, headers, fresh=True)
+        fetch = Fetcher(wire, bounds, headers)
+        fresh = Fetcher(wire, bounds, headers, fresh=True)
         collector = Collector(
             entries(),
             fetch,

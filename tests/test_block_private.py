@@ -15,7 +15,7 @@ from shell import complaint, crawl, records
 from crawler import ErrorKind, Limits, Outcome, Phase, Result, Target
 from crawler import crawl as library_crawl
 from crawler.core.urllist import UrlList
-from crawler.engine.fetch import fetcher
+from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import guard
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
@@ -75,7 +75,7 @@ def fetched(
             transport = inner if location is None else Redirecting(inner, location)
             target = UrlList().entry(url)
             assert isinstance(target, Target)
-            attempt = await fetcher(transport, Limits(timeout=30))(target)
+            attempt = await Fetcher(transport, Limits(timeout=30))(target)
             return result_of(target, attempt)
 
     return asyncio.run(main())

@@ -51,7 +51,7 @@ from crawler import (
     __version__,
 )
 from crawler.core.urllist import UrlList
-from crawler.engine.fetch import fetcher
+from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK, ConnectionSettings, Proxies
 from crawler.engine.transports.wire import Wire, WireError
@@ -765,7 +765,7 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     async def body() -> float:
         connecting = ConnectionSettings(engine=NATIVE, idle=60, verify=False)
         async with open_transport(connecting) as wire:
-            fetch = fetcher(wire, Limits(timeout=20))
+            fetch = Fetcher(wire, Limits(timeout=20))
             tasks = [asyncio.ensure_future(fetch(target(f"{url}?{n}"))) for n in range(60)]
             await asyncio.sleep(1)
             start = time.perf_counter()
@@ -1064,7 +1064,7 @@ def test_a_cancelled_fetch_is_cancelled_and_leaves_no_response_open() -> None:
 
     async def cancel() -> None:
         transport = answering(httpx.Response(200, stream=body))
-        fetch = fetcher(transport, PATIENT)
+        fetch = Fetcher(transport, PATIENT)
         task = asyncio.ensure_future(fetch(target("http://a.test/")))
         await body.reached.wait()
         task.cancel()
@@ -1327,7 +1327,7 @@ def fetched(
 
     async def run() -> Result:
         async with transport or open_transport(connecting or ConnectionSettings()) as wire:
-            fetch = fetcher(wire, limits, headers, clock=clock, now=now)
+            fetch = Fetcher(wire, limits, headers, clock=clock, now=now)
             return result_of(target(url, method), await fetch(target(url, method)))
 
     return asyncio.run(run())
@@ -1338,7 +1338,7 @@ def all_fetched(urls: Sequence[str]) -> list[Result]:
 
     async def run() -> list[Result]:
         async with open_transport(ConnectionSettings()) as wire:
-            fetch = fetcher(wire, PATIENT)
+            fetch = Fetcher(wire, PATIENT)
             return [result_of(target(url), await fetch(target(url))) for url in urls]
 
     return asyncio.run(run())

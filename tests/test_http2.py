@@ -18,7 +18,7 @@ from samples import result_of
 
 from crawler import ErrorKind, Limits, Phase, Result, Target, crawl
 from crawler.core.urllist import UrlList
-from crawler.engine.fetch import fetcher
+from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.settings import ConnectionSettings, Proxies
 
@@ -100,7 +100,7 @@ def fetched(
 
     async def run() -> list[Result]:
         async with open_transport(connecting) as wire:
-            fetch = fetcher(wire, limits)
+            fetch = Fetcher(wire, limits)
             return [
                 result_of(target(url, method), await fetch(target(url, method))) for url in urls
             ]
@@ -218,7 +218,7 @@ def test_responses_behind_a_goaway_are_not_waited_for(
 
     async def run(server: Server) -> list[Result]:
         async with open_transport(connecting) as wire:
-            fetch = fetcher(wire, replace(LIMITS, timeout=10.0))
+            fetch = Fetcher(wire, replace(LIMITS, timeout=10.0))
             await fetch(target(server.url("/"), "GET"))
             urls = [target(server.url(f"/{number}"), "GET") for number in range(2)]
             return list(map(result_of, urls, await asyncio.gather(*(fetch(url) for url in urls))))

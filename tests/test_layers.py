@@ -19,10 +19,11 @@ system.descriptors system.loop system.signals system.threads
 engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.poller engine.transports.http1.responsehead
     engine.transports.settings engine.transports.tls engine.transports.wire
-engine.failure engine.lanes engine.race engine.suspensions engine.transports.http1.exchange
+engine.attempt engine.failure engine.lanes engine.race engine.suspensions
+    engine.transports.http1.exchange
     engine.transports.http1.nested engine.transports.lazy engine.transports.request
     engine.transports.resolve engine.transports.trace
-engine.timeouts engine.transports.guard engine.transports.http1.opening
+engine.headers engine.timeouts engine.transports.guard engine.transports.http1.opening
     engine.transports.proxy engine.transports.reqwest engine.transports.sockets engine.visit
 engine.fetch engine.flight engine.hedging engine.transports.backend
     engine.transports.http1.connection engine.transports.tunnel

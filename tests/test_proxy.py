@@ -32,7 +32,7 @@ from samples import result_of
 
 from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
-from crawler.engine.fetch import fetcher
+from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import engine_for, open_transport
 from crawler.engine.transports.settings import DIRECT, STOCK, ConnectionSettings, Proxies
 
@@ -123,7 +123,7 @@ def fetched(
 
     async def run() -> list[Result]:
         async with open_transport(connecting) as wire:
-            fetch = fetcher(wire, limits, headers)
+            fetch = Fetcher(wire, limits, headers)
             return [
                 result_of(target(url, method), await fetch(target(url, method))) for url in urls
             ]
@@ -212,7 +212,7 @@ def test_connections_to_a_forwarding_proxy_are_bounded_in_all_and_not_per_host(
     async def run() -> None:
         connecting = ConnectionSettings(proxies=Proxies(http=server.origin), idle=6, per_host=1)
         async with open_transport(connecting) as wire:
-            fetch = fetcher(wire, PATIENT)
+            fetch = Fetcher(wire, PATIENT)
             for _ in range(3):
                 for half in (urls[:6], urls[6:]):
                     await asyncio.gather(*(fetch(target(url)) for url in half))
@@ -541,7 +541,7 @@ def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) ->
     async def give_up(port: int, count: int) -> None:
         proxies = Proxies(https=f"http://127.0.0.1:{port}")
         async with open_transport(ConnectionSettings(proxies=proxies)) as wire:
-            fetch = fetcher(wire, HASTY)
+            fetch = Fetcher(wire, HASTY)
             urls = [target(f"https://{number}.test/") for number in range(count)]
             attempts = await asyncio.gather(*(fetch(url) for url in urls))
         results = map(result_of, urls, attempts)

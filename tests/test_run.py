@@ -34,7 +34,7 @@ from crawler.app.collect import Collector
 from crawler.app.run import Run
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.urllist import ListError, UrlList
-from crawler.engine.fetch import Fetch, fetcher
+from crawler.engine.fetch import Fetch, Fetcher
 from crawler.inputs.entries import Inputs
 from crawler.inputs.sources import open_source
 from crawler.models import (
@@ -849,7 +849,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
     async def body() -> None:
         nonlocal now
         valve = Valve()
-        fetch = fetcher(httpx.MockTransport(answer), Limits(), clock=clock)
+        fetch = Fetcher(httpx.MockTransport(answer), Limits(), clock=clock)
         bench = Bench(fetch, many(100), valve, max=2)
         collecting = asyncio.create_task(bench.run.collect())
         await asyncio.to_thread(valve.reached.wait, 30)

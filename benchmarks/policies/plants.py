@@ -268,10 +268,10 @@ PLANTS: dict[str, Plant] = {
     ),
     "one redirect too many": Plant(
         _edited(
-            "crawler.engine.fetch:_Fetching.run",
+            "crawler.engine.fetch:Fetcher._run",
             (
-                "len(self._hops) == self._limits.max_redirects",
-                "len(self._hops) == self._limits.max_redirects + 1",
+                "len(state.hops) == self._limits.max_redirects",
+                "len(state.hops) == self._limits.max_redirects + 1",
             ),
         ),
         ("attempts_as_the_server_saw",),

@@ -15,7 +15,8 @@ from crawler.app.run import Run, ShareRead
 from crawler.core.display import display
 from crawler.core.summary import exit_code
 from crawler.core.urllist import ListError, UrlList
-from crawler.engine.fetch import Header, fetcher
+from crawler.engine.fetch import Fetcher
+from crawler.engine.headers import Header
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.settings import ConnectionSettings
@@ -168,13 +169,13 @@ async def _run(
         suspensions = Suspensions()
         return Run(
             entries,
-            fetcher(transport, bounds, job.headers, suspensions=suspensions),
+            Fetcher(transport, bounds, job.headers, suspensions=suspensions),
             bounds,
             sinks,
             share_read=share_read,
             bytes_read=inputs.bytes_read if job.wait is None else None,
             duplicates=lambda: urls.duplicates,
-            fetch_fresh=fetcher(
+            fetch_fresh=Fetcher(
                 transport, bounds, job.headers, fresh=True, suspensions=suspensions
             ),
             suspensions=suspensions,

@@ -151,7 +151,7 @@ class Connection:
     def _ready(self, mask: int) -> None:
         if self._unsent and mask & WRITABLE:
             self._flush()
-        if not mask & READABLE:
+        if not mask & (READABLE | ENDED):
             return
         if self.state is ConnectionState.BUSY and not self._paused:
             self._read(ended=bool(mask & ENDED))

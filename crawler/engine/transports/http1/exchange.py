@@ -21,6 +21,7 @@ from crawler.models import ErrorKind
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one
 _MAX_OVERHEAD = 1_048_576  # bytes of chunk framing and trailers that a small body may have
+_CODING_NAME = len(b"transfer-encoding")
 _NO_BODY = frozenset({204, 304})
 Header = tuple[bytes, bytes]
 
@@ -31,6 +32,9 @@ class ExchangeState(IntEnum):
     HEAD = 0
     BODY = 1
     DONE = 2
+
+
+_HEAD, _BODY, _DONE = ExchangeState  # looked up several times for each response
 
 
 class Listener(Protocol):
@@ -57,6 +61,7 @@ class Exchange:
 
     __slots__ = (
         "_chunks",
+        "_fields",
         "_framing_start",
         "_head",
         "_interim",
@@ -77,7 +82,7 @@ class Exchange:
     )
 
     def __init__(self, listener: Listener, *, is_head: bool) -> None:
-        self.state = ExchangeState.HEAD
+        self.state = _HEAD
         self.status = 0
         self.headers: list[Header] = []
         self.version = "1.1"
@@ -92,6 +97,7 @@ class Exchange:
         self._problem: str | None = None
         self._head = b""
         self._received = 0
+        self._fields: list[Header] = []  # of the head that is being read
         self._framing_start = 0
         self._chunks: ChunkReader | None = None
         self._parser = _parser(self)
@@ -112,16 +118,16 @@ class Exchange:
             self.first_byte = now
             self._interim = False
         self._received += len(data)
-        if self._chunks is not None:
-            self._read_chunks(self._chunks, bytes(data))
-        elif self.state is ExchangeState.HEAD:
+        if self.state is _HEAD:
             self._head += data
             self._parse(data)
-            if self.headed:
+            if self.status:
                 self._end_head()
-        else:
+        elif self._chunks is None:
             self._parse(data)
-        if self.state is ExchangeState.DONE:
+        else:
+            self._read_chunks(self._chunks, bytes(data))
+        if self.state is _DONE:
             self._end(None, now)
         elif problem := self._problem or self._out_of_bounds():
             self._end(httpx.RemoteProtocolError(problem), now)
@@ -131,56 +137,52 @@ class Exchange:
 
         `orderly` is false if TLS was not closed before the connection was.
         """
-        if self.state is not ExchangeState.DONE:
+        if self.state is not _DONE:
             self._end(error or self._meaning_of_the_end(orderly=orderly), now)
+
+    def abandon(self) -> None:
+        """Give the response up; its listener hears no more."""
+        if self.state is not _DONE:
+            self.state = _DONE
+            del self._parser, self._listener
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        if self.state is ExchangeState.DONE:
+        if self.state is _DONE:
             self._problem = "bytes beyond the end of the response"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if b"\0" in value:  # RFC 9110, section 5.5
-            self._problem = "NUL in a field value"
-        if self.state is ExchangeState.HEAD:
-            self.headers.append((name, value))
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self.state is not ExchangeState.HEAD or self._problem is not None:
+        if self.state is not _HEAD:
             return
+        fields, self._fields = self._fields, []  # trailers are not wanted
         status = self._parser.get_status_code()
-        if status >= 200:
-            self.status = status
-            self.state = ExchangeState.BODY
-            self._framing_start = self._received
-            self._keep_alive = self._parser.should_keep_alive()
-            self.version = self._parser.get_http_version()
-            if self._is_bodiless or status in _NO_BODY:
-                self.state = ExchangeState.DONE
-            elif _is_chunked(self.headers):
-                self._chunks = ChunkReader()
+        if b"\0" in self._head and any(b"\0" in value for _, value in fields):
+            self._problem = "NUL in a field value"  # RFC 9110, section 5.5
+        elif status >= 200:
+            self._begin_body(status, fields)
         elif status == 101:
             self._problem = "unexpected 101 Switching Protocols"
         elif status < 100:
             self._problem = f"{status} is not a valid status code"
-        else:
-            self.headers = []
 
     def on_body(self, data: bytes) -> None:
         if self._chunks is not None:
             return  # that is read by the other parser
-        if self.state is ExchangeState.BODY:
+        if self.state is _BODY:
             self.size += len(data)
             self._listener.body_received(data)
         else:
             self._problem = "bytes beyond the end of the response"
 
     def on_message_complete(self) -> None:
-        if self.state is ExchangeState.HEAD:
+        if self.state is _HEAD:
             self._interim = True
         elif self._chunks is None:
-            self.state = ExchangeState.DONE
+            self.state = _DONE
 
     # The parts of these.
 
@@ -192,13 +194,26 @@ class Exchange:
         except httptools.HttpParserError as exc:
             if self._chunks is not None:
                 return  # what the parser thinks of the body does not count
-            if self.state is ExchangeState.HEAD and (repaired := with_one_length(self._head)):
-                self.headers = []
+            if self.state is _HEAD and (repaired := with_one_length(self._head)):
+                self._fields = []
                 self._head = repaired
                 self._parser = _parser(self)
                 self._parse(repaired)
             else:
                 self._problem = self._problem or self._explained(exc)
+
+    def _begin_body(self, status: int, fields: list[Header]) -> None:
+        parser = self._parser
+        self.status = status
+        self.headers = fields
+        self.version = parser.get_http_version()
+        self._keep_alive = parser.should_keep_alive()
+        self._framing_start = self._received
+        self.state = _BODY
+        if self._is_bodiless or status in _NO_BODY:
+            self.state = _DONE
+        elif _is_chunked(fields):
+            self._chunks = ChunkReader()
 
     def _end_head(self) -> None:
         """Announce the head; of a chunked body what came with it is still to be read."""
@@ -217,25 +232,27 @@ class Exchange:
         if chunks.surplus:
             self._problem = "bytes beyond the end of the response"
         if chunks.state is ChunkState.DONE:
-            self.state = ExchangeState.DONE
+            self.state = _DONE
 
     def _end(self, error: Exception | None, now: float) -> None:
-        self.state = ExchangeState.DONE
-        del self._parser  # it refers to this object: only the collector would free the two
+        self.state = _DONE
+        listener = self._listener
+        # Both refer to this object: only the collector would free what is left.
+        del self._parser, self._listener
         self.last_byte = now
         # After a bare LF a server and a client may differ on where the body ended.
         strict = self._chunks is None or self._chunks.is_strict
         self.reusable = error is None and self._keep_alive and strict and self._problem is None
-        self._listener.exchange_ended(error)
+        listener.exchange_ended(error)
 
     def _explained(self, exc: Exception) -> str:
-        if self.state is ExchangeState.HEAD and self._head[:1] in (b"\x15", b"\x16"):
+        if self.state is _HEAD and self._head[:1] in (b"\x15", b"\x16"):
             return "the server speaks TLS on this port; is it https?"
         return str(exc) or "malformed response"
 
     def _out_of_bounds(self) -> str | None:
         """Return a message if the head or the chunk framing exceeds its limit."""
-        if self.state is ExchangeState.HEAD:
+        if self.state is _HEAD:
             if self._received > _MAX_HEAD:
                 return f"the response head is longer than {_MAX_HEAD:,} bytes"
         else:
@@ -248,7 +265,7 @@ class Exchange:
         """Return what a close inside the response means; None if it ends the response."""
         if self.untouched:
             return _disconnected("without a response")
-        if self.state is ExchangeState.HEAD:
+        if self.state is _HEAD:
             return _disconnected("inside the response head")
         names = {name.lower() for name, _ in self.headers}
         coded = b"transfer-encoding" in names
@@ -260,10 +277,13 @@ class Exchange:
         return None if orderly else WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT)
 
 
-def _is_chunked(headers: Sequence[Header]) -> bool:
+def _is_chunked(fields: Sequence[Header]) -> bool:
     """Whether the last transfer coding is chunked (RFC 9112, section 6.3)."""
-    codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
-    return bool(codings) and codings[-1].lower().endswith(b"chunked")
+    coding = b""
+    for name, value in fields:
+        if len(name) == _CODING_NAME and name.lower() == b"transfer-encoding":
+            coding = value
+    return coding.lower().endswith(b"chunked")
 
 
 def _parser(exchange: Exchange) -> httptools.HttpResponseParser:

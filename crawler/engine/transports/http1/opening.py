@@ -116,7 +116,7 @@ class Opening:
                 self._fail(OSError(number, os.strerror(number)))
             else:
                 self._poller.want_write(self.sock.fileno(), wanted=False)
-                self._connected(readable=bool(mask & READABLE))
+                self._connected(readable=bool(mask & (READABLE | ENDED)))
         elif self.state is OpeningState.HANDSHAKE:
             self._shake_hands()
 

@@ -10,7 +10,8 @@ import select
 from collections.abc import Callable
 from typing import Protocol
 
-READABLE, WRITABLE, ENDED = 1, 2, 4
+# As epoll has them, so that its events need no translation; ENDED is any of three.
+READABLE, WRITABLE, ENDED = 0x001, 0x004, 0x2018
 Ready = Callable[[int], None]
 """Called with READABLE, WRITABLE and ENDED (the peer sends no more) combined by "|"."""
 
@@ -75,15 +76,11 @@ class EpollPoller:
         self._epoll.close()
 
     def _dispatch(self) -> None:
+        find = self._ready.get
         for fd, events in self._epoll.poll(0):
-            ready = self._ready.get(fd)
+            ready = find(fd)
             if ready is not None:
-                mask = READABLE if events & select.EPOLLIN else 0
-                if events & select.EPOLLOUT:
-                    mask |= WRITABLE
-                if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
-                    mask |= READABLE | ENDED
-                ready(mask)
+                ready(events)
 
 
 class LoopPoller:

@@ -49,7 +49,7 @@ class ResponseStream(httpx.AsyncByteStream):
         try:
             await self._waiter
         except BaseException:
-            self._finish(reusable=False)
+            await self.aclose()
             raise
 
     # What the exchange calls.
@@ -95,7 +95,9 @@ class ResponseStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._chunks.clear()
-        self._finish(reusable=False)
+        if self._connection is not None:
+            self._finish(reusable=False)
+            self.exchange.abandon()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

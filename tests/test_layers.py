@@ -7,8 +7,9 @@ import crawler
 
 PACKAGE = Path(crawler.__file__).parent
 
-# From the bottom up: a module imports only from earlier lines. An indented line goes on with
-# the one before. Packages whose `__init__` holds no code are left out.
+# From the bottom up: a module imports only from earlier lines. An indented line continues the
+# one before. Packages whose `__init__` holds no code are left out. `docs/architecture.md`
+# quotes the table.
 LAYERS = """
 models version
 core.botblock core.display core.hostname core.noproxy core.reach core.units
@@ -124,6 +125,11 @@ def test_every_module_with_code_has_its_layer() -> None:
         if any(not isinstance(node, ast.Expr) for node in tree.body)
     }
     assert with_code == set(ranks())
+
+
+def test_the_architecture_document_quotes_the_table() -> None:
+    document = Path(__file__).parents[1] / "docs" / "architecture.md"
+    assert f"```text{LAYERS}```\n" in document.read_text("utf-8")
 
 
 def test_imports_point_strictly_down() -> None:

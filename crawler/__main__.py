@@ -63,7 +63,7 @@ def _say(fault: BaseException) -> None:
     from crawler.core import faults
 
     if sys.stderr is not None:
-        print(f"crawl: {faults.line(fault)}", file=sys.stderr)
+        print(f"crawl: {faults.describe(fault)}", file=sys.stderr)
 
 
 def _flushed(code: int) -> int:

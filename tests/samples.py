@@ -218,7 +218,7 @@ def summary(*checks: Check, stats: CrawlStats | None = None) -> Summary:
     """Return the summary of these checks; the crawl took two seconds unless told otherwise."""
     tally = Tally()
     for one in checks:
-        tally.add(one)
+        tally.count_check(one)
     return tally.summary(stats or CrawlStats(elapsed=2.0))
 
 

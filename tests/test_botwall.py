@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import steady
 
-from crawler.core.botblock import FIELDS, PEEK, blocked_by, worth_a_look
+from crawler.core.botblock import FIELDS, PEEK, blocked_by, needs_body
 
-WALLED = [403, 429, 503, 999]
+BLOCKED = [403, 429, 503, 999]
 CLOUDFLARE = {b"server": "cloudflare"}
 GZIPPED = {**CLOUDFLARE, b"content-encoding": "gzip"}
 
@@ -111,7 +111,7 @@ def test_a_plain_page_that_claims_to_be_compressed_is_read_as_it_is() -> None:
     assert blocked_by(403, GZIPPED, CHALLENGE) == "cloudflare"
 
 
-@pytest.mark.parametrize("status", WALLED[:3])
+@pytest.mark.parametrize("status", BLOCKED[:3])
 @pytest.mark.parametrize("extra", [b"", DETECTIONS], ids=["plain", "with detections"])
 @pytest.mark.parametrize("compressed", [False, True], ids=["as it is", "gzip"])
 def test_a_normal_refusal_of_a_site_behind_cloudflare_is_the_sites_own(
@@ -141,7 +141,7 @@ def test_the_case_of_a_value_does_not_count(value: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", " gzip "])
 def test_the_case_of_server_and_coding_does_not_count(server: str, coding: str) -> None:
     fields = {b"server": server, b"content-encoding": coding}
-    assert worth_a_look(403, fields)
+    assert needs_body(403, fields)
     assert blocked_by(403, fields, gzip.compress(CHALLENGE)) == "cloudflare"
 
 
@@ -153,16 +153,16 @@ def test_the_header_of_a_challenge_counts_with_any_status(status: int) -> None:
 
 def test_a_page_with_any_other_status_says_nothing() -> None:
     named = [n for n in range(100, 999) if blocked_by(n, CLOUDFLARE, CHALLENGE) is not None]
-    looked_at = [n for n in range(100, 1000) if worth_a_look(n, CLOUDFLARE)]
+    looked_at = [n for n in range(100, 1000) if needs_body(n, CLOUDFLARE)]
     assert named == looked_at == [403, 429, 503]
 
 
 def test_only_the_body_of_a_site_behind_cloudflare_is_worth_a_look() -> None:
-    assert not worth_a_look(403, {})
-    assert not worth_a_look(403, {b"server": "nginx"})
+    assert not needs_body(403, {})
+    assert not needs_body(403, {b"server": "nginx"})
 
 
-@pytest.mark.parametrize("status", WALLED[:3])
+@pytest.mark.parametrize("status", BLOCKED[:3])
 def test_without_any_mark_nobody_blocks(status: int) -> None:
     assert blocked_by(status, {}, b"") is None
     assert blocked_by(status, {name: "" for name in FIELDS if b"waf" not in name}, b"") is None

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import failed, on, responded, run, settle, steady, target
 
-from crawler.core.pacing import Pace
+from crawler.core.pacing import AdaptiveSlots
 from crawler.engine.lanes import Lanes
 from crawler.models import ErrorKind, Result, Target
 
@@ -754,7 +754,7 @@ def test_at_no_time_are_there_more_requests_than_the_rate_allows(
 class Model:
     """What a host may do, worked out anew each time."""
 
-    pace: Pace
+    pace: AdaptiveSlots
     until: float = START
     live: list[Target] = field(default_factory=list)
     first: set[int] = field(default_factory=set)
@@ -777,7 +777,7 @@ class Bench:
         self.clock = Clock()
         self.per_host = per_host
         self.lanes: Lanes[Target] = Lanes(per_host=per_host, clock=self.clock)
-        self.hosts = {host: Model(Pace(per_host, per_host)) for host in "abc"}
+        self.hosts = {host: Model(AdaptiveSlots(per_host, per_host)) for host in "abc"}
         self.numbers = itertools.count()
         self.started: dict[int, float] = {}
         self.taken: list[int] = []
@@ -817,7 +817,7 @@ class Bench:
         one = self.live[place % len(self.live)]
         model = self.hosts[one.host]
         result = responded(status=status)
-        model.pace.observe(result.attempt, self.started[one.index], self.clock.now)
+        model.pace.observe_attempt(result.attempt, self.started[one.index], self.clock.now)
         self.lanes.record_attempt(one.host, result.attempt, self.started[one.index])
         if seconds:
             self.hold(one.host, seconds)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import failed, responded, steady
 
-from crawler.core.pacing import Pace, Rate, too_slow
+from crawler.core.pacing import AdaptiveSlots, Rate, deadline_warning
 from crawler.models import ErrorKind, Limits, Result
 
 SLOW = settings(steady, max_examples=25)
@@ -37,7 +37,7 @@ def starts(rate: float, seconds: float, lateness: list[float]) -> list[float]:
             now = spacing.due + lateness[late % len(lateness)]
         if now >= seconds:
             return found
-        spacing.spend(now)
+        spacing.reserve(now)
         found.append(now)
     raise AssertionError
 
@@ -66,74 +66,74 @@ def test_no_stall_is_made_up_for_by_more_than_fifty_milliseconds_worth(
 def test_the_first_start_is_at_once_and_the_second_waits() -> None:
     rate = Rate(2)
     assert rate.due < 1_000
-    rate.spend(1_000)
+    rate.reserve(1_000)
     assert rate.due == 1_000.5
 
 
 def test_a_long_pause_is_no_credit() -> None:
     rate = Rate(10)
-    rate.spend(0)
-    rate.spend(100)
+    rate.reserve(0)
+    rate.reserve(100)
     assert 100.04 < rate.due <= 100.1
 
 
 def test_requests_nobody_waited_for_are_made_up_for() -> None:
     rate = Rate(10)
-    rate.spend(0)
-    rate.spend(0.1, count=3)
+    rate.reserve(0)
+    rate.reserve(0.1, count=3)
     assert rate.due == pytest.approx(0.4)
 
 
 # A host that pushes back
 
 
-def answered(pace: Pace, result: Result, *, now: float, count: int = 1) -> int:
+def answered(pace: AdaptiveSlots, result: Result, *, now: float, count: int = 1) -> int:
     """Give so many answers to requests that were started a little before; return the places."""
     for _ in range(count):
-        pace.observe(result.attempt, now - 0.001, now)
+        pace.observe_attempt(result.attempt, now - 0.001, now)
     return pace.slots
 
 
-def in_turn(pace: Pace, result: Result, times: list[float]) -> list[int]:
+def in_turn(pace: AdaptiveSlots, result: Result, times: list[float]) -> list[int]:
     """Return the places after each of some answers, each to a request of its own time."""
     return [answered(pace, result, now=now) for now in times]
 
 
 @pytest.mark.parametrize("result", [BUSY, UNAVAILABLE], ids=["429", "503"])
 def test_a_host_that_pushes_back_gets_half_as_much_down_to_one(result: Result) -> None:
-    assert in_turn(Pace(10, 10), result, [1, 2, 3, 4, 5]) == [5, 2, 1, 1, 1]
+    assert in_turn(AdaptiveSlots(10, 10), result, [1, 2, 3, 4, 5]) == [5, 2, 1, 1, 1]
 
 
 def test_a_burst_that_is_pushed_back_counts_once() -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     for number in range(10):
-        pace.observe(BUSY.attempt, started=number / 100, now=1 + number / 100)
+        pace.observe_attempt(BUSY.attempt, started=number / 100, now=1 + number / 100)
     assert pace.slots == 5
     for number in range(5):
-        pace.observe(BUSY.attempt, started=2 + number / 100, now=3 + number / 100)
+        pace.observe_attempt(BUSY.attempt, started=2 + number / 100, now=3 + number / 100)
     assert pace.slots == 2
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 304, 403, 404, 410])
 def test_an_ordinary_answer_pushes_nothing_back(status: int) -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     assert set(in_turn(pace, responded(status=status), list(range(1, 50)))) == {10}
-    assert pace.eased
+    assert pace.unthrottled
 
 
 def test_each_clean_round_gives_one_place_back() -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     assert answered(pace, BUSY, now=1) == 5
     for places in range(5, 10):
         assert answered(pace, GOOD, now=2, count=places - 1) == places
-        assert not pace.eased
+        assert not pace.unthrottled
         assert answered(pace, GOOD, now=2) == places + 1
-    assert pace.eased
+    assert pace.unthrottled
     assert answered(pace, GOOD, now=3, count=100) == 10
 
 
 def test_a_round_with_a_push_is_not_clean() -> None:
-    pace = Pace(16, 16)
+    pace = AdaptiveSlots(16, 16)
     assert answered(pace, BUSY, now=1) == 8
     assert answered(pace, GOOD, now=2, count=7) == 8
     assert answered(pace, BUSY, now=3) == 4
@@ -142,15 +142,15 @@ def test_a_round_with_a_push_is_not_clean() -> None:
 
 
 def test_a_page_that_is_missing_is_as_good_a_sign_as_any() -> None:
-    pace = Pace(10, 5)
+    pace = AdaptiveSlots(10, 5)
     assert answered(pace, MISSING, now=1, count=5) == 6
 
 
 def test_answers_to_what_was_sent_before_the_push_give_nothing_back() -> None:
-    pace = Pace(10, 10)
-    pace.observe(BUSY.attempt, started=0.0, now=1.0)
+    pace = AdaptiveSlots(10, 10)
+    pace.observe_attempt(BUSY.attempt, started=0.0, now=1.0)
     for _ in range(9):
-        pace.observe(GOOD.attempt, started=0.0, now=1.1)
+        pace.observe_attempt(GOOD.attempt, started=0.0, now=1.1)
     assert pace.slots == 5
 
 
@@ -158,20 +158,20 @@ def test_answers_to_what_was_sent_before_the_push_give_nothing_back() -> None:
     "kind", [ErrorKind.RESET, ErrorKind.CONNECT_REFUSED, ErrorKind.DISCONNECTED]
 )
 def test_a_connection_that_breaks_is_no_good_answer(kind: ErrorKind) -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     assert answered(pace, BUSY, now=1) == 5
     assert answered(pace, failed(kind), now=2, count=50) <= 5
 
 
 def test_a_timeout_now_and_then_changes_nothing() -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     for number in range(50):
         assert answered(pace, GOOD, now=number, count=9) == 10
         assert answered(pace, LATE, now=number) == 10
 
 
 def test_timeouts_that_are_as_many_as_before_are_not_a_rise() -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     assert answered(pace, LATE, now=1, count=2) == 5
     for number in range(2, 30):
         answered(pace, GOOD, now=number, count=3)
@@ -179,7 +179,7 @@ def test_timeouts_that_are_as_many_as_before_are_not_a_rise() -> None:
 
 
 def test_a_round_with_a_timeout_is_not_clean() -> None:
-    pace = Pace(10, 5)
+    pace = AdaptiveSlots(10, 5)
     assert answered(pace, GOOD, now=1, count=4) == 5
     assert answered(pace, LATE, now=2) == 5
     assert answered(pace, GOOD, now=3, count=4) == 5
@@ -187,7 +187,7 @@ def test_a_round_with_a_timeout_is_not_clean() -> None:
 
 
 def test_timeouts_that_get_more_push_back() -> None:
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     answered(pace, GOOD, now=1, count=10)
     answered(pace, LATE, now=2)
     answered(pace, GOOD, now=2, count=9)
@@ -196,35 +196,37 @@ def test_timeouts_that_get_more_push_back() -> None:
 
 
 def test_timeouts_that_are_over_are_forgotten() -> None:
-    pace = Pace(4, 4)
+    pace = AdaptiveSlots(4, 4)
     answered(pace, LATE, now=1, count=4)
     assert pace.slots < 4
     answered(pace, GOOD, now=2, count=30)
-    assert (pace.slots, pace.eased) == (4, True)
+    assert (pace.slots, pace.unthrottled) == (4, True)
 
 
 def test_a_single_timeout_after_a_burst_of_them_is_not_a_rise() -> None:
     """What else is left of the burst belongs to it, not to the round that follows."""
-    pace = Pace(10, 10)
+    pace = AdaptiveSlots(10, 10)
     for _ in range(10):
-        pace.observe(LATE.attempt, started=0.0, now=1.0)
+        pace.observe_attempt(LATE.attempt, started=0.0, now=1.0)
     assert pace.slots == 5
     assert answered(pace, LATE, now=2) == 5
 
 
 @pytest.mark.parametrize("most", [1, 2, 10, 100])
 def test_a_dead_host_gets_fewer_places_and_never_more(most: int) -> None:
-    pace = Pace(most, most)
+    pace = AdaptiveSlots(most, most)
     seen = [most]
     for burst in range(1, 60):
         for _ in range(pace.slots):
-            pace.observe(LATE.attempt, started=burst * 10, now=burst * 10 + 10 - 1e-6)
+            pace.observe_attempt(LATE.attempt, started=burst * 10, now=burst * 10 + 10 - 1e-6)
         seen.append(pace.slots)
     assert seen == sorted(seen, reverse=True)
     assert 1 <= seen[-1] <= max(1, most // 2)
 
 
-def crawled(pace: Pace, chance: random.Random, results: list[Result]) -> list[tuple[int, int]]:
+def crawled(
+    pace: AdaptiveSlots, chance: random.Random, results: list[Result]
+) -> list[tuple[int, int]]:
     """Ask a host with as many requests at once as it has places; return all changes of them."""
     flying: deque[float] = deque()
     changes = []
@@ -236,7 +238,7 @@ def crawled(pace: Pace, chance: random.Random, results: list[Result]) -> list[tu
             now += 0.0001
         flying.rotate(chance.randrange(len(flying)))
         before = pace.slots
-        pace.observe(result.attempt, flying.popleft(), now)
+        pace.observe_attempt(result.attempt, flying.popleft(), now)
         if pace.slots != before:
             changes.append((before, pace.slots))
     return changes
@@ -254,7 +256,7 @@ def crawled(pace: Pace, chance: random.Random, results: list[Result]) -> list[tu
 def test_places_halve_or_grow_by_one_and_all_come_back_in_the_end(
     most: int, chance: random.Random, results: list[Result]
 ) -> None:
-    pace = Pace(most, most)
+    pace = AdaptiveSlots(most, most)
     changes = crawled(pace, chance, results)
     for before, after in changes:
         assert after in (max(1, before // 2), before + 1)
@@ -263,7 +265,7 @@ def test_places_halve_or_grow_by_one_and_all_come_back_in_the_end(
     assert sum(after < before for before, after in changes) <= pushes
     # Twice: a round that was under way may end first.
     answered(pace, GOOD, now=10_000, count=most * (most + 3))
-    assert (pace.slots, pace.eased) == (most, True)
+    assert (pace.slots, pace.unthrottled) == (most, True)
 
 
 @steady
@@ -271,7 +273,7 @@ def test_places_halve_or_grow_by_one_and_all_come_back_in_the_end(
 def test_between_two_halvings_something_new_was_asked(
     most: int, chance: random.Random, count: int
 ) -> None:
-    pace = Pace(most, most)
+    pace = AdaptiveSlots(most, most)
     cut = -math.inf
     flying = [float(number) for number in range(most)]
     now = float(most)
@@ -279,7 +281,7 @@ def test_between_two_halvings_something_new_was_asked(
         now += 1
         started = flying.pop(chance.randrange(len(flying)))
         before = pace.slots
-        pace.observe(BUSY.attempt, started, now)
+        pace.observe_attempt(BUSY.attempt, started, now)
         if pace.slots < before:
             assert started >= cut
             cut = now
@@ -297,7 +299,7 @@ def told(**changes: Any) -> str | None:
     known: dict[str, Any] = {
         "deadline": 60.0, "elapsed": 10.0, "done": 100, "total": 1_000, "least": 0.0,
     }  # fmt: skip
-    return too_slow(**(known | changes))
+    return deadline_warning(**(known | changes))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from crawler.core import url as urls
 from crawler.core.display import display
-from crawler.core.redirect import STATUSES, Next, follow, too_many
+from crawler.core.redirect import NextRequest, follow, too_many
+from crawler.core.semantics import REDIRECT_STATUSES
 from crawler.models import ErrorKind, Failure
 
 PROPERTY = settings(
@@ -39,20 +40,20 @@ LOCATIONS = st.lists(
 
 def step(
     *locations: str, method: str = "GET", url: str = HERE, status: int = 302, asked: str = ""
-) -> Next | Failure:
+) -> NextRequest | Failure:
     """Follow a redirect from `url`; `asked` is one more URL that was asked before."""
     before = {(method, url.partition("#")[0]), (method, asked)}
-    return follow(method=method, url=url, status=status, locations=locations, asked=before)
+    return follow(method=method, url=url, status=status, locations=locations, requested=before)
 
 
-def to(*, url: str, method: str = "GET", same_origin: bool) -> Next:
+def to(*, url: str, method: str = "GET", same_origin: bool) -> NextRequest:
     """Return the request that leads to a URL."""
     host = urlsplit(url).hostname
     assert host is not None
-    return Next(method=method, url=url, host=host, same_origin=same_origin)
+    return NextRequest(method=method, url=url, host=host, same_origin=same_origin)
 
 
-def complaint(of: Next | Failure) -> str:
+def complaint(of: NextRequest | Failure) -> str:
     """Return the detail of a `bad_redirect`."""
     assert isinstance(of, Failure)
     assert of.kind is ErrorKind.BAD_REDIRECT
@@ -61,14 +62,14 @@ def complaint(of: Next | Failure) -> str:
 
 
 def test_the_five_statuses_that_redirect_are_followed() -> None:
-    assert {301, 302, 303, 307, 308} == STATUSES
+    assert {301, 302, 303, 307, 308} == REDIRECT_STATUSES
 
 
 @pytest.mark.parametrize(
     ("status", "method", "following"),
     [
-        *((status, "GET", "GET") for status in sorted(STATUSES)),
-        *((status, "HEAD", "HEAD") for status in sorted(STATUSES)),
+        *((status, "GET", "GET") for status in sorted(REDIRECT_STATUSES)),
+        *((status, "HEAD", "HEAD") for status in sorted(REDIRECT_STATUSES)),
         (301, "POST", "GET"),
         (302, "POST", "GET"),
         (303, "POST", "GET"),
@@ -236,7 +237,7 @@ def test_a_secret_in_a_url_that_is_a_loop_is_not_shown() -> None:
 def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:
     before = {("GET", HERE)}
     found = follow(
-        method="GET", url=HERE, status=302, locations=["ftp://h/?mine=a s3cr3t"], asked=before,
+        method="GET", url=HERE, status=302, locations=["ftp://h/?mine=a s3cr3t"], requested=before,
         masked=frozenset({"mine"}),
     )  # fmt: skip
     assert "'ftp://h/?mine=***', which" in complaint(found)
@@ -258,7 +259,9 @@ def test_a_bad_location_is_shown_as_the_text_that_its_bytes_are() -> None:
 
 
 @PROPERTY
-@given(LOCATIONS, st.sampled_from(sorted(STATUSES)), st.sampled_from(["GET", "HEAD", "POST"]))
+@given(
+    LOCATIONS, st.sampled_from(sorted(REDIRECT_STATUSES)), st.sampled_from(["GET", "HEAD", "POST"])
+)
 def test_any_location_leads_to_a_url_that_can_be_asked_or_to_a_failure(
     location: str, status: int, method: str
 ) -> None:

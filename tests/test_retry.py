@@ -77,7 +77,7 @@ def dates(instant: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_only_errors_that_may_pass_are_asked_again(kind: ErrorKind) -> None:
-    assert retry.may_pass(failed(kind)) is (kind in PASSING)
+    assert retry.is_transient(failed(kind)) is (kind in PASSING)
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.RESET, ErrorKind.DISCONNECTED])
@@ -87,18 +87,18 @@ def test_a_handshake_that_was_cut_off_may_pass(kind: ErrorKind) -> None:
     in_handshake = failed(
         kind, error=type(result.attempt.error)(kind=kind, phase=Phase.TLS, detail="cut")
     )
-    assert retry.may_pass(in_handshake)
+    assert retry.is_transient(in_handshake)
 
 
 def test_only_statuses_that_may_pass_are_asked_again() -> None:
-    again = [n for n in range(100, 1000) if retry.may_pass(responded(status=n))]
+    again = [n for n in range(100, 1000) if retry.is_transient(responded(status=n))]
     assert again == STATUSES
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_status_that_was_expected_is_not_asked_again(status: int) -> None:
     of = target(expectation=Expectation(accept=((200, 299), (status, status))))
-    assert not retry.may_pass(responded(of, status=status))
+    assert not retry.is_transient(responded(of, status=status))
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,18 @@ def test_a_status_that_was_expected_is_not_asked_again(status: int) -> None:
 )  # fmt: skip
 def test_only_what_may_be_done_twice_is_asked_again(method: str, again: bool) -> None:
     of = target(method=method)
-    assert retry.may_pass(responded(of, status=503)) is again
-    assert retry.may_pass(failed(ErrorKind.TIMEOUT, of)) is again
+    assert retry.is_transient(responded(of, status=503)) is again
+    assert retry.is_transient(failed(ErrorKind.TIMEOUT, of)) is again
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_bot_protection_is_not_provoked(status: int) -> None:
-    assert not retry.may_pass(responded(status=status, blocked_by="cloudflare"))
+    assert not retry.is_transient(responded(status=status, blocked_by="cloudflare"))
 
 
 def test_what_was_never_asked_is_not_asked_again() -> None:
-    assert not retry.may_pass(invalid())
-    assert not retry.may_pass(unreached())
+    assert not retry.is_transient(invalid())
+    assert not retry.is_transient(unreached())
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_what_was_never_asked_is_not_asked_again() -> None:
 def test_no_more_is_asked_again_than_was_allowed(retries: int, attempts: int, again: bool) -> None:
     limits = Limits(retries=retries)
     for result in (failed(ErrorKind.TIMEOUT), pushed_back(None), pushed_back(1.0)):
-        assert (retry.wait(result, limits, attempts, 0.5) is not None) is again
+        assert (retry.delay(result, limits, attempts, 0.5) is not None) is again
 
 
 @pytest.mark.parametrize("result", [responded(), responded(status=404), failed(ErrorKind.DECODE)])
 def test_what_will_not_pass_is_not_waited_for(result: Result) -> None:
-    assert retry.wait(result, Limits(retries=5), 1, 0.5) is None
+    assert retry.delay(result, Limits(retries=5), 1, 0.5) is None
 
 
 # Back-off
@@ -147,13 +147,13 @@ def test_what_will_not_pass_is_not_waited_for(result: Result) -> None:
     [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 8), (6, 16), (7, 30), (8, 30), (10_000, 30)],
 )
 def test_a_back_off_doubles_up_to_half_a_minute(attempts: int, most: float) -> None:
-    assert retry.back_off(0.5, attempts, 1.0) == most
-    assert retry.back_off(0.5, attempts, 0.5) == most / 2
-    assert retry.back_off(0.5, attempts, 0.0) == 0
+    assert retry.backoff_delay(0.5, attempts, 1.0) == most
+    assert retry.backoff_delay(0.5, attempts, 0.5) == most / 2
+    assert retry.backoff_delay(0.5, attempts, 0.0) == 0
 
 
 def test_without_a_back_off_there_is_no_pause() -> None:
-    assert retry.wait(failed(ErrorKind.RESET), Limits(backoff=0), 1, 1.0) == 0
+    assert retry.delay(failed(ErrorKind.RESET), Limits(backoff=0), 1, 1.0) == 0
 
 
 @steady
@@ -161,7 +161,7 @@ def test_without_a_back_off_there_is_no_pause() -> None:
 def test_a_back_off_is_never_negative_and_never_above_the_cap(
     base: float, attempts: int, chance: float
 ) -> None:
-    assert 0 <= retry.back_off(base, attempts, chance) <= retry.CAP == 30
+    assert 0 <= retry.backoff_delay(base, attempts, chance) <= retry.MAX_BACKOFF == 30
 
 
 @steady
@@ -169,11 +169,11 @@ def test_a_back_off_is_never_negative_and_never_above_the_cap(
 def test_a_failure_without_a_wish_waits_for_its_back_off(
     limits: Limits, attempts: int, chance: float
 ) -> None:
-    waits = retry.wait(failed(ErrorKind.TIMEOUT), limits, attempts, chance)
+    waits = retry.delay(failed(ErrorKind.TIMEOUT), limits, attempts, chance)
     if attempts > limits.retries:
         assert waits is None
     else:
-        assert waits == retry.back_off(limits.backoff, attempts, chance)
+        assert waits == retry.backoff_delay(limits.backoff, attempts, chance)
         assert 0 <= waits <= 30
 
 
@@ -198,13 +198,13 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks(
     asked: float | None, attempts: int, chance: float, seconds: float | None
 ) -> None:
     result = pushed_back(asked)
-    held = retry.hold(result, Limits(backoff=0.5, max_wait=60), attempts, chance)
+    held = retry.host_pause(result, Limits(backoff=0.5, max_wait=60), attempts, chance)
     assert held == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_one_that_asks_for_too_long_a_wait_is_not_asked_again() -> None:
-    assert retry.wait(pushed_back(61.0), Limits(retries=3, max_wait=60), 1, 0.5) is None
-    assert retry.wait(pushed_back(61.0), Limits(retries=3, max_wait=61), 1, 0.5) == 61
+    assert retry.delay(pushed_back(61.0), Limits(retries=3, max_wait=60), 1, 0.5) is None
+    assert retry.delay(pushed_back(61.0), Limits(retries=3, max_wait=61), 1, 0.5) == 61
 
 
 @steady
@@ -212,7 +212,7 @@ def test_one_that_asks_for_too_long_a_wait_is_not_asked_again() -> None:
 def test_a_host_is_held_at_least_as_long_as_it_asks_and_no_longer_than_is_allowed(
     limits: Limits, asked: float, attempts: int, chance: float
 ) -> None:
-    held = retry.hold(pushed_back(asked), limits, attempts, chance)
+    held = retry.host_pause(pushed_back(asked), limits, attempts, chance)
     if asked > limits.max_wait:
         assert held is None
     else:
@@ -226,8 +226,8 @@ def test_a_target_waits_as_long_as_its_host_is_held(
     limits: Limits, asked: float, attempts: int, chance: float
 ) -> None:
     result = pushed_back(asked)
-    waits = retry.wait(result, limits, attempts, chance)
-    assert waits in (None, retry.hold(result, limits, attempts, chance))
+    waits = retry.delay(result, limits, attempts, chance)
+    assert waits in (None, retry.host_pause(result, limits, attempts, chance))
 
 
 # Retry-After
@@ -238,16 +238,16 @@ def test_a_target_waits_as_long_as_its_host_is_held(
     [("0", 0), ("2", 2), ("120", 120), (" 7\t", 7), ("007", 7), ("999999999", 999_999_999)],
 )
 def test_a_number_is_seconds(text: str, seconds: float) -> None:
-    assert retry.after(text, NOON) == seconds
+    assert retry.parse_retry_after(text, NOON) == seconds
 
 
 @pytest.mark.parametrize("text", ["9999999999", "99999999999999999999", "1" * 5_000])
 def test_a_number_of_any_size_is_a_long_wait_and_not_none(text: str) -> None:
     """delay-seconds has no greatest value (RFC 9110, section 10.2.3)."""
-    seconds = retry.after(text, NOON)
+    seconds = retry.parse_retry_after(text, NOON)
     assert seconds is not None
     assert seconds >= 999_999_999
-    assert retry.wait(pushed_back(seconds), Limits(retries=3), 1, 0.0) is None
+    assert retry.delay(pushed_back(seconds), Limits(retries=3), 1, 0.0) is None
 
 
 @pytest.mark.parametrize("form", [0, 1, 2], ids=["IMF-fixdate", "RFC 850", "asctime"])
@@ -255,16 +255,20 @@ def test_a_number_of_any_size_is_a_long_wait_and_not_none(text: str) -> None:
 def test_a_date_of_each_form_is_the_seconds_until_then(form: int, zone: str) -> None:
     text = dates(int(NOON) + 90)[form]
     with local_time(zone):
-        assert retry.after(text, NOON) == 90
-        assert retry.after(text, NOON + 89.5) == 0.5
-        assert retry.after(text, NOON + 90) == retry.after(text, NOON + 9_000) == 0
+        assert retry.parse_retry_after(text, NOON) == 90
+        assert retry.parse_retry_after(text, NOON + 89.5) == 0.5
+        assert (
+            retry.parse_retry_after(text, NOON + 90)
+            == retry.parse_retry_after(text, NOON + 9_000)
+            == 0
+        )
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_date_with_an_unnamed_zone_does_not_hang_on_that_of_this_machine(zone: str) -> None:
     """Python's own `formatdate` writes such dates unless told otherwise, and so servers do."""
     with local_time(zone):
-        assert retry.after("Thu, 01 Jan 2026 12:01:30 -0000", NOON) == 90
+        assert retry.parse_retry_after("Thu, 01 Jan 2026 12:01:30 -0000", NOON) == 90
 
 
 def test_the_examples_of_the_standard_are_dates() -> None:
@@ -274,14 +278,14 @@ def test_the_examples_of_the_standard_are_dates() -> None:
         "Sunday, 06-Nov-94 08:49:37 GMT",
         "Sun Nov  6 08:49:37 1994",
     ):
-        assert retry.after(text, then - 10) == 10
+        assert retry.parse_retry_after(text, then - 10) == 10
 
 
 @steady
 @given(INSTANTS, st.integers(-10_000_000, 10_000_000))
 def test_any_date_in_any_form_is_never_a_negative_wait(instant: int, before: int) -> None:
     for text in dates(instant):
-        assert retry.after(text, instant - before) == max(0, before)
+        assert retry.parse_retry_after(text, instant - before) == max(0, before)
 
 
 @pytest.mark.parametrize(
@@ -293,20 +297,20 @@ def test_any_date_in_any_form_is_never_a_negative_wait(instant: int, before: int
     ],
 )  # fmt: skip
 def test_nonsense_asks_for_nothing(text: str | None) -> None:
-    assert retry.after(text, NOON) is None
+    assert retry.parse_retry_after(text, NOON) is None
 
 
 @steady
 @given(ANY_TEXT, st.floats(0, 1e11))
 def test_any_text_is_a_wait_or_none_at_all(text: str, now: float) -> None:
-    seconds = retry.after(text, now)
+    seconds = retry.parse_retry_after(text, now)
     assert seconds is None or 0 <= seconds < float("inf")
 
 
 @pytest.mark.parametrize("unit", ["1", " ", ",", "1 ", "Sun, ", "-", ":", "Jan ", "1:"])
 def test_a_hostile_field_costs_little(unit: str) -> None:
     before = time.process_time()
-    assert retry.after(unit * (32_000 // len(unit)) + "!", NOON) is None
+    assert retry.parse_retry_after(unit * (32_000 // len(unit)) + "!", NOON) is None
     assert time.process_time() - before < 1
 
 

@@ -48,14 +48,14 @@ def counts(of: Tally) -> tuple[int, int, int, int]:
 def tallied(*checks: Check) -> Tally:
     tally = Tally()
     for one in checks:
-        tally.add(one)
+        tally.count_check(one)
     return tally
 
 
 def quantiles(values: Sequence[float], *shares: float) -> list[float]:
     found = Quantiles()
     for value in values:
-        found.add(value)
+        found.insert(value)
     return found.at(*shares)
 
 
@@ -344,7 +344,7 @@ def test_quantiles_take_no_more_memory_for_more_values() -> None:
     tracemalloc.start()
     try:
         for n in range(50_000):
-            found.add(0.1 + n / 500_000)
+            found.insert(0.1 + n / 500_000)
         grown, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -22,6 +22,7 @@ class Plant:
 _SCHEDULE = "crawler.engine.schedule:Scheduler"
 _LANES = "crawler.engine.lanes:Lanes"
 _RETRY = "crawler.core.retry"
+_SEMANTICS = "crawler.core.semantics"
 
 
 def _limits(**changes: Callable[[Any], Any]) -> Callable[[], None]:
@@ -158,18 +159,19 @@ PLANTS: dict[str, Plant] = {
         ("host_concurrency",),
     ),
     "throttled hosts not slowed down": Plant(
-        _wrapped("crawler.core.pacing:Pace.observe", _nothing), ("throttled_hosts_get_half",)
+        _wrapped("crawler.core.pacing:AdaptiveSlots.observe_attempt", _nothing),
+        ("throttled_hosts_get_half",),
     ),
     "every fifth check not counted": Plant(
         _wrapped(
-            "crawler.core.summary:Tally.add",
+            "crawler.core.summary:Tally.count_check",
             lambda add: every(5, lambda *_: None, otherwise=add),
         ),
         ("counts_add_up",),
     ),
     "bytes of failures not counted": Plant(
         _edited(
-            "crawler.core.summary:Tally.add",
+            "crawler.core.summary:Tally.count_check",
             (
                 "self.bytes += result.attempt.size or 0",
                 "self.bytes += (result.attempt.size or 0) * bool(check.ok)",
@@ -190,7 +192,7 @@ PLANTS: dict[str, Plant] = {
         ("latency_is_network_time",),
     ),
     "the budget of hedges ignored": Plant(
-        _wrapped("crawler.core.hedge:Budget.allows", lambda _: property(lambda _self: True)),
+        _wrapped("crawler.core.hedge:HedgeQuota.allows", lambda _: property(lambda _self: True)),
         ("hedges_within_budget",),
     ),
     "hedged not said": Plant(_results(lambda r: replace(r, hedged=False)), ("hedged_says_so",)),
@@ -205,24 +207,25 @@ PLANTS: dict[str, Plant] = {
         ("one_record_per_entry",),
     ),
     "POST retried": Plant(
-        _wrapped(f"{_RETRY}:IDEMPOTENT", lambda methods: methods | {"POST", "PATCH"}),
+        _wrapped(f"{_SEMANTICS}:IDEMPOTENT_METHODS", lambda methods: methods | {"POST", "PATCH"}),
         ("sent_once",),
     ),
     "404 retried": Plant(
-        _wrapped(f"{_RETRY}:_STATUSES", lambda statuses: statuses | {404}),
+        _wrapped(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses | {404}),
         ("retries_by_the_rules",),
     ),
     "503 not retried": Plant(
-        _wrapped(f"{_RETRY}:_STATUSES", lambda statuses: statuses - {503}),
+        _wrapped(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses - {503}),
         ("retries_by_the_rules",),
     ),
     "resets not retried": Plant(
         _wrapped(
-            f"{_RETRY}:_KINDS", lambda kinds: {kind for kind in kinds if kind.value != "reset"}
+            f"{_RETRY}:TRANSIENT_KINDS",
+            lambda kinds: {kind for kind in kinds if kind.value != "reset"},
         ),
         ("retries_by_the_rules",),
     ),
-    "no back-off": Plant(_wrapped(f"{_RETRY}:back_off", _always(0.0)), ("pauses_are_spread",)),
+    "no back-off": Plant(_wrapped(f"{_RETRY}:backoff_delay", _always(0.0)), ("pauses_are_spread",)),
     "no GET where HEAD is refused": Plant(
         _wrapped(f"{_RETRY}:refuses_head", _always(False)), ("retries_by_the_rules",)
     ),

@@ -112,7 +112,7 @@ class Run:
             try:
                 async for checks in batches:
                     for check in checks:
-                        self._tally.add(check)
+                        self._tally.count_check(check)
                     await self._outputs.write(checks)
             except ListError as exc:
                 self.list_error = exc
@@ -144,7 +144,7 @@ class Run:
         if self._limits.deadline is None:
             return None
         progress = self._progress()
-        return pacing.too_slow(
+        return pacing.deadline_warning(
             deadline=self._limits.deadline,
             elapsed=progress.elapsed,
             done=progress.done,

@@ -56,7 +56,7 @@ def run(args: Sequence[str]) -> int:
     except OSError:
         return ExitCode.USAGE  # help that cannot be written: main says so
     except Exception as exc:
-        say(faults.line(exc))
+        say(faults.describe(exc))
         return ExitCode.USAGE
     return int(code or 0)
 
@@ -336,7 +336,7 @@ def command(
     except (job.JobError, NoThreadError, OSError) as exc:
         complain(str(exc))
     except Exception as exc:
-        complain(faults.line(exc))
+        complain(faults.describe(exc))
         for line in "".join(traceback.format_exception(exc)).splitlines() if verbose else ():
             complain(line)
     return ExitCode.USAGE

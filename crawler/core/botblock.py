@@ -26,14 +26,14 @@ def blocked_by(status: int, fields: Mapping[bytes, str], body: bytes) -> str | N
         return "cloudflare"
     if b"x-amzn-waf-action" in fields:
         return "aws-waf"
-    if worth_a_look(status, fields):
+    if needs_body(status, fields):
         page = _plain(body[:PEEK], fields.get(b"content-encoding", ""))
         if any(mark in page for mark in _CLOUDFLARE_PAGE):
             return "cloudflare"
     return None
 
 
-def worth_a_look(status: int, fields: Mapping[bytes, str]) -> bool:
+def needs_body(status: int, fields: Mapping[bytes, str]) -> bool:
     """Whether the body of such a response may tell more than its head."""
     return status in _PAGE_STATUSES and fields.get(b"server", "").strip().lower() == "cloudflare"
 

@@ -14,19 +14,19 @@ from crawler.models import (
 )
 
 _RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?|([1-9])xx", re.ASCII | re.IGNORECASE)
-_OF_KIND = {
+_KINDS_OF = {
     "dns": (ErrorKind.DNS_NOT_FOUND, ErrorKind.DNS_TEMPORARY),
     "connect": (ErrorKind.CONNECT_REFUSED, ErrorKind.UNREACHABLE),
     "tls": tuple(kind for kind in ErrorKind if kind.value.startswith("tls_")),
 }
-_CLASS = {kind: name for name, kinds in _OF_KIND.items() for kind in kinds}
+_CLASS_OF = {kind: name for name, kinds in _KINDS_OF.items() for kind in kinds}
 CLASSES = ("timeout", "dns", "connect", "tls", "blocked", "redirect", "flaky")
 NAMES = (
     *CLASSES,
     *(kind.value for kind in ErrorKind if kind is not ErrorKind.INVALID_URL),
 )
 """What results may be called in `--fail-on` and `--warn-on`, beside statuses."""
-WALLED = "blocked by bot protection"
+BLOCKED_BY_BOT_PROTECTION = "blocked by bot protection"
 
 
 def parse(text: str) -> Expectation:
@@ -66,7 +66,7 @@ def accepted(result: Result) -> bool:
     """Whether a result is a response of the site itself, whose status was expected."""
     if result.outcome is not Outcome.RESPONDED or result.attempt.blocked_by is not None:
         return False
-    return _holds(result.target.expectation.accept, result.attempt.status)
+    return _contains(result.target.expectation.accept, result.attempt.status)
 
 
 def judge(result: Result) -> Verdict:
@@ -77,9 +77,9 @@ def judge(result: Result) -> Verdict:
     good = accepted(result)
     if expectation.fail_on is NO_CLASSES and expectation.warn_on is NO_CLASSES:
         return PASS if good else Verdict(reasons=(_reason(result),))
-    if word := named(expectation.fail_on, result):
+    if word := matching_class(expectation.fail_on, result):
         return Verdict(reasons=(f"{word} fails here" if good else _reason(result),))
-    if word := named(expectation.warn_on, result):
+    if word := matching_class(expectation.warn_on, result):
         return Verdict(warnings=(word if good else _reason(result),))
     return PASS if good else Verdict(reasons=(_reason(result),))
 
@@ -103,7 +103,7 @@ def _statuses(part: str) -> tuple[int, int] | None:
     return low, high
 
 
-def _holds(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
+def _contains(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
     if status is not None:
         for low, high in ranges:
             if low <= status <= high:
@@ -111,12 +111,12 @@ def _holds(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
     return False
 
 
-def named(classes: Classes, result: Result) -> str | None:
+def matching_class(classes: Classes, result: Result) -> str | None:
     """Return by which of its names a result belongs to `classes`, None where by none."""
     names: list[str] = []
     if result.attempt.error is not None:
-        names += [result.attempt.error.kind.value, _CLASS.get(result.attempt.error.kind, "")]
-    elif _holds(classes.statuses, result.attempt.status):
+        names += [result.attempt.error.kind.value, _CLASS_OF.get(result.attempt.error.kind, "")]
+    elif _contains(classes.statuses, result.attempt.status):
         return f"status {result.attempt.status}"
     names += ["blocked"] * (result.attempt.blocked_by is not None)
     names += ["redirect"] * bool(result.attempt.redirects)
@@ -131,7 +131,8 @@ def _reason(result: Result) -> str:
     if result.outcome is Outcome.UNREACHED:
         return "not reached: the crawl ended first"
     if result.attempt.blocked_by is not None:
-        return f"{WALLED} ({result.attempt.blocked_by}, status {result.attempt.status})"
+        by = f"{result.attempt.blocked_by}, status {result.attempt.status}"
+        return f"{BLOCKED_BY_BOT_PROTECTION} ({by})"
     reason = f"status {result.attempt.status} is not in {_show(result.target.expectation.accept)}"
     if result.attempt.retry_after is not None:
         reason += f"; the server asks to wait {duration(result.attempt.retry_after)}"

@@ -3,7 +3,7 @@
 from crawler.core.display import display, mask_loosely
 
 
-def line(exc: BaseException) -> str:
+def describe(exc: BaseException) -> str:
     """Return what a fault of ours was, in one line; of a group, its first exception."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]

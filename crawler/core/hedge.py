@@ -25,8 +25,8 @@ class _Percentile:
     _found: float = 0.0
     _next: float = 0.0
 
-    def add(self, value: float) -> None:
-        self._values.add(value)
+    def observe(self, value: float) -> None:
+        self._values.insert(value)
         count = self._values.count
         if count >= max(self.needed, self._next):
             self._next = count * _AGAIN
@@ -37,7 +37,7 @@ class _Percentile:
         return self._found if self._values.count >= self.needed else None
 
 
-class Patience:
+class HedgeDelay:
     """How long answers take: `limit` is when one is late, in seconds from its request.
 
     That is the 95th percentile of its host, of all hosts until that has 20 answers, and
@@ -49,24 +49,24 @@ class Patience:
         self._all: _Percentile | None = None
         self._hosts: OrderedDict[str, _Percentile] = OrderedDict()
 
-    def note(self, host: str, latency: float, in_flight: int = 1) -> None:
+    def observe_latency(self, host: str, latency: float, in_flight: int = 1) -> None:
         """Take the latency of an answer; `in_flight` is how many were waited for then."""
         if self._all is None:
             self._all = _Percentile(needed=max(SAMPLES, math.ceil(_SHARE * in_flight)))
-        self._all.add(latency)
+        self._all.observe(latency)
         own = self._hosts.setdefault(host, _Percentile())
-        own.add(latency)
+        own.observe(latency)
         self._hosts.move_to_end(host)
         if len(self._hosts) > _HOSTS:
             self._hosts.popitem(last=False)
 
-    def limit(self, host: str) -> float | None:
+    def seconds(self, host: str) -> float | None:
         own, every = self._hosts.get(host), self._all
         return (own.value if own is not None else None) or (every.value if every else None)
 
 
 @dataclass(slots=True)
-class Budget:
+class HedgeQuota:
     """Second requests: never more than a share of all that are sent, themselves included."""
 
     share: float

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.core.units import duration
 from crawler.models import Attempt, ErrorKind
 
 _LATE = 0.05  # seconds of starts that may be made up for after a late timer
-PUSHES_BACK = frozenset({429, 503})
 _SOON = 0.1  # of a deadline: when its pace tells whether a crawl will make it
 _EARLY = 3.0  # seconds, at least
 
@@ -22,13 +22,13 @@ class Rate:
     per_second: float
     due: float = -math.inf
 
-    def spend(self, now: float, count: int = 1) -> None:
+    def reserve(self, now: float, count: int = 1) -> None:
         earliest = now if self.due == -math.inf else now - _LATE
         self.due = max(self.due, earliest) + count / self.per_second
 
 
 @dataclass(slots=True)
-class Pace:
+class AdaptiveSlots:
     """How many requests a host gets at once: `slots`, of `most`.
 
     Additive increase, multiplicative decrease (Chiu and Jain, 1989): half of them when it
@@ -46,11 +46,11 @@ class Pace:
     _timeouts_before: int = 0
 
     @property
-    def eased(self) -> bool:
+    def unthrottled(self) -> bool:
         """Whether there is nothing to remember about this host."""
         return self.slots == self.most and not self._timeouts and not self._timeouts_before
 
-    def observe(self, attempt: Attempt | None, started: float, now: float) -> None:
+    def observe_attempt(self, attempt: Attempt | None, started: float, now: float) -> None:
         """Take an answer to a request that was started then. Times are in seconds.
 
         None stands for a redirect that was followed: a good answer.
@@ -59,7 +59,7 @@ class Pace:
             return
         error = None if attempt is None else attempt.error
         timed_out = error is not None and error.kind is ErrorKind.TIMEOUT
-        pushed = attempt is not None and attempt.status in PUSHES_BACK
+        pushed = attempt is not None and attempt.status in THROTTLING_STATUSES
         self._answers += 1
         self._timeouts += timed_out
         rising = timed_out and self._timeouts > max(1, self._timeouts_before)
@@ -82,7 +82,7 @@ class Pace:
         self._answers = 0
 
 
-def too_slow(
+def deadline_warning(
     *, deadline: float, elapsed: float, done: int, total: int | None, least: float
 ) -> str | None:
     """Return a sentence when a crawl will not be through by its deadline, else None.

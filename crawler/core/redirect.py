@@ -7,11 +7,9 @@ from crawler.core import url as urls
 from crawler.core.display import display, mask, mask_loosely, shorten
 from crawler.models import ErrorKind, Failure, Phase
 
-STATUSES = frozenset({301, 302, 303, 307, 308})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class NextRequest:
     """The request that a redirect asks for. `same_origin` says whether secrets may go along."""
 
     method: str
@@ -26,12 +24,12 @@ def follow(
     url: str,
     status: int,
     locations: Sequence[str],
-    asked: Collection[tuple[str, str]],
+    requested: Collection[tuple[str, str]],
     masked: frozenset[str] = frozenset(),
-) -> Next | Failure:
+) -> NextRequest | Failure:
     """Return where a redirect leads (RFC 9110, section 15.4).
 
-    `url` is without userinfo. `asked` holds the (method, URL without fragment) pairs
+    `url` is without userinfo. `requested` holds the (method, URL without fragment) pairs
     asked so far, the present one among them. Bytes of `locations` that are not ASCII may
     come as lone surrogates (PEP 383). `masked` are parameters that a complaint hides, too.
     """
@@ -40,17 +38,17 @@ def follow(
     if not locations[0].strip():
         return _bad("gives an empty location")
     try:
-        target, host = urls.resolve(url, locations[0])
+        target, host = urls.join(url, locations[0])
     except ValueError as exc:
         shown = shorten(display(mask_loosely(_text(locations[0]), masked)), 200)
         return _bad(f"leads to '{shown}', which {display(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
-    if (method, target.partition("#")[0]) in asked:
+    if (method, target.partition("#")[0]) in requested:
         detail = f"redirects back to {shorten(mask(target, masked), 200)}, which was asked before"
         return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
     same_origin = urls.origin(url) == urls.origin(target)
-    return Next(method=method, url=target, host=host, same_origin=same_origin)
+    return NextRequest(method=method, url=target, host=host, same_origin=same_origin)
 
 
 def too_many(limit: int) -> Failure:

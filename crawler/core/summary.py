@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from crawler.core.expect import WALLED, accepted, named
+from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
 from crawler.models import Check, CrawlStats, Outcome, Result
 
 
@@ -85,7 +85,7 @@ class Quantiles:
     def __post_init__(self) -> None:
         self._step = math.log1p(self.within)
 
-    def add(self, value: float) -> None:
+    def insert(self, value: float) -> None:
         self.count += 1
         self.total += value
         key = int(math.log(value) // self._step) if value > 1e-9 else -(10**6)
@@ -122,7 +122,7 @@ class Tally:
     _latencies: Quantiles = field(default_factory=Quantiles)
     _least: float = math.inf
 
-    def add(self, check: Check) -> None:
+    def count_check(self, check: Check) -> None:
         result = check.result
         if result.outcome is Outcome.INVALID:
             self.invalid += 1
@@ -138,12 +138,12 @@ class Tally:
         if result.attempt.error is not None:
             self.by_error[result.attempt.error.kind.value] += 1
         if check.ok is False:
-            self.by_failure[_kind(result)] += 1
+            self.by_failure[_failure_name(result)] += 1
         self.flaky += result.flaky
         self.warned += bool(check.verdict.warnings)
         self.blocked += result.attempt.blocked_by is not None
         if result.outcome is Outcome.RESPONDED and result.attempt.latency is not None:
-            self._latencies.add(result.attempt.latency)
+            self._latencies.insert(result.attempt.latency)
             self._least = min(self._least, result.attempt.latency)
 
     @property
@@ -177,15 +177,15 @@ class Tally:
         return Latency(min=self._least, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
 
 
-def _kind(result: Result) -> str:
+def _failure_name(result: Result) -> str:
     """Return what a failure is counted as."""
     if result.attempt.error is not None:
         return result.attempt.error.kind.value
     if result.attempt.blocked_by is not None:
-        return WALLED
+        return BLOCKED_BY_BOT_PROTECTION
     status = f"status {result.attempt.status}"
     if accepted(result):  # and yet to fail
-        return named(result.target.expectation.fail_on, result) or status
+        return matching_class(result.target.expectation.fail_on, result) or status
     return status
 
 

@@ -62,7 +62,7 @@ def parse(text: str) -> tuple[str, str]:
     return _normalise(text)
 
 
-def resolve(base: str, location: str) -> tuple[str, str]:
+def join(base: str, location: str) -> tuple[str, str]:
     """Return the URL that `location` means on a page at `base`, and its host (RFC 3986, 5.2).
 
     Bytes of `location` that are not ASCII may come as lone surrogates (PEP 383); in a path,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 
 from crawler.core import botblock, retry
-from crawler.core.pacing import PUSHES_BACK
+from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.engine.transports.wire import Wire
 from crawler.models import Attempt, ErrorKind, Failure, Hop, Phase, Target, Timings
 
@@ -54,7 +54,7 @@ class AttemptState:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._fields = _last_values(response.headers.raw)
         peek = 0
-        if botblock.worth_a_look(response.status_code, self._fields):
+        if botblock.needs_body(response.status_code, self._fields):
             peek = botblock.PEEK
         self.size = 0
         try:
@@ -114,10 +114,10 @@ class AttemptState:
         return error if detail is error.detail else replace(error, detail=detail)
 
     def _retry_after(self, now: Callable[[], float]) -> float | None:
-        if self._response is None or self._response.status_code not in PUSHES_BACK:
+        if self._response is None or self._response.status_code not in THROTTLING_STATUSES:
             return None
         text = self._fields.get(b"retry-after")
-        return None if text is None else retry.after(text, now())
+        return None if text is None else retry.parse_retry_after(text, now())
 
     def _blocked_by(self, error: Failure | None) -> str | None:
         if error is not None or self._response is None:

@@ -13,6 +13,7 @@ from typing import Protocol
 import httpx
 
 from crawler.core import redirect
+from crawler.core.semantics import REDIRECT_STATUSES
 from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.attempt import AttemptState
@@ -110,7 +111,7 @@ class Fetcher:
                 url=url,
                 status=response.status_code,
                 locations=locations,
-                asked=requested,
+                requested=requested,
                 masked=target.masked,
             )
             if isinstance(step, Failure):
@@ -153,7 +154,7 @@ class Fetcher:
 
         Bytes that are not ASCII become lone surrogates (PEP 383).
         """
-        if not self._limits.follow or response.status_code not in redirect.STATUSES:
+        if not self._limits.follow or response.status_code not in REDIRECT_STATUSES:
             return []
         fields = response.headers.raw
         found = [value for name, value in fields if name.lower() == b"location"]

@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Callable
 
-from crawler.core.hedge import Budget, Patience
+from crawler.core.hedge import HedgeDelay, HedgeQuota
+from crawler.core.semantics import HEDGED_METHODS
 from crawler.engine.clock import Clock
 from crawler.engine.race import Hedge, Race
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.visit import Visit
 
-_SAFE = ("GET", "HEAD")  # what may be sent twice at once
 _FEW = 50  # races remembered beside those in flight
 
 
@@ -21,8 +21,8 @@ class Hedging:
 
     def __init__(self, share: float, clock: Clock, send: Callable[[Hedge[Visit]], None]) -> None:
         self.enabled = share > 0
-        self._budget = Budget(share)
-        self._patience = Patience()
+        self._quota = HedgeQuota(share)
+        self._delay = HedgeDelay()
         self._clock = clock
         self._send = send
         self._slow: deque[Race[Visit]] = deque()
@@ -31,13 +31,13 @@ class Hedging:
 
     def count_request(self) -> None:
         """Count a request that is sent, of whichever kind."""
-        self._budget.sent += 1
+        self._quota.sent += 1
 
     def watch(self, race: Race[Visit], started: float) -> None:
         """See to it that this attempt is hedged once it is slow."""
-        if race.visit.target.method not in _SAFE:
+        if race.visit.target.method not in HEDGED_METHODS:
             return
-        limit = self._patience.limit(race.visit.host)
+        limit = self._delay.seconds(race.visit.host)
         if limit is None:
             self._prune()
             self._unmeasured.append((race, started))
@@ -47,17 +47,17 @@ class Hedging:
 
     def record_latency(self, host: str, latency: float, in_flight: int) -> None:
         """Learn from a response how long they take; `in_flight` requests wait for theirs."""
-        self._patience.note(host, latency, in_flight)
-        if self._unmeasured and self._patience.limit(host) is not None:
+        self._delay.observe_latency(host, latency, in_flight)
+        if self._unmeasured and self._delay.seconds(host) is not None:
             for race, started in self._unmeasured:
                 if race.may_be_hedged:
-                    limit = self._patience.limit(race.visit.host) or 0.0
+                    limit = self._delay.seconds(race.visit.host) or 0.0
                     self._hedge_at(started + limit, race)
             self._unmeasured.clear()
 
     def refund(self) -> None:
         """Take back a hedge that was not sent after all."""
-        self._budget.hedges -= 1
+        self._quota.hedges -= 1
 
     def _hedge_at(self, when: float, race: Race[Visit]) -> None:
         def slow() -> None:
@@ -77,9 +77,9 @@ class Hedging:
         while self._slow:
             race = self._slow[0]
             if race.may_be_hedged:
-                if not self._budget.allows:
+                if not self._quota.allows:
                     return
-                self._budget.hedges += 1
+                self._quota.hedges += 1
                 self._send(race.prepare_hedge())
             self._slow.popleft()
 

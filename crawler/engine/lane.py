@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from crawler.core.pacing import Pace, Rate
+from crawler.core.pacing import AdaptiveSlots, Rate
 
 _REMEMBERED = 60.0  # seconds for which an idle host's reduced slots are kept
 
@@ -30,7 +30,7 @@ class Lane(Generic[T]):
     is_queued: bool = False  # in the queue of ready lanes, or in the heap of those not yet due
     awaits_expiry: bool = False  # in the heap of idle hosts
     forget_at: float = 0.0  # only while it is idle
-    pace: Pace | None = None
+    pace: AdaptiveSlots | None = None
     rate: Rate | None = None
     due: float = -math.inf  # the earliest time at which the next request may start
 
@@ -47,5 +47,5 @@ class Lane(Generic[T]):
 
     def differs_until(self, now: float) -> float:
         """Return until when this host, if it stays idle, differs from an unknown one."""
-        eased = self.pace is None or self.pace.eased
+        eased = self.pace is None or self.pace.unthrottled
         return self.due if eased else max(self.due, now + _REMEMBERED)

@@ -8,7 +8,8 @@ from heapq import heappop, heappush
 from time import perf_counter
 from typing import Generic
 
-from crawler.core.pacing import PUSHES_BACK, Pace, Rate
+from crawler.core.pacing import AdaptiveSlots, Rate
+from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.engine.lane import Lane, T
 from crawler.models import Attempt
 
@@ -138,10 +139,12 @@ class Lanes(Generic[T]):
         """
         lane = self._lanes[host]
         if lane.pace is None:
-            if attempt is None or (attempt.error is None and attempt.status not in PUSHES_BACK):
+            if attempt is None or (
+                attempt.error is None and attempt.status not in THROTTLING_STATUSES
+            ):
                 return
-            lane.pace = Pace(self._per_host, self._per_host)
-        lane.pace.observe(attempt, started, self._clock())
+            lane.pace = AdaptiveSlots(self._per_host, self._per_host)
+        lane.pace.observe_attempt(attempt, started, self._clock())
         lane.slots = min(self._per_host, lane.pace.slots)
 
     def pause_host(self, host: str, until: float) -> None:
@@ -221,9 +224,9 @@ class Lanes(Generic[T]):
     def _count_start(self, lane: Lane[T], now: float) -> None:
         """Count a request against the rates."""
         if self._rate is not None:
-            self._rate.spend(now)
+            self._rate.reserve(now)
         if lane.rate is not None:
-            lane.rate.spend(now)
+            lane.rate.reserve(now)
             lane.due = max(lane.due, lane.rate.due)
 
     def _free_slot(self, host: str, now: float) -> None:

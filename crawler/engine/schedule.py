@@ -261,7 +261,7 @@ class Scheduler:
 
     def _pause_host(self, visit: Visit, attempt: Attempt, chance: float) -> None:
         """Start nothing more on a host for as long as its Retry-After says."""
-        seconds = retry.hold(visit.result(attempt), self._limits, visit.retries + 1, chance)
+        seconds = retry.host_pause(visit.result(attempt), self._limits, visit.retries + 1, chance)
         if seconds is not None:
             self._lanes.pause_host(_responding_host(visit, attempt), self._clock.time() + seconds)
 
@@ -275,7 +275,7 @@ class Scheduler:
         if attempt.responded:
             self._hedging.record_latency(visit.host, attempt.latency or 0.0, self.in_flight)
         result = visit.result(attempt)
-        if race.has_requests and (attempt.error is not None or retry.may_pass(result)):
+        if race.has_requests and (attempt.error is not None or retry.is_transient(result)):
             if not visit.refuses_head(attempt, self._limits):
                 visit.latest = result
             return True

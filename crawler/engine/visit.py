@@ -88,10 +88,10 @@ class Visit:
             return FallBackToGet()
         if self.is_recheck:
             return Done(result)
-        delay = retry.wait(result, limits, self.retries + 1, chance)
+        delay = retry.delay(result, limits, self.retries + 1, chance)
         if delay is not None:
             return Retry(delay)
-        if limits.confirm_after is not None and retry.doubtful(result, limits):
+        if limits.confirm_after is not None and retry.worth_rechecking(result, limits):
             return Recheck()
         return Done(result)
 

@@ -176,7 +176,7 @@ class Broadcast:
                     self._drop(sink, exc)
 
     def _drop(self, sink: Sink, exc: Exception) -> None:
-        self.broken[sink.name] = exc if isinstance(exc, OSError) else OSError(faults.line(exc))
+        self.broken[sink.name] = exc if isinstance(exc, OSError) else OSError(faults.describe(exc))
         del self._threads[sink]
 
 

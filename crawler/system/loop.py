@@ -66,4 +66,4 @@ def _complain(
         loop.default_exception_handler(context)
         return
     exc = context.get("exception")
-    say(f"internal error: {context.get('message')}" if exc is None else faults.line(exc))
+    say(f"internal error: {context.get('message')}" if exc is None else faults.describe(exc))

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import httpx
 
-from crawler.core.retry import IDEMPOTENT
+from crawler.core.semantics import IDEMPOTENT_METHODS
 from crawler.engine.transports import guard, tls
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.http1.opening import Opening
@@ -56,7 +56,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         is_head = request.method == "HEAD"
         # On a kept connection the server may be closing it already: a request that may not be
         # sent twice would fail through no fault of the URL.
-        kept = request.method in IDEMPOTENT and not request.extensions.get("fresh")
+        kept = request.method in IDEMPOTENT_METHODS and not request.extensions.get("fresh")
         connection = self._pool.take(key) if kept else None
         finished = partial(self._finish, key)
         stream: ResponseStream | None = None

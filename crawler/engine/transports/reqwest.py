@@ -21,7 +21,7 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
-from crawler.core.retry import IDEMPOTENT
+from crawler.core.semantics import IDEMPOTENT_METHODS
 from crawler.engine.transports.request import LazyRequest, Origin, header_pairs, origin_of, url_text
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire, WireError
@@ -113,7 +113,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
     def _pick(self, request: httpx.Request) -> Client:
         origin = origin_of(request)
-        if request.extensions.get("fresh") or request.method not in IDEMPOTENT:
+        if request.extensions.get("fresh") or request.method not in IDEMPOTENT_METHODS:
             return self._closing
         if origin in self._asked:
             return self._keeping

@@ -11,7 +11,7 @@ import anyio._backends._asyncio  # noqa: F401
 import httpcore  # noqa: F401
 import httpx
 
-from crawler.core.retry import IDEMPOTENT
+from crawler.core.semantics import IDEMPOTENT_METHODS
 from crawler.engine.transports import guard, tls
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
 from crawler.engine.transports.lazy import Lazy
@@ -61,7 +61,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         trace = request.extensions["trace"] = Trace(wire, self._end_soon)
         trace_of_task.set(trace)
         trace.forwarded = proxy is not None and proxy.forwards(origin[0])
-        shared = request.method in IDEMPOTENT and not request.extensions.get("fresh")
+        shared = request.method in IDEMPOTENT_METHODS and not request.extensions.get("fresh")
         inner = await self._pick(request, proxy, wire, shared=shared)
         try:
             response = await inner.handle_async_request(request)

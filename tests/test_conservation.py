@@ -150,8 +150,8 @@ def test_an_endless_pipe_with_a_slow_reader_loses_nothing_when_its_time_is_up(
             raise AssertionError
 
         limits = Limits(deadline=0.05)
-        scheduler = Scheduler(hangs, limits, emit, asyncio.Event(), has_end=lambda: False)
-        await scheduler.run(listed())
+        scheduler = Scheduler(hangs, limits, emit, asyncio.Event())
+        await scheduler.run(listed(), has_end=lambda: False)
         assert scheduler.read == 401
         assert sorted(emitted) == list(range(401))
 
@@ -213,15 +213,12 @@ def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
 
         emitted: list[str] = []
         inputs = Inputs([open_source(str(path), None)], UrlList())
-        scheduler = Scheduler(
-            hangs,
-            Limits(deadline=0.05),
-            emit,
-            asyncio.Event(),
+        scheduler = Scheduler(hangs, Limits(deadline=0.05), emit, asyncio.Event())
+        await scheduler.run(
+            inputs.entries(),
             has_end=lambda: inputs.share_read() is not None,
             bytes_read=inputs.bytes_read,
         )
-        await scheduler.run(inputs.entries())
         assert sorted(emitted) == ["https://a/0", "https://a/1"]
 
     run(body())

@@ -64,7 +64,7 @@ def test_what_was_withdrawn_takes_nothing_from_the_budget() -> None:
             warmed(bench.clock, on("a", WARM), on("b", WARM + 1), on("b", WARM + 2))
         )
         assert not results[WARM].hedged
-        assert bench.scheduler._hedging._quota.hedges == len(bench.web.hedges)
+        assert bench.scheduler._sender._hedging._quota.hedges == len(bench.web.hedges)
 
     run(body())
 

@@ -29,7 +29,8 @@ engine.headers engine.timeouts engine.transports.guard engine.transports.http1.o
     engine.transports.proxy engine.transports.reqwest engine.transports.sockets engine.visit
 engine.fetch engine.flight engine.hedging engine.transports.backend
     engine.transports.http1.connection engine.transports.tunnel
-engine.intake engine.transports.http1.stream engine.transports.pool engine.transports.stock
+engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
+    engine.transports.stock
 engine.schedule engine.transports.direct
 engine.transports.http2 engine.transports.native
 engine.transports

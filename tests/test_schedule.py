@@ -725,9 +725,8 @@ def test_a_list_that_may_have_no_end_is_not_read_on_for_long_after_the_deadline(
             Limits(deadline=0.05),
             emit,
             asyncio.Event(),
-            has_end=lambda: False,
         )
-        await scheduler.run(entries())
+        await scheduler.run(entries(), has_end=lambda: False)
         assert sorted(emitted) == list(range(scheduler.read))
 
     run(body())

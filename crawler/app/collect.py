@@ -39,10 +39,10 @@ class Collector:
             self._take,
             self.stop,
             fetch_fresh=fetch_fresh,
-            has_end=has_end,
-            bytes_read=bytes_read,
         )
         self._entries = entries
+        self._has_end = has_end
+        self._bytes_read = bytes_read
         self._gather = gather
         self._enough = min(_BATCH, limits.max)
         self._most = 2 * limits.max
@@ -66,7 +66,9 @@ class Collector:
 
     async def _work(self) -> Exception | None:
         try:
-            await self.scheduler.run(self._entries)
+            await self.scheduler.run(
+                self._entries, has_end=self._has_end, bytes_read=self._bytes_read
+            )
         except Exception as exc:
             return exc
         finally:

@@ -1,4 +1,4 @@
-"""An attempt in flight: the slots that it holds, and what its further requests wait for."""
+"""An attempt in flight: the slots that it holds, and the wait for those of further requests."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -13,16 +13,13 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """The slots of a crawl: those of each host, which its lanes count, and `limits.max` in all.
-
-    `requests_in_flight` is how many requests are in flight.
-    """
+    """The slots of a crawl: `limits.max` in all, and those of each host, in `lanes`."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.requests_in_flight = 0
         self.clock = clock
-        # No host has more slots than there are in all: else the first times that it
-        # throttles would only take away slots that it never had.
+        # No host has more slots than there are in all: otherwise its first throttled
+        # responses would only take away slots that it could never use.
         self.lanes: Lanes[Visit | Hedge[Visit] | Flight] = Lanes(
             per_host=min(limits.per_host, limits.max),
             rate=limits.rate,
@@ -35,45 +32,46 @@ class Slots:
 
 
 class Flight:
-    """One attempt, which sends one request after the other: redirects lead to others.
+    """The slots of one attempt, and the `Gate` of its further requests: redirects, resends.
 
-    Each of them, and a request that is sent once more, starts when its host may get one and
-    not before. If that is not at once, the attempt gives its slots back and waits in the
-    lane of that host, before all that has not begun: who waits occupies nothing, so two
-    hosts that redirect to each other never block each other. `holds_slots` is false for that time.
+    Each of these starts only when its host may get a request. If that is not at once, the
+    attempt gives its slots back and waits in that host's lane, ahead of visits that have not
+    started: a waiting attempt occupies nothing, so two hosts that redirect to each other
+    never deadlock. `holds_slots` is false while it waits.
     """
 
-    __slots__ = ("_slots", "_to", "_turn", "_visit", "holds_slots", "host", "started")
+    __slots__ = ("_slots", "_to", "_turn", "began", "holds_slots", "host", "started", "visit")
 
     def __init__(self, slots: Slots, visit: Visit) -> None:
-        """Begin with the slots that its first request was given."""
-        self.host = visit.host  # which the present request goes to
+        """Start the attempt's first request, whose slots are taken already."""
+        self.visit = visit
+        self.host = visit.host  # of the present request
         self.holds_slots = True
-        self.started = slots.clock.time()  # of the present request
+        self.began = slots.clock.time()
+        self.started = self.began  # the present request
         self._slots = slots
-        self._visit = visit
         self._to = self.host
         self._turn: asyncio.Future[None] | None = None
         slots.requests_in_flight += 1
 
     def try_hop(self, host: str) -> bool:
-        """Whether the request that a redirect leads to may start now; if so, it has."""
+        """Start the request that a redirect leads to, if it may start now; else return False."""
         self._slots.lanes.record_attempt(self.host, None, self.started)
-        return self._send(host)
+        return self._try_start(host)
 
     def try_resend(self) -> bool:
-        """Whether the present request may be sent once more now; if so, it is."""
-        return self._send(self.host)
+        """Start the present request again, if it may start now; else return False."""
+        return self._try_start(self.host)
 
     async def wait_for_turn(self) -> None:
-        """Wait until the request that may not start at once may, and start it."""
+        """Wait until the request that was refused may start, and start it."""
         self.release_host()
         self.holds_slots = False
         self.host = self._to
         self._turn = asyncio.get_running_loop().create_future()
         self._slots.lanes.enqueue(self, urgent=True)
         self._slots.release()
-        race = self._visit.race
+        race = self.visit.race
         if race is not None:
             race.waits_for_host = True
         try:
@@ -85,21 +83,21 @@ class Flight:
                 self._slots.lanes.withdraw(self)
 
     def resume(self) -> None:
-        """Start the request that waits, with the slots that it is given now."""
+        """Start the request that waits, with the slots that were taken for it."""
         assert self._turn is not None
         self.holds_slots = True
         self.started = self._slots.clock.time()
         self._slots.requests_in_flight += 1
-        if not self._turn.done():  # else it was cancelled a moment ago, and will see that
+        if not self._turn.done():  # otherwise it was cancelled, and its task is about to end
             self._turn.set_result(None)
 
     def release_host(self) -> None:
-        """Free the host's slot; the one in all is the caller's to free or to use."""
+        """Release the host's slot; the one of `limits.max` is the caller's to reuse or release."""
         if self.holds_slots:
             self._slots.lanes.release(self)
             self._slots.requests_in_flight -= 1
 
-    def _send(self, host: str) -> bool:
+    def _try_start(self, host: str) -> bool:
         if self._slots.lanes.transfer(self.host, host):
             self.host = host
             self.started = self._slots.clock.time()

@@ -11,17 +11,17 @@ from crawler.models import Limits, Result, Target
 
 Emit = Callable[[Result], Awaitable[None]]
 Entries = AsyncGenerator[Target | Result, None]
-_AT_A_TIME = 50  # entries read before other tasks get their turn
-_TRICKLE = 1_000  # bytes of a list per interval that are no progress: it may be endless
-_LINE = 20  # bytes, about, that an entry stands for if nobody counts them
-_ENDLESS = 5.0  # seconds that a list of unknown length is read on after the deadline
-_STALLED = 1.0  # seconds without progress after which a list is read no further
+_AT_A_TIME = 50  # entries read before other tasks run
+_TRICKLE = 1_000  # bytes per interval; a list that gives no more makes no progress
+_LINE = 20  # bytes that an entry is assumed to have if nobody counts them
+_ENDLESS = 5.0  # seconds for which a list that may be endless is read past the deadline
+_STALLED = 1.0  # seconds without progress after which reading ends
 
 
 class Pending:
-    """All that was read and is not emitted, by index: for each a record is still owed.
+    """All entries read but not emitted, by index: each of them is owed a record.
 
-    This alone says whether a run is over; lanes and tasks only say what happens next.
+    Whether the run is over depends on this alone; lanes and tasks only say what happens next.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -35,52 +35,42 @@ class Pending:
         self._owed[visit.target.index] = visit
 
     async def emit(self, result: Result) -> None:
-        """Emit a final result; it stays owed until `emit` has taken it, which it may never."""
+        """Emit a final result; it stays owed until `emit` returns, which it may never do."""
         self._owed[result.target.index] = result
         await self._emit(result)
         del self._owed[result.target.index]
 
     async def emit_all(self) -> None:
-        """Emit what is owed as it stands, in the order of the list."""
+        """Emit a result for everything owed, finished or not, in input order."""
         for _, owed in sorted(self._owed.items()):
             await self.emit(owed if isinstance(owed, Result) else owed.unfinished())
 
 
 class Intake:
-    """Reads a list for a scheduler. `read` counts entries, `ended` says that there are no more."""
+    """Reads a list for a scheduler. `read` counts entries; `ended` is true after the last one."""
 
-    def __init__(
-        self,
-        slots: Slots,
-        pending: Pending,
-        limits: Limits,
-        has_end: Callable[[], bool],
-        bytes_read: Callable[[], int] | None,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, slots: Slots, pending: Pending, limits: Limits, clock: Clock) -> None:
         self.read = 0
         self.ended = False
         self._lanes = slots.lanes
         self._pending = pending
         self._window = limits.window
-        self._has_end = has_end
-        self._bytes_read = bytes_read or (lambda: self.read * _LINE)
         self._clock = clock
-        self._room = asyncio.Event()
-        self._closed = False  # what is still read is not requested any more
-        self._emitting = False  # a slow sink may block here: that is no stall of the list
+        self._resumed = asyncio.Event()
+        self._closed = False  # entries are still read, but not requested
+        self._emitting = False  # a slow sink may block here: the list has not stalled then
 
     def resume(self) -> None:
-        """Read on, as the lanes hold fewer entries now."""
-        self._room.set()
+        """Read on: the lanes hold fewer entries now."""
+        self._resumed.set()
 
     def close(self) -> None:
-        """Request nothing more: what waits, and what is still read, becomes a record."""
+        """Start nothing more: waiting entries and those still read are emitted as they are."""
         self._closed = True
-        self._room.set()
+        self._resumed.set()
 
     async def run(self, entries: Entries) -> Exception | None:
-        """Read all entries; return the exception that ended the list, if one did."""
+        """Read all entries; return the exception that ended the list, if any."""
         try:
             async with aclosing(entries):
                 async for entry in entries:
@@ -92,10 +82,10 @@ class Intake:
                         self._pending.register(visit)
                         self._lanes.enqueue(visit)
                     while len(self._lanes) >= self._window and not self._closed:
-                        self._room.clear()
-                        await self._room.wait()
+                        self._resumed.clear()
+                        await self._resumed.wait()
                     if self._closed:
-                        await self._emit_queued()
+                        await self._emit_waiting()
                     if self.read % _AT_A_TIME == 0:
                         await asyncio.sleep(0)
         except Exception as exc:
@@ -106,22 +96,27 @@ class Intake:
         return None
 
     async def finish_reading(
-        self, reading: asyncio.Task[Exception | None], stopped: asyncio.Task[bool]
+        self,
+        reading: asyncio.Task[Exception | None],
+        stopped: asyncio.Task[bool],
+        has_end: Callable[[], bool],
+        bytes_read: Callable[[], int] | None,
     ) -> None:
-        """Let the list be read to its end, unless it stalls or may have none."""
-        read = -_TRICKLE - 1
-        begun = self._clock.time()
-        while self._emitting or self._bytes_read() - read > _TRICKLE:
-            endless = not self._has_end() and self._clock.time() - begun > _ENDLESS
+        """Let the list be read to its end, unless it stalls or may be endless."""
+        bytes_read = bytes_read or (lambda: self.read * _LINE)
+        before = -_TRICKLE - 1
+        start = self._clock.time()
+        while self._emitting or bytes_read() - before > _TRICKLE:
+            endless = not has_end() and self._clock.time() - start > _ENDLESS
             if reading.done() or stopped.done() or endless:
                 return
-            read = self._bytes_read()
+            before = bytes_read()
             await asyncio.wait(
                 (reading, stopped), timeout=_STALLED, return_when=asyncio.FIRST_COMPLETED
             )
 
-    async def _emit_queued(self) -> None:
-        """Emit all that waits; what a stop keeps this from stays owed."""
+    async def _emit_waiting(self) -> None:
+        """Emit all entries that wait; those that a stop prevents stay owed."""
         for entry in self._lanes.clear():
             if isinstance(entry, Visit):
                 await self._emit_unrequested(entry.unfinished())

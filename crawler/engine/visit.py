@@ -75,6 +75,11 @@ class Visit:
             self.started = True
             self.queue = now - self.arrived
 
+    def set_timestamp(self, attempt: Attempt, began: float) -> None:
+        """Set `timestamp`, once, from an attempt that began then: it may be a hedge's."""
+        if self.timestamp is None and attempt.timestamp is not None:
+            self.timestamp = attempt.timestamp - (began - self.arrived - self.queue)
+
     def next(self, attempt: Attempt, limits: Limits, chance: float) -> Step:
         """Return what follows from an attempt that has ended; changes nothing.
 

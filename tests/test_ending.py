@@ -293,14 +293,17 @@ def test_a_signal_ends_a_run_that_shows_twenty_thousand_rows(site: Server, tmp_p
     assert (ended.returncode, ended.stderr) == (130, "")
     assert took < SOON
     rows = sum(1 for line in ended.stdout.splitlines() if line.startswith("ftp://"))
-    assert rows == 20_000 or f"The table is cut: {20_001 - rows:,} more rows" in ended.stdout
+    assert (
+        rows == 20_000
+        or f"Table cut short by the signal: {20_001 - rows:,} more rows" in ended.stdout
+    )
     closing = "Total: 20,001 URLs, 0 success, 0 failed, 20,000 invalid, 1 unreached"
     assert ended.stdout.splitlines()[-1] == closing
 
 
 IMPATIENT = """exec "$1" -P -c '
 import crawler.report.terminal
-crawler.report.terminal._HURRY = 0.0
+crawler.report.terminal._RENDER_LIMIT = 0.0
 from crawler.__main__ import main
 main()' "${@:5}"
 """
@@ -325,7 +328,7 @@ def test_a_signal_while_the_table_is_written_counts_if_it_cuts_it(
         assert process.wait(30) == code
     rows = sum(1 for line in text.splitlines() if line.startswith("ftp://"))
     assert (rows == 5_000) is whole
-    assert (f"The table is cut: {5_000 - rows:,} more rows" in text) is not whole
+    assert (f"Table cut short by the signal: {5_000 - rows:,} more rows" in text) is not whole
     assert text.splitlines()[-1] == "Total: 5,000 URLs, 0 success, 0 failed, 5,000 invalid"
 
 

@@ -76,8 +76,8 @@ def test_a_stopped_process_charges_its_time_to_no_server(
     assert (process.returncode, complaints) == (0, "")
     (line,) = [line for line in told.splitlines() if "stopped" in line]
     assert line.startswith("This process was stopped for 1.")
-    assert line.endswith(" s: no latency or timeout includes that")
-    assert "busy: up to 1" not in told
+    assert line.endswith(" s: latencies and timeouts exclude that time")
+    assert "include up to 1" not in told
     for record in results(out):
         timings = record["timings_ms"]
         assert 0 <= record["ttfb_ms"] <= record["latency_ms"] < 1_000

@@ -124,7 +124,7 @@ def test_what_is_no_terminal_gets_the_whole_table_as_plain_text() -> None:
         "Failures: 1 status 404, 1 timeout, 1 invalid url\n"
         "Latency: p50 35 ms, p95 250 ms, p99 250 ms, max 250 ms\n"
         "Transfer: 1.3 kB in 2.00 s, 1.5 URLs/s\n"
-        "Not asked again: 1 duplicate\n"
+        "Skipped: 1 duplicate\n"
         "Total: 5 URLs, 1 success, 2 failed, 1 invalid, 1 unreached\n"
     )
 
@@ -372,8 +372,8 @@ def test_of_more_the_first_fifty_failures_and_the_ten_slowest_are_shown() -> Non
     slowest = [n for n in range(200) if not n % 2][-10:]
     names = ["bad" if n % 2 else "good" for n in range(200)]
     assert urls(text) == [f"https://{names[n]}.example/{n}" for n in sorted(failures + slowest)]
-    line = "Shown: the first 50 failures and the slowest 10; 140 more left out, "
-    assert f"{line}--all shows everything." in text.splitlines()
+    line = "Shown: the first 50 failures and the slowest 10; 140 more not shown (use --all)."
+    assert line in text.splitlines()
 
 
 def test_the_first_failures_are_the_first_of_the_list_not_the_first_to_come() -> None:
@@ -388,14 +388,14 @@ def test_the_first_failures_are_the_first_of_the_list_not_the_first_to_come() ->
 @pytest.mark.parametrize(
     ("failures", "passes", "line"),
     [
-        (1, 150, "Shown: 1 failure and the slowest 10; 140 more left out, --all shows everything."),
+        (1, 150, "Shown: 1 failure and the slowest 10; 140 more not shown (use --all)."),
         (
             7,
             150,
-            "Shown: 7 failures and the slowest 10; 140 more left out, --all shows everything.",
+            "Shown: 7 failures and the slowest 10; 140 more not shown (use --all).",
         ),
-        (0, 150, "Shown: the slowest 10; 140 more left out, --all shows everything."),
-        (0, 5000, "Shown: the slowest 10; 4,990 more left out, --all shows everything."),
+        (0, 150, "Shown: the slowest 10; 140 more not shown (use --all)."),
+        (0, 5000, "Shown: the slowest 10; 4,990 more not shown (use --all)."),
     ],
     ids=["one failure", "some failures", "no failure", "thousands"],
 )
@@ -425,8 +425,11 @@ def test_of_many_the_first_twenty_to_be_looked_at_are_shown(
     text = table(checks)
     places = [int(url.rpartition("/")[2]) for url in urls(text)]
     assert places == [*range(20), *range(190, 200)]
-    line = "Shown: the first 20 to be looked at and the slowest 10; 170 more left out, "
-    assert f"{line}--all shows everything." in text.splitlines()
+    line = (
+        "Shown: the first 20 with warnings or flaky and the slowest 10; "
+        "170 more not shown (use --all)."
+    )
+    assert line in text.splitlines()
 
 
 def test_failures_do_not_crowd_out_what_is_to_be_looked_at() -> None:
@@ -441,8 +444,8 @@ def test_failures_do_not_crowd_out_what_is_to_be_looked_at() -> None:
     assert {"https://warned.example/150", "https://flaky.example/151"} <= set(shown)
     text = table(checks)
     assert "the first 50 failures" in text
-    assert " 2 to be looked at" in text
-    assert "the slowest 10; 238 more left out" in text
+    assert " 2 with warnings or flaky" in text
+    assert "the slowest 10; 238 more not shown" in text
 
 
 def test_a_slow_row_to_be_looked_at_is_not_shown_twice() -> None:
@@ -464,7 +467,7 @@ def test_all_shows_everything() -> None:
 def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
     terminal: Terminal | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.report.terminal._HURRY", 0.0)
+    monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 0.0)
     stream = Recorder()
     stream.hurried = True
     sink = TableSink(stream, terminal=terminal, everything=True)
@@ -475,7 +478,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
     text = CODE.sub("", stream.text)
     rows = [line.split()[0] for line in text.splitlines() if line.strip().startswith("https://")]
     assert rows == [f"https://good.example/{index}" for index in range(100)]
-    assert "The table is cut: 900 more rows are left out after the signal.\n\nLatency: " in text
+    assert "Table cut short by the signal: 900 more rows not shown.\n\nLatency: " in text
     assert text.endswith("\nTotal: 1,000 URLs, 1,000 success, 0 failed\n")
     assert (stream.cut, stream.closed) == (True, True)
 
@@ -483,7 +486,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
 def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crawler.report.terminal._HURRY", 60.0)
+    monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 60.0)
     stream = Recorder()
     stream.hurried = True
     sink = TableSink(stream, terminal=None, everything=True)
@@ -492,7 +495,7 @@ def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
         sink.write(one)
     sink.finish(summary(*checks))
     assert (len(urls(stream.text)), stream.cut) == (1000, False)
-    assert "cut" not in stream.text
+    assert "cut short" not in stream.text
 
 
 def test_a_long_table_is_written_as_it_is_rendered() -> None:

@@ -1,4 +1,4 @@
-"""Checks and a summary -> a table and closing lines, on a terminal or as plain text."""
+"""Checks and a summary -> the table and the lines under it, on a terminal or as plain text."""
 
 from collections.abc import Iterable, Iterator
 from time import thread_time
@@ -17,12 +17,12 @@ from crawler.report.rows import FAILURES, NOTED, Rows, remark
 from crawler.report.streams import Stream
 
 _BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
-_NARROWEST = 12  # columns that a URL and a reason need each; with fewer, lines go uncut
-_LAG = 0.1  # seconds the event loop may be late before the reader is told
-_HURRY = 0.25  # seconds of rendering after a signal, for each of its two steps
-_SOME = 100  # rows that are rendered and written in one step
+_MIN_WIDTH = 12  # columns for a URL, and for a reason; on narrower terminals lines are not folded
+_REPORTED_LAG = 0.1  # seconds of event-loop lag from which it is reported
+_RENDER_LIMIT = 0.25  # seconds of rendering after a signal, for each of the two steps
+_CHUNK = 100  # rows rendered and written in one step
 _NAMES = ("URL", "Status", "Size", "Latency", "Reason")
-_RIGHT = (False, False, True, True, False)
+_RIGHT_ALIGNED = (False, False, True, True, False)
 T = TypeVar("T")
 
 
@@ -34,10 +34,10 @@ class Row(NamedTuple):
 
 
 class TableSink:
-    """Shows the table and the summary when all is over.
+    """Writes the table and the summary at the end of the run.
 
-    `terminal` is None where the output is none: then the same table comes as plain
-    text, one line for each URL, never cut. `everything` shows all rows.
+    `terminal` is None if the output is not a terminal: then the table is plain text, one
+    line for each URL, never folded. `everything` shows all rows.
     """
 
     def __init__(self, stream: Stream, *, terminal: TextIO | None, everything: bool) -> None:
@@ -53,30 +53,30 @@ class TableSink:
         return False
 
     def flush(self) -> None:
-        """Nothing yet: what the table looks like is known at the end."""
+        """Nothing yet: the layout of the table is known only at the end."""
 
     def finish(self, summary: Summary) -> None:
         if not summary.total:
-            return  # standard error says that there was nothing to check
+            return  # standard error reports that there was nothing to check
         shown = self._rows.shown()
         palette = Palette(self._terminal)
         closing: list[tuple[str, str]] = []
         if shown:
-            left = len(shown) - self._write_table(shown, palette)
-            if left:
+            missing = len(shown) - self._write_table(shown, palette)
+            if missing:
                 self._stream.cut = True
-                text = f"The table is cut: {left:,} more rows are left out after the signal."
+                text = f"Table cut short by the signal: {missing:,} more rows not shown."
                 closing.append((text, "bold red"))
         if len(shown) < self._rows.total:
-            closing.append((_left_out(shown, self._rows.total), "dim"))
+            closing.append((_selection(shown, self._rows.total), "dim"))
         closing += [("", ""), *_closing(summary)]
         self._stream.write("".join(palette.line(text, style) for text, style in closing))
         self._stream.close()
 
     def _write_table(self, checks: list[Check], palette: "Palette") -> int:
-        """Write the rows of the checks, all that a signal leaves time for; return how many.
+        """Write the rows of the checks; return how many, as a signal may cut the table short.
 
-        Not with rich's tables: at 0.3 ms a row, the end of 20,000 took six seconds.
+        Not with rich's tables: at 0.3 ms a row, 20,000 rows took six seconds.
         """
         rows = [_row(check) for check in self._in_time(checks)]
         layout = _layout(rows, palette.width)
@@ -90,38 +90,38 @@ class TableSink:
             paint = [None, palette.painter(row.style), *[None] * (columns - 2)]
             lines.extend(layout.lines(row.cells[:columns], paint))
             written += 1
-            if written % _SOME == 0:
+            if written % _CHUNK == 0:
                 self._stream.write("".join(f"{line}\n" for line in lines))
                 lines.clear()
         self._stream.write("".join(f"{line}\n" for line in lines))
         return written
 
     def _in_time(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items; after a signal, some and as many more as there is time for.
+        """Yield the items; after a signal, only as many as can be rendered in time.
 
-        It is our own time that counts: a slow reader is no reason to cut.
+        Only CPU time counts: a slow reader does not cut the table short.
         """
-        until = None
+        end = None
         for count, item in enumerate(items):
-            if self._stream.hurried and count % _SOME == 0:
-                until = until or thread_time() + _HURRY
-                if count and thread_time() > until:
+            if self._stream.hurried and count % _CHUNK == 0:
+                end = end or thread_time() + _RENDER_LIMIT
+                if count and thread_time() > end:
                     return
             yield item
 
 
 class Palette:
-    """What the output makes of styles: codes on a terminal that knows them, else nothing.
+    """Styles as the escape codes of the terminal; none for plain text.
 
-    `width` is None where lines are not to be cut.
+    `width` is None if lines are not folded.
     """
 
     def __init__(self, terminal: TextIO | None) -> None:
         self._console = None if terminal is None else Console(file=terminal, highlight=False)
         self._painters: dict[str, Paint] = {}
         self.width = None if self._console is None else self._console.width
-        utf = self._console is None or self._console.encoding.startswith("utf")
-        self.rule = "─" if utf else "-"
+        unicode = self._console is None or self._console.encoding.startswith("utf")
+        self.rule = "─" if unicode else "-"
 
     def line(self, text: str, style: str) -> str:
         return f"{self.painter(style)(text)}\n"
@@ -172,26 +172,26 @@ def _row(check: Check) -> Row:
 
 
 def _layout(rows: list[Row], width: int | None) -> Layout:
-    """Return the layout for so many columns; uncut without `width`, or where it is too narrow."""
+    """Return the layout for `width` columns; without one, or if it is too small, nothing folds."""
     columns = list(zip(*(row.cells for row in rows), strict=True))
     widest = [max(map(_cells, column)) for column in columns]
     if widest[4]:
-        widest = [max(len(name), room) for name, room in zip(_NAMES, widest, strict=True)]
+        widest = [max(len(name), cells) for name, cells in zip(_NAMES, widest, strict=True)]
     else:
-        widest = [max(len(name), room) for name, room in zip(_NAMES[:4], widest[:4], strict=True)]
+        widest = [max(len(name), cells) for name, cells in zip(_NAMES[:4], widest[:4], strict=True)]
     if width is not None:
         room = width - sum(widest[1:4]) - 3 * len(widest) + 1  # three between columns, two outside
         reason = sum(widest[4:])
         if widest[0] + reason > room:
-            if room < 2 * _NARROWEST:
+            if room < 2 * _MIN_WIDTH:
                 width = None
             else:
-                # A URL is to be copied: it keeps at least half, and what the reasons do not need.
+                # URLs are there to be copied: they get at least half, and what reasons leave.
                 widest[0] = min(widest[0], max(room // 2, room - reason))
                 widest[4:] = [room - widest[0]] if reason else []
     return Layout(
         widths=widest,
-        right=_RIGHT[: len(widest)],
+        right=_RIGHT_ALIGNED[: len(widest)],
         edge="" if width is None else " ",
         gap="  " if width is None else "   ",
         measure=_cells,
@@ -199,7 +199,7 @@ def _layout(rows: list[Row], width: int | None) -> Layout:
 
 
 def _cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in terminal columns."""
     return len(text) if text.isascii() else cell_len(text)
 
 
@@ -226,37 +226,37 @@ def _closing(summary: Summary) -> list[tuple[str, str]]:
         figures = [(name, getattr(latency, name)) for name in ("p50", "p95", "p99", "max")]
         shown = ", ".join(f"{name} {duration(value)}" for name, value in figures)
         lines.append((f"Latency: {shown}", ""))
-    if summary.stats.lag > _LAG:
-        late = duration(summary.stats.lag)
-        lines.append((f"This machine was busy: up to {late} of a latency may be its own", ""))
+    if summary.stats.lag > _REPORTED_LAG:
+        lag = duration(summary.stats.lag)
+        lines.append((f"Local delay: latencies may include up to {lag} of event-loop lag", ""))
     if summary.stats.stopped:
         stopped = duration(summary.stats.stopped)
-        line = f"This process was stopped for {stopped}: no latency or timeout includes that"
+        line = f"This process was stopped for {stopped}: latencies and timeouts exclude that time"
         lines.append((line, ""))
     rate = f", {summary.requests_per_s:,.1f} URLs/s" if summary.requests_per_s else ""
     took = duration(summary.stats.elapsed)
     lines.append((f"Transfer: {size(summary.bytes)} in {took}{rate}", ""))
     if summary.stats.duplicates:
-        again = _many(summary.stats.duplicates, "duplicate")
-        lines.append((f"Not asked again: {again}", ""))
-    good = summary.passed == summary.total and summary.total
-    lines.append((closing_line(summary), "bold green" if good else "bold red"))
+        lines.append((f"Skipped: {_many(summary.stats.duplicates, 'duplicate')}", ""))
+    all_passed = summary.passed == summary.total and summary.total
+    lines.append((closing_line(summary), "bold green" if all_passed else "bold red"))
     return lines
 
 
-def _left_out(shown: list[Check], total: int) -> str:
+def _selection(shown: list[Check], total: int) -> str:
+    """Return which checks are shown, and how many are not."""
     failures = sum(1 for check in shown if check.ok is False)
     noted = sum(1 for check in shown if check.ok and remark(check))
     slowest = len(shown) - failures - noted
-    what = []
+    groups = []
     if failures:
-        what.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
+        groups.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
     if noted:
-        what.append(f"{'the first ' if noted == NOTED else ''}{noted} to be looked at")
+        groups.append(f"{'the first ' if noted == NOTED else ''}{noted} with warnings or flaky")
     if slowest:
-        what.append(f"the slowest {slowest}")
-    listed = f"Shown: {' and '.join(what)}; " if what else ""
-    return f"{listed}{total - len(shown):,} more left out, --all shows everything."
+        groups.append(f"the slowest {slowest}")
+    selected = f"Shown: {' and '.join(groups)}; " if groups else ""
+    return f"{selected}{total - len(shown):,} more not shown (use --all)."
 
 
 def _many(count: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """The documents against the program: commands run, tables, blocks and links are the real ones."""
 
+import importlib
 import re
 import shlex
 import shutil
@@ -27,6 +28,7 @@ PATHS = [
 ]
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in PATHS}
 README, REFERENCE = DOCUMENTS["README.md"], DOCUMENTS["docs/reference.md"]
+ARCHITECTURE = DOCUMENTS["docs/architecture.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BUILD = (ROOT / ".ci" / "run").read_text("utf-8")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/crawl --demo"
@@ -62,9 +64,9 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def table(heading: str) -> list[tuple[str, ...]]:
-    """Return the rows of the first table under a heading of the reference, without its head."""
-    section = REFERENCE.partition(f"\n## {heading}\n")[2]
+def table(heading: str, text: str = REFERENCE) -> list[tuple[str, ...]]:
+    """Return the rows of the first table under a heading, without its head."""
+    section = text.partition(f"\n## {heading}\n")[2]
     found = re.search(r"^\|.*?\n(?!\|)", section, re.DOTALL | re.MULTILINE)
     assert found is not None
     rows = found[0].splitlines()[2:]
@@ -313,6 +315,33 @@ def test_the_table_of_classes_has_all_of_them() -> None:
 
 def test_the_table_of_exit_codes_has_all_of_them() -> None:
     assert [row[0] for row in table("Exit codes")] == ["0", "1", "2", "3", "129", "130", "143"]
+
+
+# Architecture
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    prose = re.sub(r"^```.*?^```$", "", ARCHITECTURE, flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`([\w/.]+(?:\.py|/))`(?! \(new\))", prose)) - {"crawler/"}
+    missing = [
+        name for name in named if not ((ROOT / "crawler" / name).exists() or (ROOT / name).exists())
+    ]
+    assert named
+    assert missing == []
+
+
+def test_the_table_of_states_has_all_of_them() -> None:
+    for _, owner, states in table("States", ARCHITECTURE):
+        found = re.fullmatch(r"(\w+)` in `([\w/]+)\.py", owner)
+        assert found is not None, owner
+        module = importlib.import_module(f"crawler.{found[2].replace('/', '.')}")
+        assert states.split(", ") == [state.name for state in getattr(module, found[1])]
+
+
+def test_a_transport_can_be_tried_as_the_architecture_shows_it() -> None:
+    (code,) = blocks(ARCHITECTURE, "python")
+    ended = run_python(code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True 204\n", "")
 
 
 # Links

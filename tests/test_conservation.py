@@ -21,7 +21,7 @@ from shell import records, started, write
 from crawler.core.urllist import UrlList
 from crawler.engine import intake
 from crawler.engine.schedule import Scheduler
-from crawler.inputs.entries import Inputs
+from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
 from crawler.models import Attempt, Limits, Outcome, Result
 
@@ -212,11 +212,11 @@ def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
             raise AssertionError
 
         emitted: list[str] = []
-        inputs = Inputs([open_source(str(path), None)], UrlList())
+        inputs = SourceReader([open_source(str(path), None)], UrlList())
         scheduler = Scheduler(hangs, Limits(deadline=0.05), emit, asyncio.Event())
         await scheduler.run(
             inputs.entries(),
-            has_end=lambda: inputs.share_read() is not None,
+            has_end=inputs.has_end,
             bytes_read=inputs.bytes_read,
         )
         assert sorted(emitted) == ["https://a/0", "https://a/1"]

@@ -12,7 +12,7 @@ import pytest
 from samples import run
 
 from crawler.core.urllist import ListError, UrlList
-from crawler.inputs.entries import Inputs
+from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
 from crawler.models import Outcome, Result, Target
 
@@ -27,11 +27,11 @@ def place(entry: Entry) -> tuple[str | None, int | None, str]:
     return entry.source, entry.line, entry.url
 
 
-def opened(*arguments: str, stdin: int | None = None) -> Inputs:
-    return Inputs([open_source(argument, stdin) for argument in arguments], UrlList())
+def opened(*arguments: str, stdin: int | None = None) -> SourceReader:
+    return SourceReader([open_source(argument, stdin) for argument in arguments], UrlList())
 
 
-async def read(inputs: Inputs) -> list[Entry]:
+async def read(inputs: SourceReader) -> list[Entry]:
     return [entry async for entry in inputs.entries()]
 
 
@@ -215,7 +215,7 @@ def test_a_missing_file_is_told_of_at_once(home: Path) -> None:
 def test_a_missing_file_that_looks_like_a_host_brings_a_hint(home: Path) -> None:
     assert complaint("example.com/a") == (
         "cannot read example.com/a: No such file or directory"
-        " (for a URL write https://example.com/a)"
+        " (to check a URL, write https://example.com/a)"
     )
 
 

@@ -38,8 +38,8 @@ inputs.iterables inputs.sources report.columns report.failedlist report.progress
     report.rows report.streams
 inputs.entries report.jsondocument report.jsonl report.sinks report.terminal
 report.broadcast report.outputs
-app.collect app.demo
-app.run
+app.collect app.demo app.interruption app.settings
+app.assemble app.opening app.run
 app.rounds
 app.job
 cli.values
@@ -56,7 +56,7 @@ ROOMS = {
     "inputs": {"models", "core", "system"},
     "report": {"models", "core", "system"},
     "app": {"models", "core", "system", "engine", "inputs", "report"},
-    "cli": {"models", "version", "core", "system", "engine", "app"},
+    "cli": {"models", "version", "core", "system", "engine", "report", "app"},
     "": {"models", "version", "core", "engine", "inputs", "app", "cli"},
     "__main__": {"core", "cli"},
 }
@@ -64,7 +64,7 @@ ROOMS = {
 DOORS = {
     "typer": {"cli"},
     "rich": {"report.terminal", "report.progress"},
-    "httpx": {"engine", "__init__"},
+    "httpx": {"engine", "app.assemble", "app.job", "__init__"},
 }
 """Where a library may come in: a module, or all below a package."""
 

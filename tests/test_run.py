@@ -30,12 +30,12 @@ from samples import (
     target,
 )
 
-from crawler.app.collect import Collector
-from crawler.app.run import Run
+from crawler.app.collect import Collector, Fetching
+from crawler.app.run import GATHER, Observer, Pass
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, Fetcher
-from crawler.inputs.entries import Inputs
+from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
 from crawler.models import (
     Check,
@@ -126,8 +126,38 @@ GONE = BrokenPipeError(errno.EPIPE, "Broken pipe")
 # Collector
 
 
-def collector(fetch: Fetch, entries: Iterable[Target | Result], **limits: int) -> Collector:
-    return Collector(listed(entries), fetch, Limits(**limits))  # type: ignore[arg-type]  # all ints
+class Listed:
+    """A listing of what is given, of which `share` has been read."""
+
+    def __init__(
+        self,
+        given: Iterable[Target | Result] | AsyncGenerator[Target | Result, None],
+        share: float | None = 1.0,
+    ) -> None:
+        self._given = given
+        self._share = share
+        self.duplicates = 7
+
+    def entries(self) -> AsyncGenerator[Target | Result, None]:
+        return listed(self._given) if isinstance(self._given, Iterable) else self._given
+
+    def has_end(self) -> bool:
+        return self._share is not None
+
+    def bytes_read(self) -> int:
+        return 0
+
+    def share_read(self) -> float | None:
+        return self._share
+
+
+def collector(
+    fetch: Fetch,
+    entries: Iterable[Target | Result] | AsyncGenerator[Target | Result, None],
+    **limits: int,
+) -> Collector:
+    bounds = Limits(**limits)  # type: ignore[arg-type]  # all ints
+    return Collector(Listed(entries), Fetching(fetch=fetch), bounds)
 
 
 async def collected(of: Collector) -> list[Check]:
@@ -251,7 +281,7 @@ def test_a_list_that_breaks_raises_after_the_last_check() -> None:
         checks: list[Check] = []
 
         async def collect() -> None:
-            async for batch in Collector(entries(), Gate(shut=False), Limits(max=3)).batches():
+            async for batch in collector(Gate(shut=False), entries(), max=3).batches():
                 checks.extend(batch)
 
         with pytest.raises(ListError, match="line 31"):
@@ -681,16 +711,14 @@ class Bench:
         **limits: int,
     ) -> None:
         self.kept = Kept()
-        self.share = share_read
         limits.setdefault("retries", 0)
-        self.run = Run(
-            listed(entries) if isinstance(entries, Iterable) else entries,
-            fetch,
-            Limits(**limits),  # type: ignore[arg-type]  # all ints
+        listing = Listed(entries, share_read)
+        bounds = Limits(**limits)  # type: ignore[arg-type]  # all ints
+        self.run = Pass(
+            listing,
+            Collector(listing, Fetching(fetch=fetch), bounds, gather=GATHER),
             [self.kept, *sinks],
-            share_read=lambda: self.share,
-            duplicates=lambda: 7,
-            watch=watch,
+            observer=Observer(show=watch),
         )
 
     async def whole(self) -> Summary:
@@ -698,7 +726,7 @@ class Bench:
         return await self.finish()
 
     async def finish(self) -> Summary:
-        self.ended = await self.run.finish()
+        self.ended = await self.run.conclude()
         return self.ended.summary
 
 
@@ -883,19 +911,14 @@ def test_a_list_that_was_left_in_the_middle_of_a_piece_is_not_complete(tmp_path:
     path.write_text("ftp://x\n" * 3000)
 
     async def body() -> None:
-        inputs = Inputs([open_source(str(path), None)], UrlList())
+        inputs = SourceReader([open_source(str(path), None)], UrlList())
         sink = Interrupting()
-        running = Run(
-            inputs.entries(),
-            Gate(),
-            Limits(max=2),
-            [sink],
-            share_read=inputs.share_read,
-            duplicates=lambda: 0,
+        running = Pass(
+            inputs, Collector(inputs, Fetching(fetch=Gate()), Limits(max=2), gather=GATHER), [sink]
         )
         sink.interrupt = lambda: running.interrupt(signal.SIGINT)
         await running.collect()
-        told = (await running.finish()).summary
+        told = (await running.conclude()).summary
         assert indices(sink.checks) == list(range(told.total))
         assert told.total < 3000
         assert (told.stats.list_read, told.complete) == (False, False)

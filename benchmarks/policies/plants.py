@@ -50,7 +50,7 @@ def _results(change: Callable[[Any], Any]) -> Callable[[], None]:
 
         return changed
 
-    return lambda: wrap("crawler.app.collect:Collector._take", wrapper)
+    return lambda: wrap("crawler.app.collect:Collector._accept_result", wrapper)
 
 
 def _attempts(change: Callable[[Any], dict[str, Any]]) -> Callable[[], None]:

@@ -1,103 +1,123 @@
-"""Fan-in: results as they finish -> judged, in batches."""
+"""Fan-in: a listing and how to fetch it -> checks as they finish, in batches."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from crawler.core.expect import judge
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Scheduler
+from crawler.engine.suspensions import Suspensions
 from crawler.models import Check, Limits, Result, Target
 
-Entries = AsyncGenerator[Target | Result, None]
+_BATCH = 500  # max. checks in a batch
 
-_BATCH = 500  # checks at most that go to the sinks in one step
+
+class Entries(Protocol):
+    """The entries of a list, read lazily, and how far they have been read.
+
+    `has_end` says whether the list is known to end; `bytes_read` counts comments and
+    duplicates too.
+    """
+
+    def entries(self) -> AsyncGenerator[Target | Result, None]: ...
+
+    def has_end(self) -> bool: ...
+
+    def bytes_read(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """How targets are fetched: `fetch_fresh` sends hedges, over connections of their own.
+
+    `suspensions` are the spans in which this process did not run, as both have seen them.
+    """
+
+    fetch: Fetch
+    fetch_fresh: Fetch | None = None
+    suspensions: Suspensions = field(default_factory=Suspensions)
 
 
 class Collector:
-    """Fan-in: runs a crawl and yields what it finished, judged, in batches.
+    """Fan-in: runs a crawl and yields its results, judged, in batches.
 
-    A batch holds what has come since the last one was asked for; once its first result is
-    there, more are waited for during `gather` seconds, which makes each of them cheaper.
-    Nothing runs any more once `batches` has ended or was closed.
+    A batch holds the results since the previous one. After the first of them it waits
+    `gather` seconds for more: larger batches cost less per check. Once `batches` has ended
+    or was closed, nothing is running.
     """
 
     def __init__(
-        self,
-        entries: Entries,
-        fetch: Fetch,
-        limits: Limits,
-        *,
-        fetch_fresh: Fetch | None = None,
-        has_end: Callable[[], bool] = lambda: True,
-        bytes_read: Callable[[], int] | None = None,
-        gather: float = 0.0,
+        self, entries: Entries, fetching: Fetching, limits: Limits, *, gather: float = 0.0
     ) -> None:
         self.stop = asyncio.Event()
+        self.limits = limits
+        self.suspensions = fetching.suspensions
         self.scheduler = Scheduler(
-            fetch,
+            fetching.fetch,
             limits,
-            self._take,
+            self._accept_result,
             self.stop,
-            fetch_fresh=fetch_fresh,
+            fetch_fresh=fetching.fetch_fresh,
         )
         self._entries = entries
-        self._has_end = has_end
-        self._bytes_read = bytes_read
         self._gather = gather
-        self._enough = min(_BATCH, limits.max)
-        self._most = 2 * limits.max
+        self._ready_at = min(_BATCH, limits.max)
+        self._capacity = 2 * limits.max
         self._finished: list[Result] = []
-        self._over = False
-        self._some = asyncio.Event()  # a result is there, or no more will come
-        self._full = asyncio.Event()  # waiting for more would be no use
-        self._room = asyncio.Event()
+        self._ended = False
+        self._available = asyncio.Event()  # there is a result, or there will be no more
+        self._ready = asyncio.Event()  # a batch is large enough, or the crawl is over
+        self._has_room = asyncio.Event()
 
     async def batches(self) -> AsyncGenerator[list[Check], None]:
-        """Yield all checks; raises what the entries raised, after the last one."""
-        work = asyncio.create_task(self._work())
+        """Yield all checks, then raise the exception that ended the entries, if any."""
+        scheduling = asyncio.create_task(self._schedule())
         try:
-            while batch := await self._next():
+            while batch := await self._next_batch():
                 yield [Check(result=result, verdict=judge(result)) for result in batch]
-            if broken := await work:
-                raise broken
+            if exc := await scheduling:
+                raise exc
         finally:
-            work.cancel()
-            await asyncio.wait((work,))
+            scheduling.cancel()
+            await asyncio.wait((scheduling,))
 
-    async def _work(self) -> Exception | None:
+    async def _schedule(self) -> Exception | None:
         try:
+            entries = self._entries
             await self.scheduler.run(
-                self._entries, has_end=self._has_end, bytes_read=self._bytes_read
+                entries.entries(), has_end=entries.has_end, bytes_read=entries.bytes_read
             )
         except Exception as exc:
             return exc
         finally:
-            self._over = True
-            self._some.set()
-            self._full.set()
+            self._ended = True
+            self._available.set()
+            self._ready.set()
         return None
 
-    async def _take(self, result: Result) -> None:
-        while len(self._finished) >= self._most:
-            self._room.clear()
-            await self._room.wait()
+    async def _accept_result(self, result: Result) -> None:
+        while len(self._finished) >= self._capacity:
+            self._has_room.clear()
+            await self._has_room.wait()
         self._finished.append(result)
-        self._some.set()
-        if len(self._finished) >= self._enough:
-            self._full.set()
+        self._available.set()
+        if len(self._finished) >= self._ready_at:
+            self._ready.set()
 
-    async def _next(self) -> list[Result]:
-        """Return what is there, waiting for the first; nothing means the end."""
-        await self._some.wait()
-        if self._gather and not self._full.is_set():
-            timer = asyncio.get_running_loop().call_later(self._gather, self._full.set)
-            await self._full.wait()
+    async def _next_batch(self) -> list[Result]:
+        """Wait for a result and return all that are there; an empty batch is the end."""
+        await self._available.wait()
+        if self._gather and not self._ready.is_set():
+            timer = asyncio.get_running_loop().call_later(self._gather, self._ready.set)
+            await self._ready.wait()
             timer.cancel()
         batch, self._finished = self._finished[:_BATCH], self._finished[_BATCH:]
-        if not self._over:
+        if not self._ended:
             if not self._finished:
-                self._some.clear()
-            if len(self._finished) < self._enough:
-                self._full.clear()
-        self._room.set()
+                self._available.clear()
+            if len(self._finished) < self._ready_at:
+                self._ready.clear()
+        self._has_room.set()
         return batch

@@ -1,4 +1,4 @@
-"""A list, asked again and again until everything passes or the time is up."""
+"""`--wait`: passes over a list, one after the other, until all URLs pass or the time is up."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -6,8 +6,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from crawler.app.collect import Entries
-from crawler.app.run import Run, ShareRead
+from crawler.app.run import Listing, Pass
 from crawler.core.display import display, mask
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
@@ -17,13 +16,13 @@ from crawler.report.broadcast import Broadcast, Ended, Taken, close
 from crawler.report.sinks import Sink
 
 _PAUSE = 1.0  # seconds between two rounds
-_BATCH = 500  # checks that are written in one step
-Begin = Callable[[Entries, Sequence[Sink], ShareRead], Run]
+_BATCH = 500  # checks written in one step
+StartPass = Callable[[Listing, Sequence[Sink]], Pass]
 
 
 @dataclass(slots=True, eq=False)
-class Held:
-    """A sink that keeps the checks of a round, as only the last round's are shown."""
+class RoundSink:
+    """Keeps the checks of one round: only those of the last round are written."""
 
     name: str = "round"
     checks: list[Check] = field(default_factory=list)
@@ -35,104 +34,128 @@ class Held:
         return False
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
     def finish(self, summary: Summary) -> None:
         """Nothing to close."""
 
 
 @dataclass(slots=True)
-class Rounds:
-    """Polls a list for `seconds` at most; a round that has begun is finished.
+class RepeatedList:
+    """A list read in advance, as the listing of each round.
 
-    `begin` makes the run of a round, `say` gets one line about each.
+    `complete` says whether all of it was read, `duplicates` how many entries were skipped.
     """
 
-    entries: Entries
+    known: Sequence[Target | Result]
+    complete: bool
+    duplicates: int
+    _characters: int = 0
+
+    async def entries(self) -> AsyncGenerator[Target | Result, None]:
+        for entry in self.known:
+            target = entry.target if isinstance(entry, Result) else entry
+            self._characters += len(target.input)
+            yield entry
+
+    def has_end(self) -> bool:
+        return self.complete
+
+    def bytes_read(self) -> int:
+        return self._characters
+
+    def share_read(self) -> float | None:
+        return 1.0 if self.complete else None
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Repeats passes over `listing` for at most `seconds`; a round that has begun is finished.
+
+    `start_pass` starts the pass of a round, `notify` gets one line about each.
+    """
+
+    listing: Listing
     seconds: float
-    begin: Begin
-    say: Callable[[str], None]
+    start_pass: StartPass
+    notify: Callable[[str], None]
     start: float = field(default_factory=perf_counter)
     deadline: float | None = None
-    _whole: bool = False
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _running: Run | None = None
+    _current: Pass | None = None
     _signal: int | None = None
 
     def interrupt(self, signal: int) -> None:
+        """End the current round early, and start no other."""
         self._signal = signal
         self._stop.set()
-        if self._running is not None:
-            self._running.interrupt(signal)
+        if self._current is not None:
+            self._current.interrupt(signal)
 
-    async def run(self, sinks: Sequence[Sink], taken: Taken) -> Ended:
-        """Poll; give the last round's checks and its summary to `sinks`."""
-        entries: list[Target | Result] = []
+    async def poll(self, sinks: Sequence[Sink], taken: Taken) -> Ended:
+        """Run the rounds; give the checks and the summary of the last one to `sinks`."""
+        known: list[Target | Result] = []
         list_error = None
-        reading = asyncio.create_task(_read(self.entries, entries))
+        reading = asyncio.create_task(_read(self.listing, known))
         stopped = asyncio.create_task(self._stop.wait())
         within = min(self.seconds, self.deadline or self.seconds)
         await asyncio.wait((reading, stopped), timeout=within, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if reading.done():
             list_error = reading.result()
-            self._whole = list_error is None
         else:
             reading.cancel()
-        checks, ended = await self._poll(entries, list_error)
+        complete = reading.done() and list_error is None
+        repeated = RepeatedList(known, complete, self.listing.duplicates)
+        checks, ended = await self._poll(repeated, list_error)
         outputs = Broadcast(sinks, self._stop, taken)
-        for start in range(0, len(checks), _BATCH):
-            await outputs.write(checks[start : start + _BATCH])
+        for first in range(0, len(checks), _BATCH):
+            await outputs.write(checks[first : first + _BATCH])
         stats = replace(ended.summary.stats, interrupted=self._signal)
         summary = replace(ended.summary, stats=stats)
         return await close(outputs, summary, list_error, ended.fault)
 
     async def _poll(
-        self, entries: Sequence[Target | Result], list_error: ListError | None
+        self, repeated: RepeatedList, list_error: ListError | None
     ) -> tuple[list[Check], Ended]:
         number = 0
         while True:
             number += 1
-            held = Held()
-            self._running = self.begin(
-                _again(entries), [held], lambda: 1.0 if self._whole else None
-            )
+            sink = RoundSink()
+            self._current = self.start_pass(repeated, [sink])
             if self._signal is not None:
-                self._running.interrupt(self._signal)
-            self._running.list_error = list_error
-            await self._running.collect()
-            ended = await self._running.finish()
+                self._current.interrupt(self._signal)
+            self._current.list_error = list_error
+            await self._current.collect()
+            ended = await self._current.conclude()
             elapsed = perf_counter() - self.start
+            is_last = self._is_last(ended, elapsed)
             left = self.seconds - elapsed
-            through = exit_code(ended.summary) in (ExitCode.PASSED, ExitCode.USAGE)
-            late = self.deadline is not None and elapsed + _PAUSE >= self.deadline
-            ends = through or left <= 0 or late or self._stop.is_set()
             if ended.summary.total:
-                self.say(_line(number, held.checks, ended.summary, elapsed, None if ends else left))
-            if not ends:
+                remaining = None if is_last else left
+                self.notify(_line(number, sink.checks, ended.summary, elapsed, remaining))
+            if not is_last:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), min(_PAUSE, left))
-                ends = self._stop.is_set()
-            if ends:
-                return held.checks, ended
+            if is_last or self._stop.is_set():
+                return sink.checks, ended
+
+    def _is_last(self, ended: Ended, elapsed: float) -> bool:
+        """Whether a round that ended so is the last one."""
+        settled = exit_code(ended.summary) in (ExitCode.PASSED, ExitCode.USAGE)
+        late = self.deadline is not None and elapsed + _PAUSE >= self.deadline
+        return settled or elapsed >= self.seconds or late or self._stop.is_set()
 
 
-async def _read(entries: Entries, into: list[Target | Result]) -> ListError | None:
-    """Read a list to its end, or to where it turns out to be none."""
+async def _read(listing: Listing, into: list[Target | Result]) -> ListError | None:
+    """Read the whole list; return the ListError that ended it, if any."""
     try:
-        async with aclosing(entries):
+        async with aclosing(listing.entries()) as entries:
             async for entry in entries:
-                into.append(entry)  # noqa: PERF401 - what came before an exception counts
+                into.append(entry)  # noqa: PERF401 - the entries before an exception count
     except ListError as exc:
         return exc
     return None
-
-
-async def _again(
-    entries: Sequence[Target | Result],
-) -> AsyncGenerator[Target | Result, None]:
-    for entry in entries:
-        yield entry
 
 
 def _line(

@@ -1,103 +1,111 @@
-"""Entries, fetch, judge and sinks joined into one crawl: the road that both doors use."""
+"""One pass over a list into sinks, from the first entry to the summary."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 
 from crawler.app.collect import Collector, Entries
 from crawler.core import pacing
 from crawler.core.summary import Tally
 from crawler.core.urllist import ListError
-from crawler.engine.fetch import Fetch
-from crawler.engine.suspensions import Suspensions
-from crawler.models import CrawlStats, Limits, Snapshot
+from crawler.models import CrawlStats, Snapshot
 from crawler.report.broadcast import Broadcast, Ended, Taken, close
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
 
-ShareRead = Callable[[], float | None]
-
-_GATHER = 0.01  # seconds: one hand-over to a thread costs as much as writing ten lines
-_TICK = 0.1  # seconds between two looks at the progress
+GATHER = 0.01  # seconds: handing a batch to a writer's thread costs as much as writing ten lines
+_TICK = 0.1  # seconds between two snapshots
 
 
-class Run:
-    """One crawl of a list into sinks, from the first line to the summary."""
+class Listing(Entries, Protocol):
+    """Entries with the figures that progress and summary need.
+
+    `share_read` is from 0 to 1, None if it is unknown. `duplicates` is the number of entries
+    skipped because an equal URL preceded them.
+    """
+
+    def share_read(self) -> float | None: ...
+
+    @property
+    def duplicates(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Who watches a pass. Both are called from a thread, as a terminal may block.
+
+    `show` gets a snapshot ten times a second; `warn` gets a sentence as soon as the deadline
+    is out of reach.
+    """
+
+    show: Callable[[Snapshot], None] | None = None
+    warn: Callable[[str], None] | None = None
+
+
+class Pass:
+    """Checks a list once and writes each check to every sink.
+
+    `collector` collects the checks of `listing`. `tolerated` is how many URLs may fail with
+    exit code 0, or as a float which share of them.
+    """
 
     def __init__(
         self,
-        entries: Entries,
-        fetch: Fetch,
-        limits: Limits,
+        listing: Listing,
+        collector: Collector,
         sinks: Sequence[Sink],
         *,
-        share_read: ShareRead,
-        bytes_read: Callable[[], int] | None = None,
-        duplicates: Callable[[], int],
-        fetch_fresh: Fetch | None = None,
-        suspensions: Suspensions | None = None,
         tolerated: float = 0,
-        watch: Callable[[Snapshot], None] | None = None,
-        warn: Callable[[str], None] | None = None,
+        observer: Observer | None = None,
         taken: Taken = lambda _name: 0,
     ) -> None:
         self.list_error: ListError | None = None
         self.fault: Exception | None = None
         self.signal: int | None = None
-        self._limits = limits
-        self._collector = Collector(
-            entries,
-            fetch,
-            limits,
-            fetch_fresh=fetch_fresh,
-            has_end=lambda: share_read() is not None,
-            bytes_read=bytes_read,
-            gather=_GATHER,
-        )
-        self._outputs = Broadcast(sinks, self._collector.stop, taken)
-        self._share_read = share_read
-        self._duplicates = duplicates
+        self._listing = listing
+        self._collector = collector
+        self._outputs = Broadcast(sinks, collector.stop, taken)
         self._tolerated = tolerated
-        self._watch = watch
-        self._warn = warn
+        self._observer = observer or Observer()
         self._tally = Tally()
         self._clock = perf_counter
         self._start = self._clock()
         self._elapsed = 0.0
         self._lag = 0.0
-        self._suspensions = suspensions or Suspensions()
 
     def interrupt(self, signal: int) -> None:
-        """End the crawl early: nothing new starts, what is finished is written."""
+        """End the pass early: nothing new starts, finished checks are written."""
         self.signal = signal
         self._collector.stop.set()
 
     async def collect(self) -> None:
-        """Crawl, writing each check to every sink as it comes.
+        """Check every entry and write each check as it finishes.
 
-        What nobody expected is kept in `fault`: what is finished can be written all the same.
+        An unexpected exception is kept in `fault`, so that finished checks are still written.
         """
-        watching = asyncio.create_task(self._look())
+        observing = asyncio.create_task(self._observe())
         try:
             await self._collect()
         finally:
-            watching.cancel()
-            await asyncio.wait((watching,))
-            broken = None if watching.cancelled() else watching.exception()
-            if isinstance(broken, Exception) and not isinstance(broken, OSError):
-                self.fault = self.fault or broken  # OSError: the terminal went away
+            observing.cancel()
+            await asyncio.wait((observing,))
+            exc = None if observing.cancelled() else observing.exception()
+            if isinstance(exc, Exception) and not isinstance(exc, OSError):
+                self.fault = self.fault or exc  # OSError: the terminal went away
         self._elapsed = self._clock() - self._start
 
-    async def finish(self) -> Ended:
+    async def conclude(self) -> Ended:
         """Give every sink the summary, and return it."""
         stats = CrawlStats(
             elapsed=self._elapsed,
             lag=self._lag,
-            stopped=self._suspensions.total,
-            duplicates=self._duplicates(),
+            stopped=self._collector.suspensions.total,
+            duplicates=self._listing.duplicates,
             interrupted=self.signal,
-            list_read=self._share_read() == 1.0 and self.fault is None,
+            list_read=self._listing.share_read() == 1.0 and self.fault is None,
             list_failed=self.list_error is not None,
             output_failed=bool(self._outputs.failed),
             faulty=self.fault is not None,
@@ -119,41 +127,39 @@ class Run:
             except Exception as exc:
                 self.fault = exc
 
-    async def _look(self) -> None:
-        """Ten times a second see how late the loop is, and show the progress.
-
-        That is shown from a thread: a terminal may block. Once it shows that the crawl will
-        not make its deadline, say so.
-        """
+    async def _observe(self) -> None:
+        """Every 100 ms: measure the event-loop lag, show a snapshot, warn once if too slow."""
         thread = DaemonExecutor(1, "progress", inline=True)
         loop = asyncio.get_running_loop()
+        suspensions = self._collector.suspensions
+        show, warn = self._observer.show, self._observer.warn
         while True:
-            if self._watch is not None:
-                await loop.run_in_executor(thread, self._watch, self._progress())
-            if self._warn is not None and (told := self._too_slow()):
-                await loop.run_in_executor(thread, self._warn, told)
-                self._warn = None
-            due, stopped = self._clock() + _TICK, self._suspensions.total
+            if show is not None:
+                await loop.run_in_executor(thread, show, self._snapshot())
+            if warn is not None and (warning := self._deadline_warning()):
+                await loop.run_in_executor(thread, warn, warning)
+                warn = None
+            due, suspended = self._clock() + _TICK, suspensions.total
             await asyncio.sleep(_TICK)
             if self._collector.scheduler.in_flight:
-                self._lag = max(
-                    self._lag, self._clock() - due - (self._suspensions.total - stopped)
-                )
+                self._lag = max(self._lag, self._clock() - due - (suspensions.total - suspended))
 
-    def _too_slow(self) -> str | None:
-        if self._limits.deadline is None:
+    def _deadline_warning(self) -> str | None:
+        deadline = self._collector.limits.deadline
+        if deadline is None:
             return None
-        progress = self._progress()
+        snapshot = self._snapshot()
         return pacing.deadline_warning(
-            deadline=self._limits.deadline,
-            elapsed=progress.elapsed,
-            done=progress.done,
-            total=progress.total,
-            least=self._collector.scheduler.least_seconds(progress.total or 0),
+            deadline=deadline,
+            elapsed=snapshot.elapsed,
+            done=snapshot.done,
+            total=snapshot.total,
+            least=self._collector.scheduler.least_seconds(snapshot.total or 0),
         )
 
-    def _progress(self) -> Snapshot:
-        tally, scheduler, share = self._tally, self._collector.scheduler, self._share_read()
+    def _snapshot(self) -> Snapshot:
+        tally, scheduler = self._tally, self._collector.scheduler
+        share = self._listing.share_read()
         return Snapshot(
             elapsed=self._clock() - self._start,
             done=tally.total,

@@ -266,8 +266,11 @@ def command(
     standard input, which is also read when it is a pipe and no TARGET is given.
     """
     from crawler.app import job
+    from crawler.app.opening import StartError
+    from crawler.app.settings import Settings
     from crawler.engine.transports import engine_for
     from crawler.engine.transports.settings import ConnectionSettings
+    from crawler.report.outputs import OutputSettings
     from crawler.system import loop as process
     from crawler.system.threads import NoThreadError
 
@@ -289,7 +292,7 @@ def command(
         _checked(options.parameter, name, hint="'--mask'") for name in mask_names or ()
     )
     complain = partial(say, masked=masked)
-    wanted = job.Job(
+    settings = Settings(
         targets=_targets(targets or [], demo),
         limits=Limits(
             max=max,
@@ -310,21 +313,23 @@ def command(
             max_redirects=max_redirects,
             max_body=units.parse_size(max_body),
         ),
-        connecting=connecting,
+        connections=connecting,
         expectation=_expectation(accept, fail_on, warn_on),
         method="HEAD" if head else method or "GET",
         headers=_checked(options.headers, header or (), hint="'-H'"),
         repeat=repeat,
         masked=masked,
-        stdout=stdout,
+        outputs=OutputSettings(
+            stdout=stdout,
+            files=tuple(_checked(options.output, path, hint="'-o'") for path in output or ()),
+            failed_to=None
+            if failed_to is None
+            else _checked(options.file, failed_to, hint="'--failed-to'"),
+            ordered=ordered,
+            all_rows=everything,
+        ),
         wait=wait,
         tolerated=options.tolerance(max_failures),
-        failed_to=None
-        if failed_to is None
-        else _checked(options.file, failed_to, hint="'--failed-to'"),
-        files=tuple(_checked(options.output, path, hint="'-o'") for path in output or ()),
-        ordered=ordered,
-        everything=everything,
         progress=not (quiet or no_progress) and _has_room_for_a_bar(stdout),
         closing_line=not quiet and stdout in ("json", "jsonl") and _is_terminal(sys.stderr),
         demo=demo,
@@ -332,8 +337,10 @@ def command(
     if not insecure:
         _checked(_check_certificate_variables, hint="environment")
     try:
-        return process.run_on_a_loop(job.run(wanted, complain), complain, chosen, verbose=verbose)
-    except (job.JobError, NoThreadError, OSError) as exc:
+        return process.run_on_a_loop(
+            job.execute(settings, complain), complain, chosen, verbose=verbose
+        )
+    except (StartError, NoThreadError, OSError) as exc:
         complain(str(exc))
     except Exception as exc:
         complain(faults.describe(exc))

@@ -1,4 +1,4 @@
-"""Files, standard input and URLs on the command line -> targets, read as they are needed."""
+"""Files, standard input and URLs on the command line -> entries, read as they are needed."""
 
 import asyncio
 import os
@@ -15,13 +15,13 @@ from crawler.system.threads import DaemonExecutor
 
 _CHUNK = 65_536
 _NOT_ALL = 1 - 1e-9
-_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # none that text may have
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # control characters not used in text
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(slots=True)
-class Inputs:
-    """All sources of one run, read one after the other into one numbered list."""
+class SourceReader:
+    """Reads the sources of a run, one after the other, as one numbered list."""
 
     sources: Sequence[Source]
     urls: UrlList
@@ -29,9 +29,9 @@ class Inputs:
     _threads: DaemonExecutor = field(default_factory=lambda: DaemonExecutor(1, "list"))
 
     async def entries(self) -> AsyncGenerator[Target | Result, None]:
-        """Yield targets and `invalid` records; raises ListError where a file is no list."""
+        """Yield targets and `invalid` results; raises ListError if a file is not a list."""
         for source in self.sources:
-            if source.fd is None and not source.fifo:
+            if not source.is_list:
                 if entry := self.urls.entry(source.name, source="argument"):
                     yield entry
                 continue
@@ -43,22 +43,31 @@ class Inputs:
                 start += len(lines)
         self.finished = True
 
+    @property
+    def duplicates(self) -> int:
+        """The number of entries skipped because an equal URL preceded them."""
+        return self.urls.duplicates
+
     def bytes_read(self) -> int:
-        """Return how many bytes of all lists have been read, whatever stood there."""
+        """Return the bytes read from all lists, comments and duplicates included."""
         return sum(source.read for source in self.sources)
 
     def share_read(self) -> float | None:
-        """Return which part of the lists has been read, 0 to 1; None where it is not known."""
-        files = [source for source in self.sources if source.fd is not None or source.fifo]
-        sizes = [source.size for source in files if source.size is not None]
+        """Return the share of the lists read so far, 0 to 1; None if it is unknown."""
+        lists = [source for source in self.sources if source.is_list]
+        sizes = [source.size for source in lists if source.size is not None]
         if self.finished:
             return 1.0
-        if len(sizes) < len(files) or not sum(sizes):
+        if len(sizes) < len(lists) or not sum(sizes):
             return None
-        return min(_NOT_ALL, sum(source.read for source in files) / sum(sizes))
+        return min(_NOT_ALL, sum(source.read for source in lists) / sum(sizes))
+
+    def has_end(self) -> bool:
+        """Whether the lists are known to end: a pipe may go on for ever."""
+        return self.share_read() is not None
 
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
-        """Yield lines in the pieces in which a file or a pipe gives them, without blocking."""
+        """Yield the complete lines of each chunk of a file or a pipe, without blocking."""
         loop = asyncio.get_running_loop()
         splitter = Splitter()
         first = True
@@ -75,15 +84,15 @@ class Inputs:
                 _refuse_binary(name, data)
             first = False
             yield splitter.feed(data, final=not data)
-            source.read += len(data)  # now that its lines were taken
+            source.read += len(data)  # only now: its lines have been taken
             if not data:
                 if source.name != "-":
-                    os.close(source.fd)  # a socket that got the number 0 would abort uvloop
+                    os.close(source.fd)  # standard input stays open: uvloop aborts on a socket 0
                 return
 
 
 def _read(fd: int) -> bytes:
-    """Return the next piece; waits for it also where another process made `fd` non-blocking."""
+    """Return the next chunk; blocks even if another process made `fd` non-blocking."""
     while True:
         try:
             return os.read(fd, _CHUNK)
@@ -92,7 +101,7 @@ def _read(fd: int) -> bytes:
 
 
 def _refuse_binary(name: str, head: bytes) -> None:
-    """Raise ListError where the first bytes of a file show that it is no UTF-8 text."""
+    """Raise ListError if the first bytes of a file show that it is not UTF-8 text."""
     if head.startswith(_UTF16):
         raise ListError(f"{name}, line 1: is UTF-16, not UTF-8 text")
     if b"\0" in head:
@@ -102,6 +111,6 @@ def _refuse_binary(name: str, head: bytes) -> None:
         try:
             head.decode("utf-8")
         except UnicodeDecodeError as exc:
-            if exc.end < len(head):  # else the piece may have ended inside a character
+            if exc.end < len(head):  # otherwise the chunk may just end inside a character
                 line = head[: control.start()].count(b"\n") + 1
                 raise ListError(f"{name}, line {line}: is binary, not UTF-8 text") from exc

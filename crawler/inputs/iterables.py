@@ -1,4 +1,4 @@
-"""Any iterable of URLs, however long it takes for the next one -> its items, without blocking."""
+"""Any iterable of URLs, even one that blocks -> entries, without blocking the event loop."""
 
 import asyncio
 import contextvars
@@ -8,103 +8,108 @@ from collections.abc import AsyncGenerator, Iterable, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 
+from crawler.core.urllist import UrlList
+from crawler.models import Result, Target
 from crawler.system.threads import DaemonExecutor
 
-_AHEAD = 100  # items advanced beyond what was taken
-_AT_A_TIME = 100  # items given before other tasks get their turn: they may all be duplicates
-_IN_MEMORY = (list, tuple, set, frozenset, dict, deque)  # exactly these: others may block
+_AHEAD = 100  # items read ahead of the consumer
+_BURST = 100  # items read before other tasks get their turn: they may all be duplicates
+_IN_MEMORY = (list, tuple, set, frozenset, dict, deque)  # exactly these types: others may block
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What comes after the last item; `exc` is what the iterable raised."""
+    """What follows the last item; `exc` is the exception that the iterable raised."""
 
     exc: BaseException | None = None
 
 
-class Advanced:
-    """The items of an iterable. One that may block is advanced in a thread of its own.
+class IterableReader:
+    """Reads an iterable of URLs as a list; one that may block is read in a thread of its own.
 
-    `read` is how many characters the items given so far had in all. An item that is no
-    str raises TypeError; what the iterable raises is raised after the items before.
+    An item that is not a str raises TypeError. An exception that the iterable raises is
+    raised after the items before it.
     """
 
-    def __init__(self, urls: Iterable[str]) -> None:
-        self.read = 0
+    def __init__(self, iterable: Iterable[str], urls: UrlList) -> None:
+        self._iterable = iterable
         self._urls = urls
-        self._in_memory = iter(urls) if type(urls) in _IN_MEMORY else None
+        self._characters = 0
+        self._in_memory = iter(iterable) if type(iterable) in _IN_MEMORY else None
         self._items: deque[object] = deque()
-        self._some = asyncio.Event()
-        self._waits = False  # for an item; the thread tells of those that it sees waited for
-        self._room = threading.Event()
+        self._available = asyncio.Event()
+        self._consumer_waits = False  # set by the consumer, cleared by the thread that wakes it
+        self._has_room = threading.Event()
         self._closed = False
 
-    @property
     def has_end(self) -> bool:
-        return isinstance(self._urls, Sized)
+        """Whether the iterable is known to end."""
+        return isinstance(self._iterable, Sized)
 
-    async def items(self) -> AsyncGenerator[tuple[int, str], None]:
-        """Yield each item with its place, from 1."""
+    def bytes_read(self) -> int:
+        """Return the length of all items read, duplicates included."""
+        return self._characters
+
+    async def entries(self) -> AsyncGenerator[Target | Result, None]:
+        """Yield targets and `invalid` results; the line is the position, from 1."""
         if self._in_memory is None:
-            self._begin()
-        place = 0
+            self._start_thread()
+        position = 0
         try:
-            while True:
-                item = await self._next()
-                if isinstance(item, _End):
-                    if item.exc is not None:
-                        raise item.exc
-                    return
-                place += 1
+            while not isinstance(item := await self._next_item(), _End):
+                position += 1
                 if not isinstance(item, str):
                     name = type(item).__name__
-                    raise TypeError(f"entry {place} of urls is {name}, not str")
-                self.read += len(item)
-                yield place, item
-                if place % _AT_A_TIME == 0:
+                    raise TypeError(f"entry {position} of urls is {name}, not str")
+                self._characters += len(item)
+                if entry := self._urls.entry(item.strip(), line=position):
+                    yield entry
+                if position % _BURST == 0:
                     await asyncio.sleep(0)
+            if item.exc is not None:
+                raise item.exc
         finally:
             self._closed = True
-            self._room.set()
+            self._has_room.set()
 
-    async def _next(self) -> object:
+    async def _next_item(self) -> object:
         if self._in_memory is not None:
             return next(self._in_memory, _End())
         while not self._items:
-            self._some.clear()
-            self._waits = True
-            if not self._items:  # it may have come a moment before
-                await self._some.wait()
+            self._available.clear()
+            self._consumer_waits = True
+            if not self._items:  # the thread may have added one before it saw the flag
+                await self._available.wait()
         item = self._items.popleft()
-        if len(self._items) < _AHEAD // 2 and not self._room.is_set():
-            self._room.set()
+        if len(self._items) < _AHEAD // 2 and not self._has_room.is_set():
+            self._has_room.set()
         return item
 
-    def _begin(self) -> None:
+    def _start_thread(self) -> None:
         thread = DaemonExecutor(1, "urls")
         context = contextvars.copy_context()
-        thread.submit(context.run, self._advance, asyncio.get_running_loop())
+        thread.submit(context.run, self._read_ahead, asyncio.get_running_loop())
         thread.shutdown()
 
-    def _advance(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take item after item, as long as there is room for them."""
+    def _read_ahead(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue item after item as long as there is room; runs in the thread."""
         end = _End()
         try:
-            for item in self._urls:
-                self._give(item, loop)
+            for item in self._iterable:
+                self._queue(item, loop)
                 while len(self._items) >= _AHEAD and not self._closed:
-                    self._room.clear()
+                    self._has_room.clear()
                     if len(self._items) >= _AHEAD and not self._closed:
-                        self._room.wait()
+                        self._has_room.wait()
                 if self._closed:
                     return
         except BaseException as exc:
             end = _End(exc)
-        self._give(end, loop)
+        self._queue(end, loop)
 
-    def _give(self, item: object, loop: asyncio.AbstractEventLoop) -> None:
+    def _queue(self, item: object, loop: asyncio.AbstractEventLoop) -> None:
         self._items.append(item)
-        if self._waits:
-            self._waits = False
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._some.set)
+        if self._consumer_waits:
+            self._consumer_waits = False
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting
+                loop.call_soon_threadsafe(self._available.set)

@@ -1,4 +1,4 @@
-"""An argument -> the open source that it names."""
+"""A command-line argument -> the open source that it names."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ from crawler.core.urllist import ListError
 
 @dataclass(slots=True)
 class Source:
-    """One place that entries come from: an open file, or a URL given as an argument.
+    """One source of entries: an open file, a FIFO, or a URL given as an argument.
 
-    `size` is the file's bytes, None where it has no end that is known yet.
+    `size` is in bytes, None unless it is a regular file; `read` counts the bytes read.
     """
 
     name: str
@@ -22,12 +22,17 @@ class Source:
     read: int = 0
     fifo: bool = False
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it holds lines, rather than being a URL itself."""
+        return self.fd is not None or self.fifo
+
 
 def open_source(argument: str, stdin: int | None, masked: frozenset[str] = frozenset()) -> Source:
-    """Return the source an argument names: a URL, `-` for the descriptor `stdin`, or a file.
+    """Return the source that an argument names: a URL, `-` for the descriptor `stdin`, or a file.
 
-    Raises ListError with the path and the reason where there is nothing to read; of the
-    path, the values of the parameters `masked` are hidden.
+    Raises ListError with the path and the reason if it cannot be opened; in the path, the
+    values of the `masked` parameters are hidden.
     """
     if "://" in argument:
         return Source(name=argument)
@@ -37,7 +42,7 @@ def open_source(argument: str, stdin: int | None, masked: frozenset[str] = froze
         return Source(name="-", fd=stdin, size=_regular_size(stdin))
     try:
         if stat.S_ISFIFO(os.stat(argument).st_mode):
-            return Source(name=argument, fifo=True)  # its opening may wait for a writer
+            return Source(name=argument, fifo=True)  # opening it may block until there is a writer
         fd = os.open(argument, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
@@ -47,7 +52,7 @@ def open_source(argument: str, stdin: int | None, masked: frozenset[str] = froze
         reason = getattr(exc, "strerror", None) or str(exc)
         hint = ""
         if isinstance(exc, FileNotFoundError) and "." in argument.strip("."):
-            hint = f" (for a URL write https://{shown})"
+            hint = f" (to check a URL, write https://{shown})"
         raise ListError(f"cannot read {shown}: {reason}{hint}") from exc
     return Source(name=argument, fd=fd, size=_regular_size(fd))
 

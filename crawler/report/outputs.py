@@ -30,6 +30,22 @@ class OutputError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What one run writes, and where.
+
+    `stdout` is "table", "json", "jsonl" or None. The ending of each of `files` is its format.
+    `failed_to` gets the entries that did not pass, as a list. `ordered` is for JSON, `all_rows`
+    for the table.
+    """
+
+    stdout: str | None = "table"
+    files: tuple[str, ...] = ()
+    failed_to: str | None = None
+    ordered: bool = False
+    all_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """`path` is None for standard output."""
 
@@ -40,38 +56,30 @@ class Output:
 
 def open_outputs(
     outputs: list[Output],
-    *,
-    stdout: str | None,
-    files: Sequence[str],
-    failed_to: str | None,
-    ordered: bool,
-    everything: bool,
+    settings: OutputSettings,
     sources: Sequence[ListFile],
     given_up: threading.Event,
 ) -> None:
-    """Open every output, now, and append it to `outputs`; none stays open if one cannot be.
+    """Open every output and append it to `outputs`; none stays open if one cannot be opened.
 
-    `stdout` is "table", "json", "jsonl" or None; the ending of each of `files` says its
-    format; `failed_to` is where the lines of the list go that did not pass. Waits for the
-    reader of a FIFO until `given_up`. Raises OutputError.
+    Waits for the reader of a FIFO until `given_up`. Raises OutputError.
     """
     try:
-        if stdout is not None:
-            stream = _standard_output(stdout, sources, alone=not files)
-            outputs.append(Output(stream=stream, sink=_sink(stdout, stream, ordered, everything)))
-        for path in files:
+        if settings.stdout is not None:
+            stream = _standard_output(settings.stdout, sources, alone=not settings.files)
+            outputs.append(Output(stream=stream, sink=_sink(settings.stdout, stream, settings)))
+        for path in settings.files:
             if any(_is_source(path, source) for source in sources):
                 raise OutputError(f"{display(path)} is both a list and an output")
             form = PurePath(path).suffix.lower().removeprefix(".")
             stream = _open(path, outputs, form, given_up)
-            sink = _sink(form, stream, ordered, everything)
-            outputs.append(Output(stream=stream, sink=sink, path=path))
-        if failed_to is not None:
-            # It may be the list itself, which loses nothing where it was read to its end.
-            replaces = any(_is_source(failed_to, source) for source in sources)
-            stream = _open(failed_to, outputs, None, given_up)
+            outputs.append(Output(stream=stream, sink=_sink(form, stream, settings), path=path))
+        if settings.failed_to is not None:
+            # It may be the list itself, which loses nothing if it was read to its end.
+            replaces = any(_is_source(settings.failed_to, source) for source in sources)
+            stream = _open(settings.failed_to, outputs, None, given_up)
             sink = (ReplacingSink if replaces else DocumentSink)(stream, failedlist)
-            outputs.append(Output(stream=stream, sink=sink, path=failed_to))
+            outputs.append(Output(stream=stream, sink=sink, path=settings.failed_to))
     except OutputError:
         for output in outputs:
             output.stream.discard()
@@ -137,12 +145,12 @@ def _same_file(one: int, other: int) -> bool:
     return stat.S_ISREG(info.st_mode) and os.path.samestat(info, os.fstat(other))
 
 
-def _sink(form: str, stream: Stream, ordered: bool, everything: bool) -> Sink:
+def _sink(form: str, stream: Stream, settings: OutputSettings) -> Sink:
     if form == "table":
         from crawler.report.terminal import TableSink
 
         terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
-        return TableSink(stream, terminal=terminal, everything=everything)
+        return TableSink(stream, terminal=terminal, everything=settings.all_rows)
     by_line = form == "jsonl"
     sink = LineSink(stream, jsonl.line) if by_line else DocumentSink(stream, jsondocument)
-    return Ordered(sink) if ordered else sink
+    return Ordered(sink) if settings.ordered else sink

@@ -1,0 +1,38 @@
+"""Settings -> transport and collector, for the command line and for Python alike."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import httpx
+
+from crawler.app.collect import Collector, Entries, Fetching
+from crawler.engine.fetch import Fetcher
+from crawler.engine.headers import Header
+from crawler.engine.suspensions import Suspensions
+from crawler.engine.transports import open_transport
+from crawler.engine.transports.settings import ConnectionSettings
+from crawler.models import Limits
+
+
+def transport(connections: ConnectionSettings, limits: Limits) -> httpx.AsyncBaseTransport:
+    """Open a transport that keeps as many idle connections as `limits` allows requests.
+
+    Raises ValueError if no engine supports all the settings.
+    """
+    return open_transport(replace(connections, idle=limits.max, per_host=limits.per_host))
+
+
+def collector(
+    entries: Entries,
+    transport: httpx.AsyncBaseTransport,
+    limits: Limits,
+    headers: Sequence[Header] = (),
+    *,
+    gather: float = 0.0,
+) -> Collector:
+    """Return the collector that fetches `entries` over `transport`."""
+    suspensions = Suspensions()
+    over = partial(Fetcher, transport, limits, headers, suspensions=suspensions)
+    fetching = Fetching(fetch=over(), fetch_fresh=over(fresh=True), suspensions=suspensions)
+    return Collector(entries, fetching, limits, gather=gather)

@@ -1,0 +1,35 @@
+"""The settings of one run, as the command line gives them."""
+
+from dataclasses import dataclass
+
+from crawler.engine.headers import Header
+from crawler.engine.transports.settings import ConnectionSettings
+from crawler.models import Expectation, Limits
+from crawler.report.outputs import OutputSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one run checks, how, and what it prints.
+
+    `masked` are query parameters whose values are hidden in all output, in addition to the
+    well-known ones. `tolerated` is how many URLs may fail with exit code 0, or as a float
+    which share of them. With `wait` the list is checked repeatedly until every URL passes,
+    for at most that many seconds. `progress` draws a bar; `closing_line` prints the totals
+    to standard error.
+    """
+
+    targets: tuple[str, ...]
+    limits: Limits
+    connections: ConnectionSettings
+    expectation: Expectation
+    outputs: OutputSettings
+    method: str = "GET"
+    headers: tuple[Header, ...] = ()
+    repeat: bool = False
+    masked: frozenset[str] = frozenset()
+    tolerated: int | float = 0
+    wait: float | None = None
+    progress: bool = False
+    closing_line: bool = False
+    demo: bool = False

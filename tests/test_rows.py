@@ -1,4 +1,4 @@
-"""Checks of a crawl of any length: the few that a table shows, in the order of the list."""
+"""Which checks the table shows: few of many, in input order, in bounded memory."""
 
 import gc
 import random
@@ -31,12 +31,12 @@ def made(index: int, kind: str, latency: float | None = None) -> Check:
 def shown(checks: list[Check], everything: bool = False) -> list[int]:
     rows = Rows(everything=everything)
     for one in checks:
-        rows.add(one)
+        rows.consider(one)
     assert rows.total == len(checks)
-    return [one.result.target.index for one in rows.shown()]
+    return [one.result.target.index for one in rows.selected()]
 
 
-def test_nothing_is_shown_of_nothing() -> None:
+def test_without_checks_no_row_is_shown() -> None:
     assert shown([]) == []
 
 
@@ -46,41 +46,41 @@ def test_up_to_a_hundred_checks_are_all_shown_in_input_order(kind: str) -> None:
     assert shown(checks[::-1]) == list(range(ALL_UP_TO))
 
 
-def test_of_more_than_a_hundred_good_ones_the_slowest_are_shown() -> None:
+def test_of_more_than_a_hundred_passes_the_slowest_are_shown() -> None:
     checks = [made(n, "good", latency=n % 70) for n in range(ALL_UP_TO + 1)]
     slowest = sorted(range(ALL_UP_TO + 1), key=lambda n: (-(n % 70), n))[:SLOWEST]
     assert shown(checks) == sorted(slowest)
 
 
-def test_of_many_failures_the_first_of_the_list_are_shown() -> None:
+def test_of_many_failures_the_first_in_input_order_are_shown() -> None:
     checks = [made(n, "404" if n % 2 else "error") for n in range(300)]
     assert shown(checks[::-1]) == list(range(FAILURES))
 
 
-def test_a_failure_is_not_shown_a_second_time_for_being_slow() -> None:
+def test_a_slow_failure_is_shown_only_once() -> None:
     checks = [made(n, "404", latency=100.0 + n) for n in range(20)]
     checks += [made(n, "good", latency=n) for n in range(20, 200)]
     assert shown(checks) == [*range(20), *range(190, 200)]
 
 
-def test_what_was_not_reached_gives_way_to_what_was() -> None:
+def test_checked_urls_take_precedence_over_unreached_ones() -> None:
     checks = [made(n, "unreached") for n in range(200)] + [made(200, "good", latency=0.1)]
     assert shown(checks) == [200]
 
 
-def test_every_row_is_shown_where_that_is_wanted() -> None:
+def test_with_everything_every_row_is_shown() -> None:
     checks = [made(n, KINDS[n % len(KINDS)]) for n in range(500)]
     assert shown(checks[::-1], everything=True) == list(range(500))
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
-def test_an_error_of_any_kind_is_among_the_failures(kind: ErrorKind) -> None:
+def test_every_error_kind_counts_as_a_failure(kind: ErrorKind) -> None:
     result = BY_KIND[kind].result
     checks = [made(n, "good", latency=1.0) for n in range(1, 200)]
     assert shown([*checks, check(result)])[0] == 0
 
 
-def test_a_good_response_without_a_latency_is_the_fastest() -> None:
+def test_a_pass_without_a_latency_counts_as_the_fastest() -> None:
     checks = [made(n, "good", latency=None if n < 100 else 0.5) for n in range(110)]
     assert shown(checks) == list(range(100, 110))
 
@@ -94,7 +94,7 @@ def test_a_good_response_without_a_latency_is_the_fastest() -> None:
     ),
     st.randoms(use_true_random=False),
 )
-def test_what_is_shown_does_not_hang_on_the_order_in_which_checks_finish(
+def test_the_selection_does_not_depend_on_completion_order(
     kinds: list[tuple[str, float]], chance: random.Random
 ) -> None:
     checks = [made(n, kind, latency) for n, (kind, latency) in enumerate(kinds)]
@@ -105,12 +105,12 @@ def test_what_is_shown_does_not_hang_on_the_order_in_which_checks_finish(
     assert shown(chance.sample(checks, len(checks))) == expected
 
 
-def test_no_more_checks_are_kept_than_may_be_shown() -> None:
+def test_only_checks_that_may_be_shown_are_kept_in_memory() -> None:
     rows = Rows()
     for n in range(3_000):
         of = target(n, source="counted")
-        rows.add(check(responded(of, status=404 if n % 3 else 200, latency=n % 50)))
+        rows.consider(check(responded(of, status=404 if n % 3 else 200, latency=n % 50)))
     gc.collect()
     alive = [one for one in gc.get_objects() if isinstance(one, Check)]
     counted = [one for one in alive if one.result.target.source == "counted"]
-    assert len(counted) == len(rows.shown()) == FAILURES + SLOWEST
+    assert len(counted) == len(rows.selected()) == FAILURES + SLOWEST

@@ -1,4 +1,4 @@
-"""Rows of cells -> lines of text with aligned columns, folded where a column is too narrow."""
+"""Rows of cells -> lines with aligned columns; text that does not fit its column is folded."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +12,14 @@ _WORD = re.compile(r"\s*\S+\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How wide each column is and how it is aligned; `edge` and `gap` stand beside and between."""
+    """Widths and alignment of the columns.
+
+    `edge` starts each line and `gap` separates two columns. `measure` returns the width of a
+    text in terminal columns.
+    """
 
     widths: Sequence[int]
-    right: Sequence[bool]
+    right_aligned: Sequence[bool]
     edge: str
     gap: str
     measure: Measure
@@ -25,30 +29,32 @@ class Layout:
         return sum(self.widths) + len(self.gap) * (len(self.widths) - 1)
 
     def lines(self, cells: Sequence[str], paint: Sequence[Paint | None]) -> Iterator[str]:
-        """Yield the lines of one row; `paint` puts codes that take no room around a cell."""
-        if all(self.measure(text) <= room for text, room in zip(cells, self.widths, strict=True)):
+        """Yield the lines of one row; `paint` adds the escape codes of each cell, if any."""
+        if all(self.measure(text) <= width for text, width in zip(cells, self.widths, strict=True)):
             yield self._line(cells, paint)
             return
         folded = (
-            fold(text, room, self.measure) for text, room in zip(cells, self.widths, strict=True)
+            fold(text, width, self.measure) for text, width in zip(cells, self.widths, strict=True)
         )
         for parts in zip_longest(*folded, fillvalue=""):
             yield self._line(parts, paint)
 
     def _line(self, cells: Sequence[str], paint: Sequence[Paint | None]) -> str:
         aligned = []
-        for text, room, right, colour in zip(cells, self.widths, self.right, paint, strict=True):
-            space = " " * (room - self.measure(text))
-            shown = colour(text) if colour is not None and text else text
-            aligned.append(space + shown if right else shown + space)
+        for text, width, right, paint_cell in zip(
+            cells, self.widths, self.right_aligned, paint, strict=True
+        ):
+            padding = " " * (width - self.measure(text))
+            painted = paint_cell(text) if paint_cell is not None and text else text
+            aligned.append(padding + painted if right else painted + padding)
         return self.edge + self.gap.join(aligned).rstrip()
 
 
 def fold(text: str, width: int, measure: Measure) -> list[str]:
-    """Break a text into lines of at most `width` columns, between words where that is possible.
+    """Break a text into lines of at most `width` columns, between words if possible.
 
-    A word that is longer than a line is broken, and begins a line. No character is lost but
-    the white space at the end of a line.
+    A word longer than a line starts a new line and is broken. Nothing is lost but white space
+    at the end of a line.
     """
     if measure(text) <= width:
         return [text]
@@ -59,8 +65,8 @@ def fold(text: str, width: int, measure: Measure) -> list[str]:
             lines.append(line)
             line, used = "", 0
         if measure(bare := word.rstrip()) > width:
-            *whole, last = _chop(bare, width, measure)
-            lines += whole
+            *full, last = _chop(bare, width, measure)
+            lines += full
             word = last + word[len(bare) :]
         line += word
         used += measure(word)
@@ -68,13 +74,13 @@ def fold(text: str, width: int, measure: Measure) -> list[str]:
 
 
 def _chop(word: str, width: int, measure: Measure) -> Iterator[str]:
-    """Yield the parts of a word that fill a line each; a wide character may leave one free."""
+    """Yield pieces that fill one line each; before a wide character, one column may stay free."""
     part, used = "", 0
     for char in word:
-        room = measure(char)
-        if part and used + room > width:
+        columns = measure(char)
+        if part and used + columns > width:
             yield part
             part, used = "", 0
         part += char
-        used += room
+        used += columns
     yield part

@@ -14,7 +14,7 @@ from crawler.models import Snapshot
 
 
 class ProgressBar:
-    """A bar on standard error while a crawl runs; it leaves nothing behind."""
+    """A progress bar on standard error for the duration of a run; it is erased at the end."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -40,7 +40,7 @@ class ProgressBar:
         self._bar.stop()
 
     def abandon(self) -> None:
-        """Show the cursor again, if the terminal takes it at once: nothing may wait now."""
+        """Show the cursor again if that does not block: the process is about to exit."""
         fd = self._terminal.fileno()
         if select.select([], [fd], [], 0)[1]:
             os.write(fd, b"\x1b[?25h")
@@ -55,7 +55,7 @@ class _Status(ProgressColumn):
 
 
 def status_line(snapshot: Snapshot) -> str:
-    """Return progress in words: counts, rate and the time left where a total is known."""
+    """Return the progress in words: counts, rate, and the time left if the total is known."""
     rate = snapshot.done / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
     about = "~" if snapshot.estimated else ""
     total = "" if snapshot.total is None else f"/{about}{snapshot.total:,}"

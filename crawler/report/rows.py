@@ -1,4 +1,4 @@
-"""Checks, as they come -> the few that a table shows, in input order and bounded memory."""
+"""Checks in completion order -> those that the table shows, in input order, in bounded memory."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -8,27 +8,27 @@ from crawler.models import Check, Outcome
 
 ALL_UP_TO = 100
 FAILURES = 50
-NOTED = 20
+FLAGGED = 20
 SLOWEST = 10
 
 
 @dataclass(slots=True)
 class Rows:
-    """Keeps every check up to `ALL_UP_TO`; of more, the first that call for a look and the slowest.
+    """Keeps all checks up to `ALL_UP_TO`, or all of them with `everything`.
 
-    A look is called for by failures, warnings, and passes at the second opinion only.
-
-    With `everything` all are kept.
+    Beyond that, keeps the first failures, the first flagged checks (warnings and flaky
+    passes) and the slowest.
     """
 
     everything: bool = False
     total: int = 0
     _all: list[Check] = field(default_factory=list)
     _failures: list[tuple[int, Check]] = field(default_factory=list)
-    _noted: list[tuple[int, Check]] = field(default_factory=list)
+    _flagged: list[tuple[int, Check]] = field(default_factory=list)
     _slowest: list[tuple[float, int, Check]] = field(default_factory=list)
 
-    def add(self, check: Check) -> None:
+    def consider(self, check: Check) -> None:
+        """Count a check, and keep it if it may be shown."""
         self.total += 1
         if self.everything or self.total <= ALL_UP_TO:
             self._all.append(check)
@@ -40,34 +40,35 @@ class Rows:
         if check.ok is False:
             _keep(self._failures, (-index, check), FAILURES)
         elif check.verdict.warnings or check.result.flaky:
-            _keep(self._noted, (-index, check), NOTED)
+            _keep(self._flagged, (-index, check), FLAGGED)
         elif check.result.outcome is Outcome.RESPONDED:
             _keep(self._slowest, (check.result.attempt.latency or 0.0, -index, check), SLOWEST)
 
-    def shown(self) -> list[Check]:
+    def selected(self) -> list[Check]:
         """Return the checks to show, in input order."""
         if len(self._all) == self.total:
-            chosen = self._all
+            selected = self._all
         else:
-            chosen = [check for _, check in (*self._failures, *self._noted)]
-            chosen += [check for _, _, check in self._slowest]
-        return sorted(chosen, key=lambda check: check.result.target.index)
+            selected = [check for _, check in (*self._failures, *self._flagged)]
+            selected += [check for _, _, check in self._slowest]
+        return sorted(selected, key=lambda check: check.result.target.index)
 
 
 def remark(check: Check) -> str:
-    """Return what there is to say about a check in words; nothing for a plain pass."""
+    """Return the reasons and warnings of a check in one line; empty for a plain pass."""
     result, verdict = check.result, check.verdict
     parts = [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
     if result.flaky and result.earlier:
-        before = result.earlier[0]
-        error = before.error
-        first = error.kind.value.replace("_", " ") if error else f"status {before.status}"
-        parts.append(f"flaky: {first} on the first attempt")
+        first = result.earlier[0]
+        error = first.error
+        failure = error.kind.value.replace("_", " ") if error else f"status {first.status}"
+        parts.append(f"flaky: {failure} on the first attempt")
     return "; ".join(parts)
 
 
-def _keep(heap: list[Any], item: Any, most: int) -> None:
-    if len(heap) < most:
+def _keep(heap: list[Any], item: Any, capacity: int) -> None:
+    """Push an item; drop the smallest one if the heap is full."""
+    if len(heap) < capacity:
         heapq.heappush(heap, item)
     else:
         heapq.heappushpop(heap, item)

@@ -13,7 +13,7 @@ from crawler.core.summary import Summary
 from crawler.core.units import duration, size
 from crawler.models import Check, Outcome
 from crawler.report.columns import Layout, Paint
-from crawler.report.rows import FAILURES, NOTED, Rows, remark
+from crawler.report.rows import FAILURES, FLAGGED, Rows, remark
 from crawler.report.streams import Stream
 
 _BY_CLASS = {1: "cyan", 2: "green", 3: "cyan", 4: "red", 5: "magenta"}
@@ -47,7 +47,7 @@ class TableSink:
         self._rows = Rows(everything=everything)
 
     def write(self, check: Check) -> None:
-        self._rows.add(check)
+        self._rows.consider(check)
 
     def catch_up(self) -> bool:
         return False
@@ -58,7 +58,7 @@ class TableSink:
     def finish(self, summary: Summary) -> None:
         if not summary.total:
             return  # standard error reports that there was nothing to check
-        shown = self._rows.shown()
+        shown = self._rows.selected()
         palette = Palette(self._terminal)
         closing: list[tuple[str, str]] = []
         if shown:
@@ -191,7 +191,7 @@ def _layout(rows: list[Row], width: int | None) -> Layout:
                 widest[4:] = [room - widest[0]] if reason else []
     return Layout(
         widths=widest,
-        right=_RIGHT_ALIGNED[: len(widest)],
+        right_aligned=_RIGHT_ALIGNED[: len(widest)],
         edge="" if width is None else " ",
         gap="  " if width is None else "   ",
         measure=_cells,
@@ -246,13 +246,15 @@ def _closing(summary: Summary) -> list[tuple[str, str]]:
 def _selection(shown: list[Check], total: int) -> str:
     """Return which checks are shown, and how many are not."""
     failures = sum(1 for check in shown if check.ok is False)
-    noted = sum(1 for check in shown if check.ok and remark(check))
-    slowest = len(shown) - failures - noted
+    flagged = sum(1 for check in shown if check.ok and remark(check))
+    slowest = len(shown) - failures - flagged
     groups = []
     if failures:
         groups.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
-    if noted:
-        groups.append(f"{'the first ' if noted == NOTED else ''}{noted} with warnings or flaky")
+    if flagged:
+        groups.append(
+            f"{'the first ' if flagged == FLAGGED else ''}{flagged} with warnings or flaky"
+        )
     if slowest:
         groups.append(f"the slowest {slowest}")
     selected = f"Shown: {' and '.join(groups)}; " if groups else ""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from crawler.models import (
         Attempt,
         Check,
-        CrawlStats,
         ErrorKind,
         Expectation,
         Failure,
@@ -50,7 +49,6 @@ else:
 __all__ = [
     "Attempt",
     "Check",
-    "CrawlStats",
     "ErrorKind",
     "Expectation",
     "Failure",

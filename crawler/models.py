@@ -226,6 +226,11 @@ class Verdict:
     def passed(self) -> bool:
         return not self.reasons
 
+    @property
+    def explanation(self) -> str:
+        """The reasons in one line, unmasked."""
+        return "; ".join(self.reasons)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -289,48 +294,3 @@ class Limits:
             raise ValueError("hedge_budget is not from 0 to 1")
         if self.confirm_after is not None and not self.confirm_after >= 0:
             raise ValueError("confirm_after is less than 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The progress of a run. `total` is None where it cannot be known yet.
-
-    `estimated` says that `total` is a projection from the part of the list read.
-    """
-
-    elapsed: float
-    done: int
-    passed: int
-    failed: int
-    in_flight: int
-    total: int | None
-    estimated: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrawlStats:
-    """How a crawl as a whole went.
-
-    `lag` is how late, in seconds, the event loop was at worst: what this machine, not a
-    server, may have added to a latency. `stopped` is how many seconds this process did not
-    run while requests were in flight, which are part of no latency and no timeout.
-    `interrupted` is the signal number that ended it, or None. `list_read` says
-    whether the list was read to its end, `list_failed` that it turned out to be no
-    list, `output_failed` that an output could not be written, `faulty` that an exception
-    which nobody expected ended it. `duplicates` counts the
-    entries that were not asked again because an equal URL stood before them.
-    `tolerated` is how many URLs may fail before the exit code says so, `tolerated_share`
-    which part of them.
-    """
-
-    elapsed: float
-    lag: float = 0.0
-    stopped: float = 0.0
-    duplicates: int = 0
-    interrupted: int | None = None
-    list_read: bool = True
-    list_failed: bool = False
-    output_failed: bool = False
-    faulty: bool = False
-    tolerated: int = 0
-    tolerated_share: float = 0.0

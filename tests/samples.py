@@ -10,11 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 from hypothesis import settings
 
 from crawler.core.expect import judge
-from crawler.core.summary import Summary, Tally
+from crawler.core.summary import CrawlStats, Summary, Tally
 from crawler.models import (
     Attempt,
     Check,
-    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import EVERY, check, failed, responded, steady, summary, target, unreached
 
+from crawler.core.summary import CrawlStats
 from crawler.core.urllist import MAX_LINE, Splitter, UrlList
 from crawler.models import (
     Check,
     Classes,
-    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,

@@ -8,7 +8,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core import url
-from crawler.core.display import display, encodable, mask, mask_loosely, parameter, shorten
+from crawler.core.display import (
+    escape,
+    escape_surrogates,
+    mask,
+    mask_loosely,
+    parameter_key,
+    shorten,
+)
 
 PROPERTY = settings(
     derandomize=True,
@@ -67,7 +74,7 @@ STEERING = st.lists(
 
 @pytest.mark.parametrize("char", MARKS, ids=lambda char: f"U+{ord(char):04X}")
 def test_a_character_that_is_not_safe_to_show_becomes_its_code(char: str) -> None:
-    shown = display(f"a{char}b")
+    shown = escape(f"a{char}b")
     assert shown.startswith("a\\")
     assert shown.endswith("b")
     assert shown.isascii()
@@ -88,7 +95,7 @@ def test_a_character_that_is_not_safe_to_show_becomes_its_code(char: str) -> Non
     ],
 )
 def test_an_unsafe_character_is_shown_as_its_code(text: str, shown: str) -> None:
-    assert display(text) == shown
+    assert escape(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_an_unsafe_character_is_shown_as_its_code(text: str, shown: str) -> None
     ],
 )  # fmt: skip
 def test_a_safe_text_is_shown_as_it_is(text: str) -> None:
-    assert display(text) == text
+    assert escape(text) == text
 
 
 @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ def test_a_safe_text_is_shown_as_it_is(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_ci_runner_takes_for_a_command_is_broken_up(text: str) -> None:
-    shown = display(text)
+    shown = escape(text)
     assert shown != text
     assert not shown.lstrip().startswith("::")
     assert "##[" not in shown
@@ -119,7 +126,7 @@ def test_what_a_ci_runner_takes_for_a_command_is_broken_up(text: str) -> None:
 
 
 def test_every_character_there_is_can_be_shown() -> None:
-    shown = display("".join(map(chr, range(0x110000))))
+    shown = escape("".join(map(chr, range(0x110000))))
     assert shown.encode()
     assert {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"} == set()
 
@@ -127,7 +134,7 @@ def test_every_character_there_is_can_be_shown() -> None:
 @PROPERTY
 @given(ANY | STEERING)
 def test_a_shown_text_is_one_safe_line(text: str) -> None:
-    shown = display(text)
+    shown = escape(text)
     assert not set(shown) & set(MARKS)
     assert shown.encode().decode() == shown
     assert not shown.lstrip().startswith("::")
@@ -138,13 +145,13 @@ def test_a_shown_text_is_one_safe_line(text: str) -> None:
 @PROPERTY
 @given(ANY | STEERING)
 def test_showing_a_text_twice_changes_nothing_more(text: str) -> None:
-    assert display(display(text)) == display(text)
+    assert escape(escape(text)) == escape(text)
 
 
 @PROPERTY
 @given(st.text(st.characters() | st.sampled_from("\ud800\udce9\udfff")))
 def test_an_encodable_text_differs_only_in_its_lone_surrogates(text: str) -> None:
-    made = encodable(text)
+    made = escape_surrogates(text)
     assert made.encode().decode() == made
     kept = [char for char in text if not "\ud800" <= char <= "\udfff"]
     assert made.count("\\") - text.count("\\") == len(text) - len(kept)
@@ -240,7 +247,7 @@ def test_other_values_are_shown(text: str) -> None:
 
 
 def test_parameters_that_are_named_are_masked_too_however_they_are_written() -> None:
-    names = frozenset({parameter("My-Id")})
+    names = frozenset({parameter_key("My-Id")})
     text = "https://h/?my_id=1&MYID=2&my%2Did=3&your_id=4"
     assert mask(text, names) == "https://h/?my_id=***&MYID=***&my%2Did=***&your_id=4"
     assert mask(text) == text
@@ -323,7 +330,7 @@ def test_no_password_in_a_line_is_left_by_the_loose_mask(
     assert SECRET not in mask_loosely(f"{front}user:{before}{SECRET}{after}@host.example/")
 
 
-@pytest.mark.parametrize("change", [display, encodable, mask, mask_loosely])
+@pytest.mark.parametrize("change", [escape, escape_surrogates, mask, mask_loosely])
 @pytest.mark.parametrize(
     "unit",
     ["a", "/", "//", "//a", "//:", "@", "//@", "##[", ":", "::", " ", "\x1b", "\ud800", "a:", "=",

@@ -16,8 +16,8 @@ from loopback import Server, reply
 from shell import Ended, crawl, environment, write
 
 from crawler.core.expect import CLASSES, judge
-from crawler.core.summary import Tally
-from crawler.models import Check, CrawlStats, ErrorKind, Expectation, Outcome, Result, Target
+from crawler.core.summary import CrawlStats, Tally
+from crawler.models import Check, ErrorKind, Expectation, Outcome, Result, Target
 from crawler.report import record
 
 ROOT = Path(__file__).parents[1]

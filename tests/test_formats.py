@@ -26,10 +26,10 @@ from samples import (
     tries,
 )
 
+from crawler.core.summary import CrawlStats
 from crawler.models import (
     Attempt,
     Check,
-    CrawlStats,
     ErrorKind,
     Failure,
     Outcome,

@@ -12,8 +12,8 @@ PACKAGE = Path(crawler.__file__).parent
 # quotes the table.
 LAYERS = """
 models version
-core.botblock core.display core.hostname core.noproxy core.reach core.semantics
-    core.units
+core.addresses core.botblock core.display core.hostname core.noproxy core.quantiles
+    core.semantics core.units
 core.expect core.faults core.pacing core.url
 core.redirect core.retry core.summary core.urllist
 core.hedge

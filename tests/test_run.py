@@ -32,18 +32,16 @@ from samples import (
 
 from crawler.app.collect import Collector, Fetching
 from crawler.app.run import GATHER, Observer, Pass
-from crawler.core.summary import ExitCode, Summary, exit_code
+from crawler.core.summary import CrawlStats, ExitCode, Snapshot, Summary, exit_code
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, Fetcher
 from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
 from crawler.models import (
     Check,
-    CrawlStats,
     ErrorKind,
     Limits,
     Result,
-    Snapshot,
     Target,
     Verdict,
 )

@@ -24,8 +24,9 @@ from samples import (
 )
 
 from crawler.cli import values as options
-from crawler.core.summary import ExitCode, Latency, Quantiles, Tally, exit_code
-from crawler.models import Check, Classes, CrawlStats, ErrorKind, Expectation, Outcome, Target
+from crawler.core.quantiles import Quantiles
+from crawler.core.summary import CrawlStats, ExitCode, Latency, Tally, exit_code
+from crawler.models import Check, Classes, ErrorKind, Expectation, Outcome, Target
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 

@@ -22,16 +22,15 @@ from samples import (
     unreached,
 )
 
+from crawler.core.summary import CrawlStats, Snapshot
 from crawler.models import (
     Attempt,
     Check,
     Classes,
-    CrawlStats,
     ErrorKind,
     Expectation,
     Failure,
     Outcome,
-    Snapshot,
 )
 from crawler.report.progress import ProgressBar, status_line
 from crawler.report.terminal import TableSink, closing_line

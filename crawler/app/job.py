@@ -15,7 +15,7 @@ from crawler.app.interruption import Interruption
 from crawler.app.rounds import Rounds
 from crawler.app.run import GATHER, Listing, Observer, Pass
 from crawler.app.settings import Settings
-from crawler.core.display import display
+from crawler.core.display import escape
 from crawler.core.summary import exit_code
 from crawler.core.urllist import UrlList
 from crawler.inputs.entries import SourceReader
@@ -198,9 +198,9 @@ def _report_ending(
     for output in outputs:
         if (exc := ended.failed_outputs.get(output.stream.name)) is not None:
             output.stream.discard()
-            notify(f"cannot write {display(output.stream.name)}: {exc.strerror or exc}")
+            notify(f"cannot write {escape(output.stream.name)}: {exc.strerror or exc}")
         elif isinstance(output.sink, ReplacingSink) and output.sink.left:
-            notify(f"{display(output.stream.name)} is left as it was: part of it was not read")
+            notify(f"{escape(output.stream.name)} is left as it was: part of it was not read")
     summary = ended.summary
     if ended.list_error is not None:
         notify(str(ended.list_error))

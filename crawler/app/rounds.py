@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from crawler.app.run import Listing, Pass
-from crawler.core.display import display, mask
+from crawler.core.display import safe
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
@@ -166,7 +166,6 @@ def _line(
         return f"round {number}: all {summary.total:,} passed after {duration(elapsed)}"
     first = min(bad, key=lambda check: check.result.target.index)
     target = first.result.target
-    reason = "; ".join(first.verdict.reasons)
-    example = display(mask(f"{target.url}: {reason}", target.masked))
+    example = safe(f"{target.url}: {first.verdict.explanation}", target.masked)
     then = "" if left is None else f"; asking again for {duration(left)}"
     return f"round {number}: {len(bad):,} of {summary.total:,} did not pass ({example}){then}"

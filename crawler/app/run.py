@@ -9,9 +9,8 @@ from typing import Protocol
 
 from crawler.app.collect import Collector, Entries
 from crawler.core import pacing
-from crawler.core.summary import Tally
+from crawler.core.summary import CrawlStats, Snapshot, Tally
 from crawler.core.urllist import ListError
-from crawler.models import CrawlStats, Snapshot
 from crawler.report.broadcast import Broadcast, Ended, Taken, close
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor

@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from crawler.cli import values as options
 from crawler.core import expect, faults, units
-from crawler.core.display import display, mask, mask_loosely
+from crawler.core.display import escape, mask, safe, safe_loosely
 from crawler.core.summary import ExitCode
 from crawler.models import NO_CLASSES, Expectation, Limits
 from crawler.version import __version__
@@ -68,7 +68,7 @@ def say(text: str, masked: frozenset[str] = frozenset()) -> None:
     """
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"crawl: {display(mask(text, masked))}", file=sys.stderr, flush=True)
+            print(f"crawl: {safe(text, masked)}", file=sys.stderr, flush=True)
 
 
 LISTS, VERDICT, REQUESTS, PACE = "List", "Verdict", "Requests", "Pace"
@@ -88,7 +88,7 @@ def _value(group: str, help: str, convert: Callable[[str], Any], metavar: str, *
         try:
             return convert(value)
         except ValueError as exc:
-            raise typer.BadParameter(f"'{display(mask_loosely(value))}' {exc}") from exc
+            raise typer.BadParameter(f"'{safe_loosely(value)}' {exc}") from exc
 
     return _option(group, help, *names, parser=parse, metavar=metavar)
 
@@ -354,7 +354,7 @@ def _checked(convert: Callable[..., T], *values: Any, hint: str) -> T:
     try:
         return convert(*values)
     except ValueError as exc:
-        shown = "".join(f"'{display(value)}' " for value in values if isinstance(value, str))
+        shown = "".join(f"'{escape(value)}' " for value in values if isinstance(value, str))
         raise typer.BadParameter(f"{shown}{exc}", param_hint=hint) from exc
 
 

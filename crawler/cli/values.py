@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from crawler.core import url
-from crawler.core.display import display, mask_loosely
-from crawler.core.display import parameter as compared
+from crawler.core.display import escape, mask_loosely, parameter_key
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
@@ -138,7 +137,7 @@ def proxy(text: str) -> str:
 
 def parameter(text: str) -> str:
     """Return the name of a query parameter in the form in which names are compared."""
-    if not text or re.search(r"[\s=&#?;]", text) or not (name := compared(text)):
+    if not text or re.search(r"[\s=&#?;]", text) or not (name := parameter_key(text)):
         raise ValueError("is not the name of a query parameter, such as token")
     return name
 
@@ -186,8 +185,8 @@ def _header_lines(given: str) -> list[tuple[str, str]]:
             lines = file.read().split("\n")
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
-        raise ValueError(f"{display(path)} cannot be read: {reason}") from exc
-    named = [(f"{display(path)}, line {n}:", line.strip()) for n, line in enumerate(lines, 1)]
+        raise ValueError(f"{escape(path)} cannot be read: {reason}") from exc
+    named = [(f"{escape(path)}, line {n}:", line.strip()) for n, line in enumerate(lines, 1)]
     return [(place, line) for place, line in named if line and not line.startswith("#")]
 
 

@@ -36,7 +36,7 @@ _MASKED = re.compile(r"\*\*\*(?=[',:]{0,2}(?:[&#\x00-\x20]|$))")
 _AUTHORITY = re.compile(r"(?<=//)[^/?#\x00-\x20]*+")
 
 
-def display(text: str) -> str:
+def escape(text: str) -> str:
     r"""Return `text` with every unsafe character as ``\xNN`` or ``\uNNNN``.
 
     A byte that was not UTF-8 (a lone surrogate U+DC80-DCFF) becomes the ``\xNN`` it was.
@@ -45,7 +45,17 @@ def display(text: str) -> str:
     return _COMMAND.sub(lambda m: m[0][:-1] + _code(m[0][-1]), _UNSAFE.sub(_escape, text))
 
 
-def encodable(text: str) -> str:
+def safe(text: str, names: frozenset[str] = frozenset()) -> str:
+    """Return `text` masked, then escaped: for a terminal, a log or a list."""
+    return escape(mask(text, names))
+
+
+def safe_loosely(text: str, names: frozenset[str] = frozenset()) -> str:
+    """Return text that is not a valid URL masked loosely, then escaped."""
+    return escape(mask_loosely(text, names))
+
+
+def escape_surrogates(text: str) -> str:
     r"""Return `text` without lone surrogates, which no strict UTF-8 or JSON reader takes."""
     return text if text.isascii() else re.sub("[\ud800-\udfff]", _escape, text)
 
@@ -80,7 +90,7 @@ def mask_loosely(text: str, names: frozenset[str] = frozenset()) -> str:
     return f"{front}{f'{name}:' if has_colon else ''}***@{after}"
 
 
-def parameter(name: str) -> str:
+def parameter_key(name: str) -> str:
     """Return the name of a parameter in the form in which names are compared.
 
     That is without case, "-" and "_", percent-decoded; of `user[token]` it is the last part.
@@ -131,7 +141,7 @@ def _mask_values(text: str, value: re.Pattern[str], names: frozenset[str]) -> st
     done = place = 0
     while found := _PARAMETER.search(text, place):
         start = place = found.end()
-        name = parameter(found[1])
+        name = parameter_key(found[1])
         if (name not in _SECRETS and name not in names) or _MASKED.match(text, start):
             continue
         match = value.match(text, start)

@@ -1,11 +1,11 @@
 """An exception that nobody expected -> one line for people."""
 
-from crawler.core.display import display, mask_loosely
+from crawler.core.display import safe_loosely
 
 
 def describe(exc: BaseException) -> str:
     """Return what a fault of ours was, in one line; of a group, its first exception."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
-    words = display(mask_loosely(str(exc)))
+    words = safe_loosely(str(exc))
     return f"internal error: {type(exc).__name__}{f': {words}' if words else ''}"

@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from crawler.core.summary import Quantiles
+from crawler.core.quantiles import Quantiles
 
 SAMPLES = 20  # answers before a host's own percentile counts
 _SHARE = 0.95

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from crawler.core import url as urls
-from crawler.core.display import display, mask, mask_loosely, shorten
+from crawler.core.display import escape, mask, safe_loosely, shorten
 from crawler.models import ErrorKind, Failure, Phase
 
 
@@ -40,8 +40,8 @@ def follow(
     try:
         target, host = urls.join(url, locations[0])
     except ValueError as exc:
-        shown = shorten(display(mask_loosely(_text(locations[0]), masked)), 200)
-        return _bad(f"leads to '{shown}', which {display(str(exc))}")
+        shown = shorten(safe_loosely(_text(locations[0]), masked), 200)
+        return _bad(f"leads to '{shown}', which {escape(str(exc))}")
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
     if (method, target.partition("#")[0]) in requested:

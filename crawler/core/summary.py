@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
-from crawler.models import Check, CrawlStats, Outcome, Result
+from crawler.core.quantiles import Quantiles
+from crawler.models import Check, Outcome, Result
 
 
 class ExitCode(IntEnum):
@@ -16,6 +17,51 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     INCOMPLETE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The progress of a run. `total` is None where it cannot be known yet.
+
+    `estimated` says that `total` is a projection from the part of the list read.
+    """
+
+    elapsed: float
+    done: int
+    passed: int
+    failed: int
+    in_flight: int
+    total: int | None
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlStats:
+    """How a crawl as a whole went.
+
+    `lag` is how late, in seconds, the event loop was at worst: what this machine, not a
+    server, may have added to a latency. `stopped` is how many seconds this process did not
+    run while requests were in flight, which are part of no latency and no timeout.
+    `interrupted` is the signal number that ended it, or None. `list_read` says
+    whether the list was read to its end, `list_failed` that it turned out to be no
+    list, `output_failed` that an output could not be written, `faulty` that an exception
+    which nobody expected ended it. `duplicates` counts the
+    entries that were not asked again because an equal URL stood before them.
+    `tolerated` is how many URLs may fail before the exit code says so, `tolerated_share`
+    which part of them.
+    """
+
+    elapsed: float
+    lag: float = 0.0
+    stopped: float = 0.0
+    duplicates: int = 0
+    interrupted: int | None = None
+    list_read: bool = True
+    list_failed: bool = False
+    output_failed: bool = False
+    faulty: bool = False
+    tolerated: int = 0
+    tolerated_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,44 +110,6 @@ class Summary:
         """Finished URLs per second, over the whole run."""
         done = self.passed + self.failed
         return done / self.stats.elapsed if self.stats.elapsed > 0 else None
-
-
-@dataclass(slots=True)
-class Quantiles:
-    """Nearest-rank quantiles in memory that does not grow with the count.
-
-    Each answer is a value that was added, and exceeds the exact nearest rank by less than
-    the share `within`: values that differ by less share a bucket.
-    """
-
-    within: float = 0.001
-    count: int = 0
-    total: float = 0.0
-    # Two tables of plain numbers, which the garbage collector need not look through.
-    _many: dict[int, int] = field(default_factory=dict)
-    _most: dict[int, float] = field(default_factory=dict)
-    _step: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._step = math.log1p(self.within)
-
-    def insert(self, value: float) -> None:
-        self.count += 1
-        self.total += value
-        key = int(math.log(value) // self._step) if value > 1e-9 else -(10**6)
-        self._many[key] = self._many.get(key, 0) + 1
-        self._most[key] = max(self._most.get(key, value), value)
-
-    def at(self, *shares: float) -> list[float]:
-        """Return the value at each share (0 to 1, rising) of the sorted values."""
-        ranks = [max(1, math.ceil(share * self.count)) for share in shares]
-        found: list[float] = []
-        seen = 0
-        for key in sorted(self._many):
-            seen += self._many[key]
-            while len(found) < len(ranks) and ranks[len(found)] <= seen:
-                found.append(self._most[key])
-        return found
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from itertools import count
 
 from crawler.core import url
-from crawler.core.display import encodable, mask, mask_loosely, shorten
+from crawler.core.display import escape_surrogates, mask, mask_loosely, shorten
 from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
 
 MAX_LINE = 65_536
@@ -146,7 +146,7 @@ class UrlList:
     def _invalid(
         self, written: str, text: str, complaint: str, source: str | None, line: int | None
     ) -> Result:
-        shown = shorten(encodable(mask_loosely(text, self._masked)), SHOWN)
+        shown = shorten(escape_surrogates(mask_loosely(text, self._masked)), SHOWN)
         target = Target(
             index=next(self._numbers),
             source=source,
@@ -160,7 +160,7 @@ class UrlList:
             masked=self._masked,
         )
         place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
-        detail = f"{place}'{shorten(shown, 200)}' {encodable(complaint)}"
+        detail = f"{place}'{shorten(shown, 200)}' {escape_surrogates(complaint)}"
         failure = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
         return Result(target=target, outcome=Outcome.INVALID, attempt=Attempt(error=failure))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from crawler.core.display import display, mask
+from crawler.core.display import escape, safe
 from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind, Failure, Phase
 
@@ -94,7 +94,7 @@ def timeout(seconds: float, phase: Phase) -> Failure:
 def _by_transport(exc: BaseException, phase: Phase | None) -> Failure | None:
     """Believe the transport where it says what it saw."""
     if isinstance(exc, WireError):
-        return Failure(kind=exc.kind, phase=phase, detail=display(exc.detail))
+        return Failure(kind=exc.kind, phase=phase, detail=escape(exc.detail))
     return None
 
 
@@ -133,7 +133,7 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
             detail = f"the proxy refused: {_text(exc)}"
             return Failure(kind=ErrorKind.PROTOCOL, phase=Phase.CONNECT, detail=detail)
         case httpx.ProtocolError():
-            detail = f"not valid HTTP: {display(mask(str(exc))) or _text(exc)}"
+            detail = f"not valid HTTP: {safe(str(exc)) or _text(exc)}"
             return Failure(kind=ErrorKind.PROTOCOL, phase=phase, detail=detail)
         case httpx.NetworkError():
             kind = ErrorKind.UNREACHABLE if phase is Phase.CONNECT else ErrorKind.RESET
@@ -208,7 +208,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 def _text(exc: BaseException) -> str:
     """Return what an exception says, safe to show; never empty."""
-    words = display(mask(str(exc)))
+    words = safe(str(exc))
     if not words and isinstance(exc, OSError) and exc.errno is not None:
         words = os.strerror(exc.errno)
     return f"{type(exc).__name__}: {words}" if words else f"{type(exc).__name__} without a message"

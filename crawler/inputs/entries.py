@@ -7,7 +7,7 @@ import select
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from crawler.core.display import display
+from crawler.core.display import escape
 from crawler.core.urllist import ListError, Splitter, UrlList
 from crawler.inputs.sources import Source
 from crawler.models import Result, Target
@@ -37,7 +37,7 @@ class SourceReader:
                 continue
             start = 1
             async for lines in self._lines(source):
-                name = display(source.name)
+                name = escape(source.name)
                 for entry in self.urls.parse(lines, source=name, start=start):
                     yield entry
                 start += len(lines)
@@ -71,7 +71,7 @@ class SourceReader:
         loop = asyncio.get_running_loop()
         splitter = Splitter()
         first = True
-        name = "standard input" if source.name == "-" else display(source.name)
+        name = "standard input" if source.name == "-" else escape(source.name)
         while True:
             try:
                 if source.fd is None:

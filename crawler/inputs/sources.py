@@ -5,7 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from crawler.core.display import display, mask_loosely
+from crawler.core.display import safe_loosely
 from crawler.core.urllist import ListError
 
 
@@ -48,7 +48,7 @@ def open_source(argument: str, stdin: int | None, masked: frozenset[str] = froze
             os.close(fd)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except (OSError, ValueError) as exc:
-        shown = display(mask_loosely(argument, masked))
+        shown = safe_loosely(argument, masked)
         reason = getattr(exc, "strerror", None) or str(exc)
         hint = ""
         if isinstance(exc, FileNotFoundError) and "." in argument.strip("."):

@@ -1,6 +1,6 @@
 """Checks that did not pass -> a list of their lines, each with the reason, to be asked again."""
 
-from crawler.core.display import display, mask, mask_loosely
+from crawler.core.display import safe, safe_loosely
 from crawler.core.summary import Summary
 from crawler.models import Check
 
@@ -15,9 +15,9 @@ def element(check: Check, first: bool) -> str:  # noqa: ARG001 - what stands fir
         return ""
     target = check.result.target
     line = target.input if target.written is None else target.written
-    reason = display(mask("; ".join(check.verdict.reasons), target.masked))
+    reason = safe(check.verdict.explanation, target.masked)
     if "\n" in line or "\r" in line:  # an argument: in a list it would be two entries
-        return f"# {reason}\n# {display(mask_loosely(line, target.masked))}\n"
+        return f"# {reason}\n# {safe_loosely(line, target.masked)}\n"
     return f"# {reason}\n{line}\n"
 
 

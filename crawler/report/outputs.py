@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
-from crawler.core.display import display
+from crawler.core.display import escape
 from crawler.report import failedlist, jsondocument, jsonl
 from crawler.report.sinks import DocumentSink, LineSink, Ordered, ReplacingSink, Sink
 from crawler.report.streams import Stream, open_file, open_list
@@ -70,7 +70,7 @@ def open_outputs(
             outputs.append(Output(stream=stream, sink=_sink(settings.stdout, stream, settings)))
         for path in settings.files:
             if any(_is_source(path, source) for source in sources):
-                raise OutputError(f"{display(path)} is both a list and an output")
+                raise OutputError(f"{escape(path)} is both a list and an output")
             form = PurePath(path).suffix.lower().removeprefix(".")
             stream = _open(path, outputs, form, given_up)
             outputs.append(Output(stream=stream, sink=_sink(form, stream, settings), path=path))
@@ -92,16 +92,16 @@ def _open(
     """Open a file for a format, or for lines of the list."""
     for other in others:
         if other.path is None and _is_open_as(path, other.stream.fd):
-            raise OutputError(f"{display(path)} is standard output, too")
+            raise OutputError(f"{escape(path)} is standard output, too")
         if other.path is not None and _same_path(path, other.path):
-            raise OutputError(f"{display(path)} is named as an output twice")
+            raise OutputError(f"{escape(path)} is named as an output twice")
     try:
         if form is None:
             return open_list(path, given_up)
         return open_file(path, whole=form == "json", given_up=given_up)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
-        raise OutputError(f"cannot write {display(path)}: {reason}") from exc
+        raise OutputError(f"cannot write {escape(path)}: {reason}") from exc
 
 
 def _standard_output(form: str, sources: Sequence[ListFile], *, alone: bool) -> Stream:
@@ -113,7 +113,7 @@ def _standard_output(form: str, sources: Sequence[ListFile], *, alone: bool) -> 
     for source in sources:
         # The list would grow by the records of its own URLs: `crawl urls.txt >> urls.txt`.
         if source.fd is not None and _same_file(fd, source.fd):
-            name = "standard input" if source.name == "-" else display(source.name)
+            name = "standard input" if source.name == "-" else escape(source.name)
             raise OutputError(f"{name} is both a list and standard output")
     return Stream("standard output", fd, sys.stdout.encoding if form == "table" else "utf-8")
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
-from crawler.core.display import display
+from crawler.core.display import escape
+from crawler.core.summary import Snapshot
 from crawler.core.units import duration
-from crawler.models import Snapshot
 
 
 class ProgressBar:
@@ -34,7 +34,7 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """Write one line above the bar."""
-        self._bar.console.print(f"crawl: {display(text)}", markup=False, soft_wrap=True)
+        self._bar.console.print(f"crawl: {escape(text)}", markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         self._bar.stop()

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.core.display import encodable, mask
+from crawler.core.display import escape_surrogates, mask
 from crawler.core.summary import Summary, exit_code
 from crawler.models import Attempt, Check, Failure, Result, Tls
 
@@ -92,7 +92,7 @@ def summary(of: Summary) -> dict[str, Any]:
 
 
 def _clean(text: str | None, masked: frozenset[str] = frozenset()) -> str | None:
-    return None if text is None else mask(encodable(text), masked)
+    return None if text is None else mask(escape_surrogates(text), masked)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from crawler.core.display import display, mask
+from crawler.core.display import safe
 from crawler.core.summary import Summary
 from crawler.core.units import duration, size
 from crawler.models import Check, Outcome
@@ -162,11 +162,11 @@ def _row(check: Check) -> Row:
     result, masked = check.result, check.result.target.masked
     status, style = _status(check)
     cells = (
-        display(mask(result.target.url, masked)),
+        safe(result.target.url, masked),
         status,
         size(result.attempt.size) + ("+" if result.attempt.truncated else ""),
         duration(result.attempt.latency),
-        display(mask(remark(check), masked)),
+        safe(remark(check), masked),
     )
     return Row(cells, style)
 

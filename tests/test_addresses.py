@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from crawler.core.reach import not_public
+from crawler.core.addresses import special_purpose
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from crawler.core.reach import not_public
     ],
 )  # fmt: skip
 def test_a_public_address_is_nothing_else(ip: str) -> None:
-    assert not_public(ip) is None
+    assert special_purpose(ip) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_public_address_is_nothing_else(ip: str) -> None:
     ],
 )
 def test_an_address_that_is_not_public_is_called_what_it_is(ip: str, what: str) -> None:
-    assert not_public(ip) == what
+    assert special_purpose(ip) == what
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_an_address_that_is_not_public_is_called_what_it_is(ip: str, what: str) 
     ],
 )  # fmt: skip
 def test_an_address_of_a_metadata_service_is_called_that(ip: str) -> None:
-    assert not_public(ip) == "a cloud metadata address"
+    assert special_purpose(ip) == "a cloud metadata address"
 
 
 def test_what_is_no_address_is_an_error() -> None:
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
-        not_public("localhost")
+        special_purpose("localhost")
 
 
 def test_nothing_that_python_holds_for_private_is_public() -> None:
@@ -93,4 +93,4 @@ def test_nothing_that_python_holds_for_private_is_public() -> None:
     for number in range(0, 1 << 32, step):
         address = ipaddress.IPv4Address(number)
         if not address.is_global or address.is_multicast:
-            assert not_public(str(address)) is not None, address
+            assert special_purpose(str(address)) is not None, address

@@ -58,7 +58,7 @@ _EMBEDDING = [
 ]
 
 
-def not_public(ip: str) -> str | None:
+def special_purpose(ip: str) -> str | None:
     """Return what an address is, such as "a loopback address"; None for a public one.
 
     IPv6 addresses that lead to an IPv4 address are what that is. Raises ValueError where

@@ -1,0 +1,42 @@
+"""Values, one at a time -> their quantiles, in flat memory."""
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Quantiles:
+    """Nearest-rank quantiles in memory that does not grow with the count.
+
+    Each answer is a value that was added, and exceeds the exact nearest rank by less than
+    the share `within`: values that differ by less share a bucket.
+    """
+
+    within: float = 0.001
+    count: int = 0
+    total: float = 0.0
+    # Two tables of plain numbers, which the garbage collector need not look through.
+    _many: dict[int, int] = field(default_factory=dict)
+    _most: dict[int, float] = field(default_factory=dict)
+    _step: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._step = math.log1p(self.within)
+
+    def insert(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        key = int(math.log(value) // self._step) if value > 1e-9 else -(10**6)
+        self._many[key] = self._many.get(key, 0) + 1
+        self._most[key] = max(self._most.get(key, value), value)
+
+    def at(self, *shares: float) -> list[float]:
+        """Return the value at each share (0 to 1, rising) of the sorted values."""
+        ranks = [max(1, math.ceil(share * self.count)) for share in shares]
+        found: list[float] = []
+        seen = 0
+        for key in sorted(self._many):
+            seen += self._many[key]
+            while len(found) < len(ranks) and ranks[len(found)] <= seen:
+                found.append(self._most[key])
+        return found

@@ -61,8 +61,8 @@ def broken(entries: Iterable[Target | Result], why: str = "it broke") -> list[Ch
 
 def letters(checks: Sequence[Check], stats: CrawlStats | None = None) -> bytes:
     parts = [deadletters.element(one, first=not place) for place, one in enumerate(checks)]
-    end = deadletters.tail(summary(*checks, stats=stats))
-    return "".join([deadletters.head(), *parts, end]).encode("utf-8", "surrogateescape")
+    end = deadletters.end(summary(*checks, stats=stats))
+    return "".join([deadletters.begin(), *parts, end]).encode("utf-8", "surrogateescape")
 
 
 def asked(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
@@ -243,7 +243,7 @@ def test_the_file_is_private_and_appears_whole(tmp_path: Path) -> None:
     checks = broken(parsed(lines))
     sink = DocumentSink(open_list(str(path)), deadletters)
     for one in checks:
-        sink.write(one)
+        sink.accept(one)
     sink.flush()
     assert not path.exists()
     sink.finish(summary(*checks))

@@ -103,7 +103,7 @@ def strictly(text: str) -> Any:
 def document(*checks: Check, stats: CrawlStats | None = None) -> str:
     elements = [jsondocument.element(one, first=not place) for place, one in enumerate(checks)]
     return (
-        jsondocument.head() + "".join(elements) + jsondocument.tail(summary(*checks, stats=stats))
+        jsondocument.begin() + "".join(elements) + jsondocument.end(summary(*checks, stats=stats))
     )
 
 

@@ -68,10 +68,10 @@ class Kept:
         self.summaries: list[Summary] = []
         self._waiting: list[Check] = []
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._waiting.append(check)
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:
@@ -339,8 +339,8 @@ def test_every_sink_gets_every_check_and_the_summary() -> None:
     async def body() -> None:
         sinks = [Kept("one"), Kept("two")]
         outputs, stop = broadcast(*sinks)
-        await outputs.write(CHECKS[:2])
-        await outputs.write(CHECKS[2:])
+        await outputs.publish(CHECKS[:2])
+        await outputs.publish(CHECKS[2:])
         end = summary(*CHECKS)
         await outputs.finish(end)
         assert [(sink.checks, sink.summaries) for sink in sinks] == [(CHECKS, [end])] * 2
@@ -355,7 +355,7 @@ def test_a_broken_sink_costs_the_others_no_check(after: int, place: int) -> None
     async def body() -> None:
         broken, good = Broken(FULL, after), Kept()
         outputs, stop = broadcast(*((broken, good) if place == 0 else (good, broken)))
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         await outputs.finish(summary())
         assert (good.checks, good.summaries) == (CHECKS, [summary()])
         assert broken.checks == CHECKS[:after]
@@ -369,9 +369,9 @@ def test_a_broken_sink_is_asked_nothing_more() -> None:
     async def body() -> None:
         broken = Broken(FULL, after=1)
         outputs, _ = broadcast(broken, Kept())
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         broken.error = OSError(errno.EIO, "Input/output error")
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         await outputs.finish(summary())
         assert (broken.checks, outputs.failed) == (CHECKS[:1], {"broken": FULL})
 
@@ -382,7 +382,7 @@ def test_a_sink_that_breaks_at_the_end_has_failed() -> None:
     async def body() -> None:
         good = Kept()
         outputs, _ = broadcast(Broken(FULL, after=-1), good)
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         await outputs.finish(summary())
         assert outputs.failed == {"broken": FULL}
         assert good.summaries == [summary()]
@@ -394,9 +394,9 @@ def test_a_reader_that_goes_away_stops_the_crawl_and_is_no_failure() -> None:
     async def body() -> None:
         good = Kept()
         outputs, stop = broadcast(Broken(GONE), good)
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         assert (stop.is_set(), outputs.failed) == (True, {})
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         await outputs.finish(summary())
         assert (len(good.checks), len(good.summaries)) == (10, 1)
 
@@ -406,9 +406,9 @@ def test_a_reader_that_goes_away_stops_the_crawl_and_is_no_failure() -> None:
 def test_a_crawl_whose_outputs_are_all_broken_is_stopped() -> None:
     async def body() -> None:
         outputs, stop = broadcast(Broken(FULL, 0, "one"), Broken(FULL, 2, "two"))
-        await outputs.write(CHECKS[:1])
+        await outputs.publish(CHECKS[:1])
         assert not stop.is_set()
-        await outputs.write(CHECKS[1:])
+        await outputs.publish(CHECKS[1:])
         assert stop.is_set()
         assert outputs.failed == {"one": FULL, "two": FULL}
 
@@ -418,7 +418,7 @@ def test_a_crawl_whose_outputs_are_all_broken_is_stopped() -> None:
 def test_a_crawl_without_outputs_goes_on() -> None:
     async def body() -> None:
         outputs, stop = broadcast()
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         assert not stop.is_set()
 
     run(body())
@@ -434,8 +434,8 @@ def test_each_sink_writes_in_one_thread_that_is_not_the_loop_s() -> None:
 
     async def body() -> None:
         outputs, _ = broadcast(Threaded("one"), Threaded("two"))
-        await outputs.write(CHECKS[:2])
-        await outputs.write(CHECKS[2:])
+        await outputs.publish(CHECKS[:2])
+        await outputs.publish(CHECKS[2:])
         await outputs.finish(summary())
 
     threads: set[tuple[str, int]] = set()
@@ -448,7 +448,7 @@ def test_a_write_returns_when_the_slowest_sink_has_it() -> None:
     async def body() -> None:
         valve, good = Valve(), Kept()
         outputs, _ = broadcast(valve, good)
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         await settle()
         assert not writing.done()
@@ -468,17 +468,17 @@ class Costly(Kept):
         self._left: list[Check] = []
         self._burst = burst
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._left.append(check)
         if len(self._left) == self._burst:
             self._burst = 0
-            self.catch_up()
+            self.accept_deferred()
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         if self._burst or not self._left:
             return False
         self._clock.now += 0.0001
-        super().write(self._left.pop(0))
+        super().accept(self._left.pop(0))
         return True
 
 
@@ -509,7 +509,7 @@ def test_the_event_loop_stands_still_for_all_encoding_for_less_than_a_millisecon
         outputs = Broadcast(sinks, asyncio.Event(), clock=watch)
         checks = [check(responded(one)) for one in many(250)]
         looking = asyncio.create_task(watch.look())
-        await outputs.write(checks)
+        await outputs.publish(checks)
         looking.cancel()
         assert [sink.checks for sink in sinks] == [checks] * count
         watch.turns = [0.0, *watch.turns, watch.now]
@@ -529,13 +529,13 @@ def test_what_encoding_took_is_taken_off_the_time_for_writing(
         valve = Valve()
 
         class Late(Kept):
-            def write(self, check: Check) -> None:
+            def accept(self, check: Check) -> None:
                 watch.now += 30.0
 
         outputs = Broadcast([valve, Late("late")], asyncio.Event(), clock=watch)
         loop.call_soon(valve.opened.set)
         begun = loop.time()
-        await outputs.write(CHECKS[:1])
+        await outputs.publish(CHECKS[:1])
         assert loop.time() - begun < 10.0
 
     monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30.0)
@@ -551,7 +551,7 @@ def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
         kept = Kept()
         outputs = Broadcast([kept], asyncio.Event(), clock=lambda: 0.0)
         asyncio.get_running_loop().call_soon(turns.append, None)
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         assert (kept.checks, turns) == (CHECKS, [])
 
     monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30)  # no thread is starved for so long
@@ -569,7 +569,7 @@ def test_a_sink_that_does_not_take_it_at_once_makes_the_loop_stand_still_once_in
         for one in CHECKS * 20:
             valve.opened.clear()
             loop.call_soon(valve.opened.set)  # the loop has to have its turn for that
-            await outputs.write([one])
+            await outputs.publish([one])
             if len(valve.checks) == 51:
                 break
         assert 0.3 <= loop.time() - begun < 7.0
@@ -582,7 +582,7 @@ def test_a_sink_that_takes_nothing_after_a_stop_is_given_up() -> None:
     async def body() -> None:
         valve = Valve()
         outputs, stop = broadcast(valve)
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         stop.set()
         await writing
@@ -596,11 +596,11 @@ def test_a_sink_that_takes_nothing_costs_the_others_nothing() -> None:
     async def body() -> None:
         valve, good = Valve(), Kept("good")
         outputs, stop = broadcast(valve, good)
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         stop.set()
         await writing
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         await outputs.finish(summary())
         assert good.checks == CHECKS + CHECKS
         assert len(good.summaries) == 1
@@ -615,7 +615,7 @@ def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
         stop = asyncio.Event()
         stop.set()
         outputs = Broadcast([valve], stop, lambda _name: None)
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         await asyncio.sleep(1.0)  # more than a sink is given that is stuck
         assert not writing.done()
@@ -635,7 +635,7 @@ def test_a_sink_whose_reader_moves_is_waited_for_after_a_stop() -> None:
         stop.set()
         taken = itertools.count()
         outputs = Broadcast([valve], stop, lambda _name: next(taken))
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         await asyncio.sleep(1.0)
         assert not writing.done()
@@ -663,7 +663,7 @@ def test_after_a_stop_all_writing_together_is_bounded(computes: bool) -> None:
             clock=lambda: 10 * perf_counter(),
         )
         for _ in range(2):
-            writing = asyncio.create_task(outputs.write(CHECKS))
+            writing = asyncio.create_task(outputs.publish(CHECKS))
             await asyncio.to_thread(valve.reached.wait, 30)
             await asyncio.sleep(0.3)
             assert not writing.done()
@@ -671,7 +671,7 @@ def test_after_a_stop_all_writing_together_is_bounded(computes: bool) -> None:
             await writing
             valve.reached.clear()
             valve.opened.clear()
-        await outputs.write(CHECKS)
+        await outputs.publish(CHECKS)
         assert 0.7 < perf_counter() - begun < 5.0
         assert "within 8 s" in str(outputs.failed[valve.name])
         valve.opened.set()
@@ -684,7 +684,7 @@ def test_a_sink_that_blocks_for_a_moment_after_a_stop_is_waited_for() -> None:
         valve = Valve()
         outputs, stop = broadcast(valve)
         stop.set()
-        writing = asyncio.create_task(outputs.write(CHECKS))
+        writing = asyncio.create_task(outputs.publish(CHECKS))
         await asyncio.to_thread(valve.reached.wait, 30)
         valve.opened.set()
         await writing

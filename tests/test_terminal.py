@@ -77,7 +77,7 @@ def table(
     sink = TableSink(stream, terminal=terminal, everything=everything)
     numbered = in_a_row(checks)
     for one in numbered:
-        sink.write(one)
+        sink.accept(one)
     sink.finish(summary(*numbered, stats=stats))
     assert stream.closed is bool(numbered)
     return stream.text
@@ -192,7 +192,7 @@ def test_rows_are_in_input_order_in_whatever_order_they_came() -> None:
     stream = Recorder()
     sink = TableSink(stream, terminal=None, everything=False)
     for index in (2, 0, 3, 1):
-        sink.write(good(index))
+        sink.accept(good(index))
     sink.finish(summary(*map(good, range(4))))
     assert urls(stream.text) == [f"https://good.example/{index}" for index in range(4)]
 
@@ -379,7 +379,7 @@ def test_the_first_failures_are_the_first_of_the_list_not_the_first_to_come() ->
     stream = Recorder()
     sink = TableSink(stream, terminal=None, everything=False)
     for index in reversed(range(200)):
-        sink.write(bad(index))
+        sink.accept(bad(index))
     sink.finish(summary(*map(bad, range(200))))
     assert urls(stream.text) == [f"https://bad.example/{index}" for index in range(50)]
 
@@ -472,7 +472,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
     sink = TableSink(stream, terminal=terminal, everything=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
-        sink.write(one)
+        sink.accept(one)
     sink.finish(summary(*checks, stats=CrawlStats(elapsed=2.0, interrupted=2)))
     text = CODE.sub("", stream.text)
     rows = [line.split()[0] for line in text.splitlines() if line.strip().startswith("https://")]
@@ -491,7 +491,7 @@ def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
     sink = TableSink(stream, terminal=None, everything=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
-        sink.write(one)
+        sink.accept(one)
     sink.finish(summary(*checks))
     assert (len(urls(stream.text)), stream.cut) == (1000, False)
     assert "cut short" not in stream.text
@@ -503,7 +503,7 @@ def test_a_long_table_is_written_as_it_is_rendered() -> None:
     sink = TableSink(stream, terminal=None, everything=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
-        sink.write(one)
+        sink.accept(one)
     sink.finish(summary(*checks))
     assert len(stream.writes) >= 10
     assert max(len(urls(text)) for text in stream.writes) == 100

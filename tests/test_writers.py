@@ -454,7 +454,7 @@ def test_a_pipe_gets_whole_lines_in_each_write(
     sink: LineSink | DocumentSink
     sink = LineSink(stream, jsonl.line) if form == "jsonl" else DocumentSink(stream, jsondocument)
     for one in CHECKS:
-        sink.write(one)
+        sink.accept(one)
     sink.flush()
     lengths = [len(text) for text in stream.writes]
     assert 1 < len(lengths) < len(CHECKS)
@@ -469,7 +469,7 @@ def test_a_line_that_is_longer_than_a_write_goes_alone() -> None:
     sink = LineSink(stream, jsonl.line)
     long = check(responded(target(url=f"https://a.example/{'x' * 10_000}")))
     for one in (CHECKS[0], long, CHECKS[0]):
-        sink.write(one)
+        sink.accept(one)
     sink.flush()
     assert stream.writes == [jsonl.line(one) for one in (CHECKS[0], long, CHECKS[0])]
 
@@ -483,7 +483,7 @@ def test_nothing_new_is_no_write() -> None:
 def test_lines_are_closed_at_the_end() -> None:
     stream = Recorder("out.jsonl")
     sink = LineSink(stream, jsonl.line)
-    sink.write(CHECKS[0])
+    sink.accept(CHECKS[0])
     assert (stream.closed, stream.writes) == (False, [])
     sink.finish(summary())
     assert (stream.closed, len(stream.writes), sink.name) == (True, 1, "out.jsonl")
@@ -493,7 +493,7 @@ def test_a_line_is_in_the_file_once_it_is_flushed(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sink = LineSink(open_file(str(path), whole=False), jsonl.line)
     for count, one in enumerate(CHECKS, 1):
-        sink.write(one)
+        sink.accept(one)
         sink.flush()
         assert len(path.read_text().splitlines()) == count
     sink.finish(summary())
@@ -507,23 +507,23 @@ def test_a_document_is_whole_whatever_it_holds(tmp_path: Path, count: int) -> No
     path = tmp_path / "out.json"
     sink = DocumentSink(open_file(str(path), whole=True), jsondocument)
     for one in CHECKS[:count]:
-        sink.write(one)
+        sink.accept(one)
     end = summary(*CHECKS[:count])
     sink.finish(end)
     elements = [jsondocument.element(one, place == 0) for place, one in enumerate(CHECKS[:count])]
     text = path.read_text()
-    assert text == "".join([jsondocument.head(), *elements, jsondocument.tail(end)])
+    assert text == "".join([jsondocument.begin(), *elements, jsondocument.end(end)])
     assert len(json.loads(text)["results"]) == count
 
 
 def test_a_document_streams() -> None:
     stream = Recorder("out.json")
     sink = DocumentSink(stream, jsondocument)
-    sink.write(CHECKS[0])
+    sink.accept(CHECKS[0])
     sink.flush()
-    sink.write(CHECKS[1])
+    sink.accept(CHECKS[1])
     sink.flush()
-    head, *elements = [jsondocument.head(), *map(jsonl.line, CHECKS[:2])]
+    head, *elements = [jsondocument.begin(), *map(jsonl.line, CHECKS[:2])]
     assert "".join(stream.writes) + "\n" == head + ",\n".join(e.rstrip() for e in elements) + "\n"
     sink.finish(summary())
     assert (stream.closed, sink.name) == (True, "out.json")
@@ -541,10 +541,10 @@ class Kept:
         self.slots: list[int] = []
         self.summaries: list[Summary] = []
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self.slots.append(check.result.target.index)
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:
@@ -560,8 +560,8 @@ def test_checks_pass_in_input_order_in_whatever_order_they_come(arrivals: list[i
     kept = Kept()
     sink = Ordered(kept)
     for count, index in enumerate(arrivals, 1):
-        sink.write(numbered(index))
-        while sink.catch_up():
+        sink.accept(numbered(index))
+        while sink.accept_deferred():
             pass
         come = set(arrivals[:count])
         assert kept.slots == [place for place in range(count) if set(range(place + 1)) <= come]
@@ -573,9 +573,9 @@ def test_checks_that_waited_for_the_same_one_pass_one_at_a_step() -> None:
     kept = Kept()
     sink = Ordered(kept)
     for index in reversed(range(5)):
-        sink.write(numbered(index))
+        sink.accept(numbered(index))
     assert kept.slots == [0]
-    assert [sink.catch_up() for _ in range(5)] == [True] * 4 + [False]
+    assert [sink.accept_deferred() for _ in range(5)] == [True] * 4 + [False]
     assert kept.slots == list(range(5))
 
 
@@ -583,7 +583,7 @@ def test_checks_whose_turn_has_come_pass_at_the_end_even_if_nobody_asks_for_them
     kept = Kept()
     sink = Ordered(kept)
     for index in reversed(range(5)):
-        sink.write(numbered(index))
+        sink.accept(numbered(index))
     sink.finish(summary())
     assert kept.slots == list(range(5))
 
@@ -592,7 +592,7 @@ def test_what_is_ahead_of_a_gap_passes_at_the_end_in_order() -> None:
     kept = Kept()
     sink = Ordered(kept)
     for index in (4, 0, 2):
-        sink.write(numbered(index))
+        sink.accept(numbered(index))
     assert kept.slots == [0]
     sink.finish(summary())
     assert (kept.slots, kept.summaries, sink.name) == ([0, 2, 4], [summary()], "kept")

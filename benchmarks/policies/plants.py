@@ -296,8 +296,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "--ordered ignored": Plant(
         _wrapped(
-            "crawler.report.sinks:Ordered.write",
-            lambda _: lambda self, check: self._sink.write(check),
+            "crawler.report.sinks:Ordered.accept",
+            lambda _: lambda self, check: self._sink.accept(check),
         ),
         ("outputs_agree",),
     ),

@@ -27,10 +27,10 @@ class RoundSink:
     name: str = "round"
     checks: list[Check] = field(default_factory=list)
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self.checks.append(check)
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:
@@ -110,7 +110,7 @@ class Rounds:
         checks, ended = await self._poll(repeated, list_error)
         outputs = Broadcast(sinks, self._stop, taken)
         for first in range(0, len(checks), _BATCH):
-            await outputs.write(checks[first : first + _BATCH])
+            await outputs.publish(checks[first : first + _BATCH])
         stats = replace(ended.summary.stats, interrupted=self._signal)
         summary = replace(ended.summary, stats=stats)
         return await close(outputs, summary, list_error, ended.fault)

@@ -120,7 +120,7 @@ class Pass:
                 async for checks in batches:
                     for check in checks:
                         self._tally.count_check(check)
-                    await self._outputs.write(checks)
+                    await self._outputs.publish(checks)
             except ListError as exc:
                 self.list_error = exc
             except Exception as exc:

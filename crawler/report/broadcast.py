@@ -65,7 +65,7 @@ class Broadcast:
         self._slow = 0
         self._give_up_at: float | None = None
 
-    async def write(self, checks: Iterable[Check]) -> None:
+    async def publish(self, checks: Iterable[Check]) -> None:
         since = await self._encode(checks)
         await self._each(lambda sink: sink.flush(), since)
         if self.reader_gone or (self.broken and not self._threads):
@@ -94,10 +94,10 @@ class Broadcast:
         for check in checks:
             for sink in tuple(self._threads):
                 try:
-                    sink.write(check)
+                    sink.accept(check)
                     if self._clock() - since > _SLICE:
                         since = await self._let_the_loop_turn()
-                    while sink.catch_up():
+                    while sink.accept_deferred():
                         if self._clock() - since > _SLICE:
                             since = await self._let_the_loop_turn()
                 except Exception as exc:

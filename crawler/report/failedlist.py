@@ -5,7 +5,7 @@ from crawler.core.summary import Summary
 from crawler.models import Check
 
 
-def head() -> str:
+def begin() -> str:
     return ""
 
 
@@ -21,5 +21,5 @@ def element(check: Check, first: bool) -> str:  # noqa: ARG001 - what stands fir
     return f"# {reason}\n{line}\n"
 
 
-def tail(summary: Summary) -> str:
+def end(summary: Summary) -> str:
     return "" if summary.stats.list_read else "# the list was not read to its end\n"

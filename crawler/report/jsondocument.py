@@ -7,7 +7,7 @@ from crawler.report.record import encode as _encode
 from crawler.report.record import summary as summary_object
 
 
-def head() -> str:
+def begin() -> str:
     return f'{{"schema": {SCHEMA}, "results": [\n'
 
 
@@ -15,5 +15,5 @@ def element(check: Check, first: bool) -> str:
     return ("" if first else ",\n") + _encode(record(check))
 
 
-def tail(summary: Summary) -> str:
+def end(summary: Summary) -> str:
     return f'\n], "summary": {_encode(summary_object(summary))}}}\n'

@@ -11,8 +11,8 @@ from crawler.report.streams import Stream
 class Sink(Protocol):
     """Takes every check once, then the summary.
 
-    `write` never waits: it keeps what `flush` is to write. It is called on the event loop,
-    so it encodes one check at most. `catch_up` encodes one more if `write` had to leave it;
+    `accept` never waits: it keeps what `flush` is to write. It is called on the event loop,
+    so it encodes one check at most. `accept_deferred` encodes one more if `accept` had to leave it;
     it returns whether there was one. `flush` and `finish` may block, and raise OSError if
     the output cannot be written. They are called in a thread, but no two calls happen at
     once. `name` is what a complaint calls the output.
@@ -20,9 +20,9 @@ class Sink(Protocol):
 
     name: str
 
-    def write(self, check: Check) -> None: ...
+    def accept(self, check: Check) -> None: ...
 
-    def catch_up(self) -> bool: ...
+    def accept_deferred(self) -> bool: ...
 
     def flush(self) -> None: ...
 
@@ -32,11 +32,11 @@ class Sink(Protocol):
 class Document(Protocol):
     """A format with a beginning, elements and an end."""
 
-    def head(self) -> str: ...
+    def begin(self) -> str: ...
 
     def element(self, check: Check, first: bool) -> str: ...
 
-    def tail(self, summary: Summary) -> str: ...
+    def end(self, summary: Summary) -> str: ...
 
 
 class LineSink:
@@ -48,10 +48,10 @@ class LineSink:
         self._line = line
         self._lines: list[str] = []
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._lines.append(self._line(check))
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:
@@ -74,10 +74,10 @@ class DocumentSink:
         self._started = False
         self._parts: list[str] = []
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._parts.append(self._document.element(check, first=not self._begin()))
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:
@@ -91,15 +91,15 @@ class DocumentSink:
 
     def finish(self, summary: Summary) -> None:
         self._begin()
-        self._parts.append(self._document.tail(summary))
+        self._parts.append(self._document.end(summary))
         self.flush()
         self._stream.close()
 
     def _begin(self) -> bool:
-        """Put the head before what comes first; return whether that was done before."""
+        """Write the beginning before the first element; return whether that was done before."""
         before = self._started
         if not before:
-            self._parts.append(self._document.head())
+            self._parts.append(self._document.begin())
             self._started = True
         return before
 
@@ -125,7 +125,7 @@ class Ordered:
 
     Holds those that are ahead of their turn: as many as finish while the slowest one before
     them is in flight. When that one comes, thousands may be due at once. To encode them all
-    would hold up the event loop, so `write` passes on one, and `catch_up` one more.
+    would hold up the event loop, so `accept` passes on one, and `accept_deferred` one more.
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -134,16 +134,16 @@ class Ordered:
         self._next = 0
         self._early: dict[int, Check] = {}
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._early[check.result.target.index] = check
-        self.catch_up()
+        self.accept_deferred()
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         turn = self._early.pop(self._next, None)
         if turn is None:
             return False
         self._next += 1
-        self._sink.write(turn)
+        self._sink.accept(turn)
         return True
 
     def flush(self) -> None:
@@ -151,7 +151,7 @@ class Ordered:
 
     def finish(self, summary: Summary) -> None:
         for _, check in sorted(self._early.items()):
-            self._sink.write(check)
+            self._sink.accept(check)
         self._sink.finish(summary)
 
 

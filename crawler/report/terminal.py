@@ -46,10 +46,10 @@ class TableSink:
         self._terminal = terminal
         self._rows = Rows(everything=everything)
 
-    def write(self, check: Check) -> None:
+    def accept(self, check: Check) -> None:
         self._rows.consider(check)
 
-    def catch_up(self) -> bool:
+    def accept_deferred(self) -> bool:
         return False
 
     def flush(self) -> None:

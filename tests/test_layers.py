@@ -38,7 +38,7 @@ inputs.iterables inputs.sources report.columns report.failedlist report.progress
     report.rows report.streams
 inputs.entries report.jsondocument report.jsonl report.sinks report.terminal
 report.broadcast report.outputs
-app.collect app.demo app.interruption app.settings
+app.collect app.conclusion app.demo app.interruption app.settings
 app.assemble app.opening app.run
 app.rounds
 app.job

@@ -342,7 +342,7 @@ def test_every_sink_gets_every_check_and_the_summary() -> None:
         await outputs.publish(CHECKS[:2])
         await outputs.publish(CHECKS[2:])
         end = summary(*CHECKS)
-        await outputs.finish(end)
+        await outputs.finish_all(end)
         assert [(sink.checks, sink.summaries) for sink in sinks] == [(CHECKS, [end])] * 2
         assert (outputs.failed, stop.is_set()) == ({}, False)
 
@@ -356,7 +356,7 @@ def test_a_broken_sink_costs_the_others_no_check(after: int, place: int) -> None
         broken, good = Broken(FULL, after), Kept()
         outputs, stop = broadcast(*((broken, good) if place == 0 else (good, broken)))
         await outputs.publish(CHECKS)
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
         assert (good.checks, good.summaries) == (CHECKS, [summary()])
         assert broken.checks == CHECKS[:after]
         assert outputs.failed == {"broken": FULL}
@@ -372,7 +372,7 @@ def test_a_broken_sink_is_asked_nothing_more() -> None:
         await outputs.publish(CHECKS)
         broken.error = OSError(errno.EIO, "Input/output error")
         await outputs.publish(CHECKS)
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
         assert (broken.checks, outputs.failed) == (CHECKS[:1], {"broken": FULL})
 
     run(body())
@@ -383,7 +383,7 @@ def test_a_sink_that_breaks_at_the_end_has_failed() -> None:
         good = Kept()
         outputs, _ = broadcast(Broken(FULL, after=-1), good)
         await outputs.publish(CHECKS)
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
         assert outputs.failed == {"broken": FULL}
         assert good.summaries == [summary()]
 
@@ -397,7 +397,7 @@ def test_a_reader_that_goes_away_stops_the_crawl_and_is_no_failure() -> None:
         await outputs.publish(CHECKS)
         assert (stop.is_set(), outputs.failed) == (True, {})
         await outputs.publish(CHECKS)
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
         assert (len(good.checks), len(good.summaries)) == (10, 1)
 
     run(body())
@@ -436,7 +436,7 @@ def test_each_sink_writes_in_one_thread_that_is_not_the_loop_s() -> None:
         outputs, _ = broadcast(Threaded("one"), Threaded("two"))
         await outputs.publish(CHECKS[:2])
         await outputs.publish(CHECKS[2:])
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
 
     threads: set[tuple[str, int]] = set()
     run(body())
@@ -601,7 +601,7 @@ def test_a_sink_that_takes_nothing_costs_the_others_nothing() -> None:
         stop.set()
         await writing
         await outputs.publish(CHECKS)
-        await outputs.finish(summary())
+        await outputs.finish_all(summary())
         assert good.checks == CHECKS + CHECKS
         assert len(good.summaries) == 1
         valve.opened.set()

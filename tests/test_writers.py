@@ -141,16 +141,16 @@ def test_each_byte_that_a_reader_takes_is_headway() -> None:
     """A pipe has room for a write only when a page of it is free: the writes alone show less."""
     with pipe() as (reader, writer):
         stream = Stream("pipe", writer)
-        assert stream.taken() is None
+        assert stream.bytes_taken() is None
         with writing(stream, "x" * 200_000):
-            wait_for(lambda: stream.taken() == 0 and full(writer))
+            wait_for(lambda: stream.bytes_taken() == 0 and full(writer))
             for count in (1, 2, 3):
                 os.read(reader, 1)
-                assert stream.taken() == count
-            assert stream.taken() == 3
+                assert stream.bytes_taken() == count
+            assert stream.bytes_taken() == 3
             for _ in range(200_000 // 1_000):
                 os.read(reader, 1_000)
-        assert stream.taken() is None
+        assert stream.bytes_taken() is None
 
 
 def full(writer: int) -> bool:
@@ -163,7 +163,7 @@ def test_a_write_that_fails_waits_no_more() -> None:
     stream = Stream("pipe", writer)
     with pytest.raises(BrokenPipeError):
         stream.write("line\n")
-    assert stream.taken() is None
+    assert stream.bytes_taken() is None
     os.close(writer)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from crawler.app import assemble, opening
+from crawler.app.conclusion import Conclusion
 from crawler.app.interruption import Interruption
 from crawler.app.rounds import Rounds
 from crawler.app.run import GATHER, Listing, Observer, Pass
@@ -20,7 +21,6 @@ from crawler.core.summary import exit_code
 from crawler.core.urllist import UrlList
 from crawler.inputs.entries import SourceReader
 from crawler.models import Limits
-from crawler.report.broadcast import Ended
 from crawler.report.outputs import Output
 from crawler.report.sinks import ReplacingSink, Sink
 from crawler.system.descriptors import affordable
@@ -79,15 +79,15 @@ async def _execute(settings: Settings, notify: Notify) -> int:
                 masked=settings.masked,
             )
             reader = SourceReader(sources, urls)
-            ended = await _check(reader, settings, outputs, bar, interruption, notify)
+            conclusion = await _check(reader, settings, outputs, bar, interruption, notify)
         except BaseException:
             abandon()
             raise
-    ended = _with_late_signal(ended, outputs, interruption)
-    _report_ending(settings, ended, outputs, notify)
-    if ended.fault is not None:
-        raise ended.fault
-    return exit_code(ended.summary)
+    conclusion = _with_late_signal(conclusion, outputs, interruption)
+    _report_ending(settings, conclusion, outputs, notify)
+    if conclusion.fault is not None:
+        raise conclusion.fault
+    return exit_code(conclusion.summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +113,13 @@ class _Passes:
             sinks,
             tolerated=self.settings.tolerated,
             observer=self.observer,
-            taken=self.bytes_taken,
+            bytes_taken=self.bytes_taken,
         )
 
     def bytes_taken(self, name: str) -> int | None:
-        """Return how many bytes the output `name` has been relieved of, if that is known."""
+        """Return how many bytes the reader of output `name` has taken, if that is known."""
         streams = (output.stream for output in self.outputs)
-        return next((stream.taken() for stream in streams if stream.name == name), None)
+        return next((stream.bytes_taken() for stream in streams if stream.name == name), None)
 
 
 async def _check(
@@ -129,7 +129,7 @@ async def _check(
     bar: "ProgressBar | None",
     interruption: Interruption,
     notify: Notify,
-) -> Ended:
+) -> Conclusion:
     """Check the list and write the outputs, in one pass or in rounds."""
     limits = _affordable(settings.limits, notify)
     passes = _Passes(
@@ -167,7 +167,7 @@ async def _check(
             await asyncio.wait_for(passes.transport.aclose(), _CLOSING)
 
 
-async def _finish(single: Pass, bar: "ProgressBar | None") -> Ended:
+async def _finish(single: Pass, bar: "ProgressBar | None") -> Conclusion:
     """Run a pass to its end; its progress bar is gone before the summary is written."""
     if bar is None:
         await single.collect()
@@ -182,31 +182,33 @@ async def _finish(single: Pass, bar: "ProgressBar | None") -> Ended:
     return await single.conclude()
 
 
-def _with_late_signal(ended: Ended, outputs: Sequence[Output], interruption: Interruption) -> Ended:
+def _with_late_signal(
+    conclusion: Conclusion, outputs: Sequence[Output], interruption: Interruption
+) -> Conclusion:
     """Count a signal that came while the last records were written, if it cost some of them."""
-    lost = ended.failed_outputs or any(output.stream.cut for output in outputs)
+    lost = conclusion.failed_outputs or any(output.stream.cut for output in outputs)
     if not lost or interruption.signal is None:
-        return ended
-    stats = replace(ended.summary.stats, interrupted=interruption.signal)
-    return replace(ended, summary=replace(ended.summary, stats=stats))
+        return conclusion
+    stats = replace(conclusion.summary.stats, interrupted=interruption.signal)
+    return replace(conclusion, summary=replace(conclusion.summary, stats=stats))
 
 
 def _report_ending(
-    settings: Settings, ended: Ended, outputs: Sequence[Output], notify: Notify
+    settings: Settings, conclusion: Conclusion, outputs: Sequence[Output], notify: Notify
 ) -> None:
     """Report what went wrong with lists and outputs, or else the totals."""
     for output in outputs:
-        if (exc := ended.failed_outputs.get(output.stream.name)) is not None:
+        if (exc := conclusion.failed_outputs.get(output.stream.name)) is not None:
             output.stream.discard()
             notify(f"cannot write {escape(output.stream.name)}: {exc.strerror or exc}")
         elif isinstance(output.sink, ReplacingSink) and output.sink.left:
             notify(f"{escape(output.stream.name)} is left as it was: part of it was not read")
-    summary = ended.summary
-    if ended.list_error is not None:
-        notify(str(ended.list_error))
-    elif not summary.total and summary.stats.interrupted is None and ended.fault is None:
+    summary = conclusion.summary
+    if conclusion.list_error is not None:
+        notify(str(conclusion.list_error))
+    elif not summary.total and summary.stats.interrupted is None and conclusion.fault is None:
         notify("nothing to check: the list holds no URL")
-    elif settings.closing_line and not ended.reader_gone:
+    elif settings.closing_line and not conclusion.reader_gone:
         from crawler.report.terminal import closing_line
 
         notify(closing_line(summary))

@@ -6,13 +6,14 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from crawler.app.conclusion import Conclusion, conclude
 from crawler.app.run import Listing, Pass
 from crawler.core.display import safe
 from crawler.core.summary import ExitCode, Summary, exit_code
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
 from crawler.models import Check, Result, Target
-from crawler.report.broadcast import Broadcast, Ended, Taken, close
+from crawler.report.broadcast import Broadcast, BytesTaken
 from crawler.report.sinks import Sink
 
 _PAUSE = 1.0  # seconds between two rounds
@@ -92,7 +93,7 @@ class Rounds:
         if self._current is not None:
             self._current.interrupt(signal)
 
-    async def poll(self, sinks: Sequence[Sink], taken: Taken) -> Ended:
+    async def poll(self, sinks: Sequence[Sink], bytes_taken: BytesTaken) -> Conclusion:
         """Run the rounds; give the checks and the summary of the last one to `sinks`."""
         known: list[Target | Result] = []
         list_error = None
@@ -107,17 +108,17 @@ class Rounds:
             reading.cancel()
         complete = reading.done() and list_error is None
         repeated = RepeatedList(known, complete, self.listing.duplicates)
-        checks, ended = await self._poll(repeated, list_error)
-        outputs = Broadcast(sinks, self._stop, taken)
+        checks, conclusion = await self._poll(repeated, list_error)
+        outputs = Broadcast(sinks, self._stop, bytes_taken)
         for first in range(0, len(checks), _BATCH):
             await outputs.publish(checks[first : first + _BATCH])
-        stats = replace(ended.summary.stats, interrupted=self._signal)
-        summary = replace(ended.summary, stats=stats)
-        return await close(outputs, summary, list_error, ended.fault)
+        stats = replace(conclusion.summary.stats, interrupted=self._signal)
+        summary = replace(conclusion.summary, stats=stats)
+        return await conclude(outputs, summary, list_error, conclusion.fault)
 
     async def _poll(
         self, repeated: RepeatedList, list_error: ListError | None
-    ) -> tuple[list[Check], Ended]:
+    ) -> tuple[list[Check], Conclusion]:
         number = 0
         while True:
             number += 1
@@ -127,28 +128,28 @@ class Rounds:
                 self._current.interrupt(self._signal)
             self._current.list_error = list_error
             await self._current.collect()
-            ended = await self._current.conclude()
+            conclusion = await self._current.conclude()
             elapsed = perf_counter() - self.start
-            is_last = self._is_last(ended, elapsed)
+            is_last = self._is_last(conclusion, elapsed)
             left = self.seconds - elapsed
-            if ended.summary.total:
+            if conclusion.summary.total:
                 remaining = None if is_last else left
-                self.notify(_line(number, sink.checks, ended.summary, elapsed, remaining))
+                self.notify(_line(number, sink.checks, conclusion.summary, elapsed, remaining))
             if not is_last:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), min(_PAUSE, left))
             if is_last or self._stop.is_set():
-                return sink.checks, ended
+                return sink.checks, conclusion
 
-    def _is_last(self, ended: Ended, elapsed: float) -> bool:
-        """Whether a round that ended so is the last one."""
-        settled = exit_code(ended.summary) in (ExitCode.PASSED, ExitCode.USAGE)
+    def _is_last(self, conclusion: Conclusion, elapsed: float) -> bool:
+        """Whether a round that conclusion so is the last one."""
+        settled = exit_code(conclusion.summary) in (ExitCode.PASSED, ExitCode.USAGE)
         late = self.deadline is not None and elapsed + _PAUSE >= self.deadline
         return settled or elapsed >= self.seconds or late or self._stop.is_set()
 
 
 async def _read(listing: Listing, into: list[Target | Result]) -> ListError | None:
-    """Read the whole list; return the ListError that ended it, if any."""
+    """Read the whole list; return the ListError that conclusion it, if any."""
     try:
         async with aclosing(listing.entries()) as entries:
             async for entry in entries:

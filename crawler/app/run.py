@@ -8,10 +8,11 @@ from time import perf_counter
 from typing import Protocol
 
 from crawler.app.collect import Collector, Entries
+from crawler.app.conclusion import Conclusion, conclude
 from crawler.core import pacing
 from crawler.core.summary import CrawlStats, Snapshot, Tally
 from crawler.core.urllist import ListError
-from crawler.report.broadcast import Broadcast, Ended, Taken, close
+from crawler.report.broadcast import Broadcast, BytesTaken
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
 
@@ -59,14 +60,14 @@ class Pass:
         *,
         tolerated: float = 0,
         observer: Observer | None = None,
-        taken: Taken = lambda _name: 0,
+        bytes_taken: BytesTaken = lambda _name: 0,
     ) -> None:
         self.list_error: ListError | None = None
         self.fault: Exception | None = None
         self.signal: int | None = None
         self._listing = listing
         self._collector = collector
-        self._outputs = Broadcast(sinks, collector.stop, taken)
+        self._outputs = Broadcast(sinks, collector.stop, bytes_taken)
         self._tolerated = tolerated
         self._observer = observer or Observer()
         self._tally = Tally()
@@ -96,7 +97,7 @@ class Pass:
                 self.fault = self.fault or exc  # OSError: the terminal went away
         self._elapsed = self._clock() - self._start
 
-    async def conclude(self) -> Ended:
+    async def conclude(self) -> Conclusion:
         """Give every sink the summary, and return it."""
         stats = CrawlStats(
             elapsed=self._elapsed,
@@ -112,7 +113,7 @@ class Pass:
             tolerated_share=self._tolerated if isinstance(self._tolerated, float) else 0.0,
         )
         summary = self._tally.summary(stats)
-        return await close(self._outputs, summary, self.list_error, self.fault)
+        return await conclude(self._outputs, summary, self.list_error, self.fault)
 
     async def _collect(self) -> None:
         async with aclosing(self._collector.batches()) as batches:

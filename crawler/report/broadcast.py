@@ -2,15 +2,13 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent import futures
-from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, TypeVar
 
 from crawler.core import faults
 from crawler.core.summary import Summary
-from crawler.core.urllist import ListError
 from crawler.models import Check
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
@@ -23,22 +21,8 @@ _LATER = 50  # batches for which the loop does not wait for writers after slow o
 _GRACE = 0.7  # seconds without headway that a writer is given after a signal
 _IN_ALL = 8.0  # seconds for all writers after a signal: `docker stop` kills after ten
 _LOOK = 0.1  # seconds between two looks at the headway
-Taken = Callable[[str], int | None]
+BytesTaken = Callable[[str], int | None]
 _Future = TypeVar("_Future", asyncio.Future[None], futures.Future[None])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a run ended. `failed_outputs` are by name; `reader_gone` is no failure.
-
-    `fault` is the exception that nobody expected and that ended it.
-    """
-
-    summary: Summary
-    list_error: ListError | None
-    failed_outputs: Mapping[str, OSError]
-    reader_gone: bool
-    fault: Exception | None = None
 
 
 class Broadcast:
@@ -52,7 +36,7 @@ class Broadcast:
         self,
         sinks: Sequence[Sink],
         stop: asyncio.Event,
-        taken: Taken = lambda _name: 0,
+        bytes_taken: BytesTaken = lambda _name: 0,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.broken: dict[str, OSError] = {}
@@ -60,7 +44,7 @@ class Broadcast:
             sink: DaemonExecutor(1, f"writer-{sink.name}", inline=True) for sink in sinks
         }
         self._stop = stop
-        self._taken = taken
+        self._bytes_taken = bytes_taken
         self._clock = clock
         self._slow = 0
         self._give_up_at: float | None = None
@@ -71,7 +55,7 @@ class Broadcast:
         if self.reader_gone or (self.broken and not self._threads):
             self._stop.set()
 
-    async def finish(self, summary: Summary) -> None:
+    async def finish_all(self, summary: Summary) -> None:
         await self._each(lambda sink: sink.finish(summary), self._clock())
 
     @property
@@ -148,13 +132,13 @@ class Broadcast:
         now = self._clock()
         if self._give_up_at is None:
             self._give_up_at = now + _IN_ALL
-        headway = {sink.name: (self._taken(sink.name), now) for sink in writing.values()}
+        headway = {sink.name: (self._bytes_taken(sink.name), now) for sink in writing.values()}
         while writing:
             await asyncio.wait(writing, timeout=_LOOK)
             self._take_done(writing)
             now = self._clock()
             for future, sink in tuple(writing.items()):
-                taken, (before, at) = self._taken(sink.name), headway[sink.name]
+                taken, (before, at) = self._bytes_taken(sink.name), headway[sink.name]
                 if taken is None or taken != before:
                     headway[sink.name] = taken, now
                 elif now - at >= _GRACE:
@@ -178,22 +162,3 @@ class Broadcast:
     def _drop(self, sink: Sink, exc: Exception) -> None:
         self.broken[sink.name] = exc if isinstance(exc, OSError) else OSError(faults.describe(exc))
         del self._threads[sink]
-
-
-async def close(
-    outputs: Broadcast,
-    summary: Summary,
-    list_error: ListError | None = None,
-    fault: Exception | None = None,
-) -> Ended:
-    """Give every sink the summary; return how the run ended."""
-    await outputs.finish(summary)
-    if outputs.failed:
-        summary = replace(summary, stats=replace(summary.stats, output_failed=True))
-    return Ended(
-        summary=summary,
-        list_error=list_error,
-        failed_outputs=outputs.failed,
-        reader_gone=outputs.reader_gone,
-        fault=fault,
-    )

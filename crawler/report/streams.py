@@ -50,7 +50,7 @@ class Stream:
         self._written = 0
         self._writing = False
 
-    def taken(self) -> int | None:
+    def bytes_taken(self) -> int | None:
         """Return how many bytes the reader has taken so far; None while no write is waiting.
 
         Two equal numbers, some time apart, show a reader that has stalled.

@@ -142,14 +142,14 @@ class Rounds:
                 return sink.checks, conclusion
 
     def _is_last(self, conclusion: Conclusion, elapsed: float) -> bool:
-        """Whether a round that conclusion so is the last one."""
+        """Whether a round with this conclusion is the last one."""
         settled = exit_code(conclusion.summary) in (ExitCode.PASSED, ExitCode.USAGE)
         late = self.deadline is not None and elapsed + _PAUSE >= self.deadline
         return settled or elapsed >= self.seconds or late or self._stop.is_set()
 
 
 async def _read(listing: Listing, into: list[Target | Result]) -> ListError | None:
-    """Read the whole list; return the ListError that conclusion it, if any."""
+    """Read the whole list; return the ListError that ended it, if any."""
     try:
         async with aclosing(listing.entries()) as entries:
             async for entry in entries:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
@@ -40,7 +41,7 @@ from crawler.models import (
     Verdict,
 )
 from crawler.report import jsondocument, jsonl
-from crawler.report.record import record
+from crawler.report.record import encode, record, record_text
 from crawler.report.record import summary as summary_object
 
 KEYS: dict[str, tuple[type, ...]] = {
@@ -332,6 +333,24 @@ def checks(draw: st.DrawFn, texts: st.SearchStrategy[str] = texts) -> Check:
 
 def milliseconds(value: float | None) -> float | None:
     return None if value is None else round(value * 1000, 3)
+
+
+@steady
+@given(checks(st.text()))
+def test_the_template_of_a_record_gives_the_bytes_of_its_dictionary(one: Check) -> None:
+    assert record_text(one) == encode(record(one))
+
+
+@pytest.mark.parametrize("one", [WHOLE, *EVERY.values()], ids=["whole", *EVERY])
+def test_the_template_gives_the_bytes_of_the_dictionary_for_every_kind_of_check(one: Check) -> None:
+    assert record_text(one) == encode(record(one))
+
+
+@steady
+@given(st.floats(0, 4e9))
+def test_a_timestamp_of_the_template_is_rounded_as_datetime_rounds(seconds: float) -> None:
+    one = check(replace(responded(), timestamp=seconds))
+    assert record_text(one) == encode(record(one))
 
 
 @steady

@@ -2,7 +2,7 @@
 
 from crawler.core.summary import Summary
 from crawler.models import Check
-from crawler.report.record import SCHEMA, record
+from crawler.report.record import SCHEMA, record_text
 from crawler.report.record import encode as _encode
 from crawler.report.record import summary as summary_object
 
@@ -12,7 +12,7 @@ def begin() -> str:
 
 
 def element(check: Check, first: bool) -> str:
-    return ("" if first else ",\n") + _encode(record(check))
+    return ("" if first else ",\n") + record_text(check)
 
 
 def end(summary: Summary) -> str:

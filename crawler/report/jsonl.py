@@ -1,9 +1,8 @@
 """A check -> one line of JSON: ASCII, strict, with its line end."""
 
 from crawler.models import Check
-from crawler.report.record import encode as _encode
-from crawler.report.record import record
+from crawler.report.record import record_text
 
 
 def line(check: Check) -> str:
-    return _encode(record(check)) + "\n"
+    return record_text(check) + "\n"

@@ -1,7 +1,9 @@
 """A check -> the record of schema 1: plain values in a fixed order, secrets masked."""
 
 import json
+import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from crawler.core.display import escape_surrogates, mask
@@ -9,13 +11,14 @@ from crawler.core.summary import Summary, exit_code
 from crawler.models import Attempt, Check, Failure, Result, Tls
 
 SCHEMA = 1
+_WORDS = {True: "true", False: "false", None: "null"}
+_quote = json.encoder.encode_basestring_ascii
 _to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 
 def encode(value: Any) -> str:
     """Return strict JSON in ASCII, without the marks that steer CI runners ("##[", "##vso[")."""
-    text = _to_json(value)
-    return text.replace("##", r"\u0023\u0023") if "##" in text else text
+    return _without_marks(_to_json(value))
 
 
 def record(check: Check) -> dict[str, Any]:
@@ -64,6 +67,44 @@ def record(check: Check) -> dict[str, Any]:
     }
 
 
+def record_text(check: Check) -> str:
+    """Return what `encode(record(check))` returns, in half the time.
+
+    One template: what is seldom there is encoded by itself.
+    """
+    result = check.result
+    target, attempt = result.target, result.attempt
+    masked = target.masked
+    url = _text(target.url, masked)
+    written = url if target.input == target.url else _text(target.input, masked)
+    final = url if attempt.final_url == target.url else _text(attempt.final_url, masked)
+    reasons = [_clean(reason, masked) for reason in check.verdict.reasons]
+    hops = [{"url": _clean(hop.url, masked), "status": hop.status} for hop in attempt.redirects]
+    text = (
+        f'{{"schema": {SCHEMA}, "index": {target.index}, "source": {_quoted(target.source)}, '
+        f'"line": {_number(target.line)}, "input": {written}, "url": {url}, '
+        f'"final_url": {final}, "method": {_quote(target.method)}, "ok": {_WORDS[check.ok]}, '
+        f'"outcome": "{result.outcome.value}", "status": {_number(attempt.status)}, '
+        f'"size": {_number(attempt.size)}, "latency_ms": {_ms_text(attempt.latency)}, '
+        f'"ttfb_ms": {_ms_text(attempt.ttfb)}, "timings_ms": {_timings_text(result)}, '
+        f'"attempts": {result.attempts}, "redirects": {_to_json(hops) if hops else "[]"}, '
+        f'"http_version": {_quoted(attempt.http_version)}, '
+        f'"remote_ip": {_quoted(attempt.remote_ip)}, '
+        f'"content_type": {_text(attempt.content_type, masked)}, '
+        f'"content_length": {_number(attempt.content_length)}, '
+        f'"truncated": {_WORDS[attempt.truncated]}, '
+        f'"error": {_to_json(_error(attempt.error, masked)) if attempt.error else "null"}, '
+        f'"reasons": {_to_json(reasons) if reasons else "[]"}, '
+        f'"timestamp": {_time_text(result.timestamp)}, '
+        f'"tls": {_to_json(_tls(attempt.tls)) if attempt.tls else "null"}, '
+        f'"retried": {_to_json([*map(_earlier, result.earlier)]) if result.earlier else "[]"}, '
+        f'"flaky": {_WORDS[result.flaky]}, "hedged": {_WORDS[result.hedged]}, '
+        f'"blocked_by": {_quoted(attempt.blocked_by)}, '
+        f'"warned": {_WORDS[bool(check.verdict.warnings)]}}}'
+    )
+    return _without_marks(text)
+
+
 def summary(of: Summary) -> dict[str, Any]:
     """Return the summary object: the counts, and how the crawl went as a whole."""
     latency = of.latency
@@ -89,6 +130,57 @@ def summary(of: Summary) -> dict[str, Any]:
         "warned": of.warned,
         "blocked": of.blocked,
     }
+
+
+def _without_marks(text: str) -> str:
+    return text.replace("##", r"\u0023\u0023") if "##" in text else text
+
+
+def _timings_text(result: Result) -> str:
+    timings = result.attempt.timings
+    return (
+        f'{{"queue": {_ms_text(result.queue)}, "dns": {_ms_text(timings.dns)}, '
+        f'"connect": {_ms_text(timings.connect)}, "tls": {_ms_text(timings.tls)}, '
+        f'"wait": {_ms_text(timings.wait)}, "download": {_ms_text(timings.download)}}}'
+    )
+
+
+def _text(text: str | None, masked: frozenset[str]) -> str:
+    """Return `_clean` text as JSON."""
+    if text is None:
+        return "null"
+    if "@" in text or "=" in text or not text.isascii():
+        return _quote(_clean(text, masked) or "")
+    return _quote(text)
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else _quote(text)
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _ms_text(seconds: float | None) -> str:
+    return "null" if seconds is None else repr(round(seconds * 1000, 3))
+
+
+def _time_text(seconds: float | None) -> str:
+    """Return `_timestamp` as JSON. Microseconds are rounded as `datetime` does it."""
+    if seconds is None:
+        return "null"
+    fraction, whole = math.modf(seconds)
+    micros = round(fraction * 1e6)
+    if not 0 <= micros < 1_000_000:
+        return _quoted(_timestamp(seconds))
+    return f'"{_second(int(whole))}.{micros // 1000:03d}Z"'
+
+
+@lru_cache(maxsize=8)
+def _second(whole: int) -> str:
+    """Return a UTC second as RFC 3339 has it, without its end."""
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _clean(text: str | None, masked: frozenset[str] = frozenset()) -> str | None:

@@ -891,19 +891,19 @@ TLS_CASES = [
         id="bad-record-behind-the-head",
         serve=over_tls(head("Content-Length: 9"), then=_BAD_RECORD),
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
-        hint="inside the body",
+        hint="while reading the body",
     ),
     TlsCase(
         id="bad-record-inside-the-body",
         serve=over_tls(head() + b"hello", then=_BAD_RECORD),
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
-        hint="inside the body",
+        hint="while reading the body",
     ),
     TlsCase(
         id="plain-text-behind-the-head",
         serve=over_tls(head("Content-Length: 9"), then=b"HTTP/1.1 500 Oh\r\n\r\n"),
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
-        hint="inside the body",
+        hint="while reading the body",
     ),
     TlsCase(
         id="bad-record-behind-the-whole-answer",

@@ -1,4 +1,4 @@
-"""Time and chance for the schedule, so that tests can pass in their own."""
+"""Time and chance for the schedule, replaceable in tests."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Monotonic seconds, calls at a time to come, and random numbers from 0 to 1."""
+    """Monotonic seconds, calls at a given time, and random numbers from 0 to 1."""
 
     def time(self) -> float: ...
 
@@ -24,7 +24,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
-    time = staticmethod(time.perf_counter)  # uvloop's own ticks in milliseconds
+    time = staticmethod(time.perf_counter)  # the loop's own ticks in milliseconds with uvloop
     chance = staticmethod(random.random)
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:

@@ -1,8 +1,8 @@
-"""An exception and the phase it came in -> a `Failure`: the one place where errors become values.
+"""An exception and its phase -> a `Failure`: the one place where errors become values.
 
 Causes are read from types, errno and verify codes. A system error that is not listed here
-keeps the system's own words. Anything else is a fault of ours, or of a transport, and
-becomes `internal`.
+keeps the system's message. Anything else is an error of ours, or of a transport, and becomes
+`internal`.
 """
 
 import errno
@@ -23,8 +23,8 @@ _BY_ERRNO = {
     errno.EHOSTDOWN: (ErrorKind.UNREACHABLE, "the host is down"),
     errno.ENETUNREACH: (ErrorKind.UNREACHABLE, "the network is unreachable"),
     errno.ENETDOWN: (ErrorKind.UNREACHABLE, "the network is down"),
-    errno.EAFNOSUPPORT: (ErrorKind.UNREACHABLE, "no network of that address family"),
-    errno.ETIMEDOUT: (ErrorKind.TIMEOUT, "the system gave up waiting for the host"),
+    errno.EAFNOSUPPORT: (ErrorKind.UNREACHABLE, "address family not supported on this machine"),
+    errno.ETIMEDOUT: (ErrorKind.TIMEOUT, "the system timed out waiting for the host"),
     errno.ECONNRESET: (ErrorKind.RESET, "connection reset by the server"),
     errno.ECONNABORTED: (ErrorKind.RESET, "connection aborted"),
     errno.EPIPE: (ErrorKind.RESET, "connection closed by the server while sending"),
@@ -36,9 +36,9 @@ _BY_ERRNO = {
     errno.ENOMEM: (ErrorKind.LOCAL_RESOURCE, "no memory left on this machine"),
     errno.EADDRNOTAVAIL: (ErrorKind.LOCAL_RESOURCE, "no free local port or address"),
 }
-# A descriptor or an address used wrongly: nothing that a host can bring about.
+# A descriptor or an address used wrongly: an error of ours, which no host can cause.
 _MISUSE = {errno.EBADF, errno.ENOTSOCK, errno.EFAULT}
-# Types that the standard library raises without an errno, too.
+# The standard library also raises these types without an errno.
 _BY_CLASS = {
     ConnectionRefusedError: errno.ECONNREFUSED,
     ConnectionResetError: errno.ECONNRESET,
@@ -61,57 +61,59 @@ _TLS_HINTS = {
     "HTTP_REQUEST": _NO_TLS,
     "PACKET_LENGTH_TOO_LONG": _NO_TLS,
     "RECORD_LAYER_FAILURE": _NO_TLS,
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake",
     "TLSV1_ALERT_PROTOCOL_VERSION": "the server refused the TLS version",
-    "UNSUPPORTED_PROTOCOL": "the server speaks only an obsolete TLS version",
-    "TLSV1_UNRECOGNIZED_NAME": "the server does not know this host name",
+    "UNSUPPORTED_PROTOCOL": "the server supports only an obsolete TLS version",
+    "TLSV1_UNRECOGNIZED_NAME": "the server does not serve this host name (SNI)",
 }
 _IN_PHASE = {
-    Phase.DNS: "in the name look-up",
+    Phase.DNS: "during the DNS lookup",
     Phase.CONNECT: "while connecting",
-    Phase.TLS: "in the TLS handshake",
-    Phase.WAIT: "while waiting for the answer",
-    Phase.DOWNLOAD: "inside the body",
+    Phase.TLS: "during the TLS handshake",
+    Phase.WAIT: "while waiting for the response",
+    Phase.DOWNLOAD: "while reading the body",
 }
 
 
 def from_exception(exc: BaseException, phase: Phase | None) -> Failure:
-    """Return what an exception raised in `phase` says about the target."""
+    """Return the failure that an exception raised in `phase` stands for."""
     causes = list(_causes(exc))
     for judge in (_by_transport, _by_code, _by_type, _by_phase):
         for cause in causes:
             if failure := judge(cause, phase):
                 return failure
-    return Failure(kind=ErrorKind.INTERNAL, phase=phase, detail=f"fault in crawl: {_text(exc)}")
+    return Failure(
+        kind=ErrorKind.INTERNAL, phase=phase, detail=f"internal error in crawl: {_text(exc)}"
+    )
 
 
 def timeout(seconds: float, phase: Phase) -> Failure:
-    detail = f"no complete answer within {seconds:g} s; it ended {_IN_PHASE[phase]}"
+    detail = f"timed out after {seconds:g} s {_IN_PHASE[phase]}"
     return Failure(kind=ErrorKind.TIMEOUT, phase=phase, detail=detail)
 
 
 def _by_transport(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Believe the transport where it says what it saw."""
+    """Judge by what the transport has seen itself."""
     if isinstance(exc, WireError):
         return Failure(kind=exc.kind, phase=phase, detail=escape(exc.detail))
     return None
 
 
 def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Judge by what has a code."""
+    """Judge by code: errno, resolver, OpenSSL."""
     match exc:
         case socket.gaierror():
             return _dns(exc)
         case ssl.SSLWantReadError() | ssl.SSLWantWriteError():
-            return None  # no failure, but where asyncio was when the real one came
+            return None  # not a failure: asyncio was waiting when the real one came
         case ssl.SSLCertVerificationError():
             kind = _BY_VERIFY_CODE.get(exc.verify_code, ErrorKind.TLS_UNTRUSTED)
             return Failure(kind=kind, phase=Phase.TLS, detail=f"certificate: {exc.verify_message}")
         case ssl.SSLError():
             return _tls(exc, phase)
         case OSError() if exc.errno == errno.EINVAL and phase is Phase.CONNECT:
-            detail = "an address that cannot be connected to from here"
+            detail = "cannot connect to this address from here"
             return Failure(kind=ErrorKind.UNREACHABLE, phase=phase, detail=detail)
         case OSError() if exc.errno in _BY_ERRNO:
             return _system(exc.errno, phase)
@@ -119,7 +121,7 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
 
 
 def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Judge by the type of what has no code."""
+    """Judge by type, for want of a code."""
     match exc:
         case OSError() if type(exc) in _BY_CLASS:
             return _system(_BY_CLASS[type(exc)], phase)
@@ -138,17 +140,17 @@ def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
         case httpx.NetworkError():
             kind = ErrorKind.UNREACHABLE if phase is Phase.CONNECT else ErrorKind.RESET
             where = f" {_IN_PHASE[phase]}" if phase else ""
-            return Failure(kind=kind, phase=phase, detail=f"the connection broke{where}")
+            return Failure(kind=kind, phase=phase, detail=f"connection lost{where}")
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
-            detail = f"not a URL that can be asked: {_text(exc)}"
+            detail = f"not a URL that can be requested: {_text(exc)}"
             return Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
     return None
 
 
 def _by_phase(exc: BaseException, phase: Phase | None) -> Failure | None:
-    """Judge any other system error by its phase: sockets fail in more ways than are listed.
+    """Judge a system error that is not listed by its phase: sockets fail in many ways.
 
-    One that names a file is not about a connection.
+    An error with a file name is not about a connection.
     """
     if not isinstance(exc, OSError) or exc.filename is not None:
         return None
@@ -175,7 +177,7 @@ def _system(number: int, phase: Phase | None) -> Failure:
 
 def _dns(exc: socket.gaierror) -> Failure:
     if exc.errno in _TEMPORARY_DNS:
-        kind, detail = ErrorKind.DNS_TEMPORARY, "the name server does not answer"
+        kind, detail = ErrorKind.DNS_TEMPORARY, "temporary DNS failure"
     else:
         kind, detail = ErrorKind.DNS_NOT_FOUND, "no such host name"
     reason = f" ({exc.strerror})" if exc.strerror else ""
@@ -187,7 +189,7 @@ def _tls(exc: ssl.SSLError, phase: Phase | None) -> Failure:
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         detail = f"the server closed the connection {_IN_PHASE[late]}"
         return Failure(kind=ErrorKind.DISCONNECTED, phase=late, detail=detail)
-    reason: str | None = getattr(exc, "reason", None)  # unset where Python raised it itself
+    reason: str | None = getattr(exc, "reason", None)  # unset if Python raised it itself
     hint = _TLS_HINTS.get(reason or "", "the TLS handshake failed")
     if late is not Phase.TLS and (hint is _NO_TLS or reason not in _TLS_HINTS):
         hint = f"the TLS connection failed {_IN_PHASE[late]}"
@@ -196,8 +198,8 @@ def _tls(exc: ssl.SSLError, phase: Phase | None) -> Failure:
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
-    """Yield the innermost causes first: they know errno and codes, the outer ones only words."""
-    inner = exc.__cause__ or exc.__context__  # also where "from None" hides it: httpcore does
+    """Yield the innermost causes first: they have errno and codes, the outer ones only text."""
+    inner = exc.__cause__ or exc.__context__  # even if "from None" hides it, as in httpcore
     if inner is not None and inner is not exc:
         yield from _causes(inner)
     if isinstance(exc, BaseExceptionGroup):
@@ -207,8 +209,8 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _text(exc: BaseException) -> str:
-    """Return what an exception says, safe to show; never empty."""
-    words = safe(str(exc))
-    if not words and isinstance(exc, OSError) and exc.errno is not None:
-        words = os.strerror(exc.errno)
-    return f"{type(exc).__name__}: {words}" if words else f"{type(exc).__name__} without a message"
+    """Return type and message of an exception, safe to show; never empty."""
+    message = safe(str(exc))
+    if not message and isinstance(exc, OSError) and exc.errno is not None:
+        message = os.strerror(exc.errno)
+    return f"{type(exc).__name__}: {message or '(no message)'}"

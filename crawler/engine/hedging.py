@@ -1,4 +1,4 @@
-"""Which requests in flight are hedged, and when."""
+"""Requests in flight -> which of them are hedged, and when."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from crawler.engine.race import Hedge, Race
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.visit import Visit
 
-_FEW = 50  # races remembered beside those in flight
+_FEW = 50  # finished races remembered, in addition to those in flight
 
 
 class Hedging:
-    """Watches races, and gives `send` a `Hedge` for each that is slow, within `share`.
+    """Watches races, and passes `send` a `Hedge` for each slow one, within `share` of all requests.
 
-    Those that have waited longest come first.
+    Those that have been slow for longest come first.
     """
 
     def __init__(self, share: float, clock: Clock, send: Callable[[Hedge[Visit]], None]) -> None:
@@ -26,15 +26,17 @@ class Hedging:
         self._clock = clock
         self._send = send
         self._slow: deque[Race[Visit]] = deque()
-        self._unmeasured: list[tuple[Race[Visit], float]] = []  # with their start
+        self._unmeasured: list[
+            tuple[Race[Visit], float]
+        ] = []  # and their start, until latencies are known
         self._prune_at = _FEW
 
     def count_request(self) -> None:
-        """Count a request that is sent, of whichever kind."""
+        """Count a request that is sent, hedge or not."""
         self._quota.sent += 1
 
     def watch(self, race: Race[Visit], started: float) -> None:
-        """See to it that this attempt is hedged once it is slow."""
+        """Hedge this attempt once it is slow."""
         if race.visit.target.method not in HEDGED_METHODS:
             return
         limit = self._delay.seconds(race.visit.host)
@@ -46,7 +48,7 @@ class Hedging:
         self._hedge_the_slow()
 
     def record_latency(self, host: str, latency: float, in_flight: int) -> None:
-        """Learn from a response how long they take; `in_flight` requests wait for theirs."""
+        """Record the latency of a response, received while `in_flight` requests were in flight."""
         self._delay.observe_latency(host, latency, in_flight)
         if self._unmeasured and self._delay.seconds(host) is not None:
             for race, started in self._unmeasured:
@@ -56,15 +58,13 @@ class Hedging:
             self._unmeasured.clear()
 
     def refund(self) -> None:
-        """Take back a hedge that was not sent after all."""
+        """Give the quota back a hedge that was not sent after all."""
         self._quota.hedges -= 1
 
     def _hedge_at(self, when: float, race: Race[Visit]) -> None:
         def slow() -> None:
             now = self._clock.time()
-            if (
-                now - when >= Suspensions.SHORTEST
-            ):  # we stood still: its response may have long been here
+            if now - when >= Suspensions.SHORTEST:  # suspended: the response may be here already
                 self._hedge_at(now + Suspensions.SHORTEST, race)
                 return
             self._slow.append(race)
@@ -73,7 +73,7 @@ class Hedging:
         race.timer = self._clock.call_at(when, slow)
 
     def _hedge_the_slow(self) -> None:
-        """Send hedges as far as the budget goes."""
+        """Send hedges as far as the quota allows."""
         while self._slow:
             race = self._slow[0]
             if race.may_be_hedged:

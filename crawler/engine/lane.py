@@ -30,7 +30,7 @@ class Lane(Generic[T]):
     is_queued: bool = False  # in the queue of ready lanes, or in the heap of those not yet due
     awaits_expiry: bool = False  # in the heap of idle hosts
     forget_at: float = 0.0  # only while it is idle
-    pace: AdaptiveSlots | None = None
+    adaptive: AdaptiveSlots | None = None
     rate: Rate | None = None
     due: float = -math.inf  # the earliest time at which the next request may start
 
@@ -47,5 +47,5 @@ class Lane(Generic[T]):
 
     def differs_until(self, now: float) -> float:
         """Return until when this host, if it stays idle, differs from an unknown one."""
-        eased = self.pace is None or self.pace.unthrottled
+        eased = self.adaptive is None or self.adaptive.unthrottled
         return self.due if eased else max(self.due, now + _REMEMBERED)

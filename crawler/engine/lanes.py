@@ -1,4 +1,4 @@
-"""Who may start next: one queue for each host, paced; a step costs the same for any number."""
+"""Entries queued per host -> the next one that may start, at the same cost for any number."""
 
 import asyncio
 import itertools
@@ -13,16 +13,16 @@ from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.engine.lane import Lane, T
 from crawler.models import Attempt
 
-_FORGETS = 2  # idle hosts at most that one step forgets; it adds one at most
+_FORGETS = 2  # max. idle hosts forgotten by one step, which adds at most one
 
 
 class Lanes(Generic[T]):
-    """What waits, in one lane for each host.
+    """Waiting entries, in one lane for each host.
 
-    `take` hands out hosts in turn and at most `per_host` entries of a host at once, each
-    until it is given to `leave`; at most `rate` of them in a second, and `host_rate` of
-    a host. It never waits: `changed` does, and `due` says until when at most. An idle host is
-    forgotten once its rate, its hold and, after a minute, its lost slots make no difference.
+    `take` returns entries of the hosts in turn: at most `rate` a second, `host_rate` a second
+    for each host. Each occupies one of its host's `per_host` slots until `release`. `take`
+    never waits; `changed` does, at most until `next_due`. An idle host is forgotten once its
+    rate and its pause have no effect any more, reduced slots after a minute.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Lanes(Generic[T]):
         self._clock = clock
         self._lanes: dict[str, Lane[T]] = {}
         self._ready: deque[Lane[T]] = deque()
-        self._timed: list[tuple[float, int, Lane[T]]] = []  # lanes that wait for their time
-        self._delayed: list[tuple[float, int, T]] = []  # entries that do
+        self._timed: list[tuple[float, int, Lane[T]]] = []  # lanes that are not due yet
+        self._delayed: list[tuple[float, int, T]] = []  # entries that are not due yet
         self._urgent: OrderedDict[T, None] = OrderedDict()  # entries that go before all others
-        self._idle: list[tuple[float, int, Lane[T]]] = []  # hosts by when to forget them
+        self._idle: list[tuple[float, int, Lane[T]]] = []  # hosts, by `forget_at`
         self._number = itertools.count()
         self._count = 0
         self._change = asyncio.Event()
@@ -55,7 +55,7 @@ class Lanes(Generic[T]):
         return self._count
 
     def enqueue(self, entry: T, *, urgent: bool = False, at: float | None = None) -> None:
-        """Let an entry wait: behind the others of its host, before all others, or until a time."""
+        """Queue an entry: behind the others of its host, before all others, or from a time on."""
         self._count += 1
         if urgent:
             self._urgent[entry] = None
@@ -66,10 +66,10 @@ class Lanes(Generic[T]):
         self._change.set()
 
     def take(self) -> T | None:
-        """Return the next entry that may start, or None while there is none."""
+        """Return the next entry that may start, or None if there is none now."""
         now = self._clock()
         if self._delayed or self._timed:
-            self._release_due(now)
+            self._queue_due(now)
         if self._idle and self._idle[0][0] <= now:
             self._forget_expired(now)
         if self._rate is not None and self._rate.due > now:
@@ -88,19 +88,19 @@ class Lanes(Generic[T]):
             lane.is_queued = False
             if lane.due <= now and lane.in_use < lane.slots and (lane.waiting or lane.urgent):
                 return self._start(lane, lane.pop(), now)
-            self._queue_lane(lane, now)  # what was true when it was put here is so no more
+            self._queue_lane(lane, now)  # it was ready when it was queued, but is not now
         return None
 
     def transfer(self, old: str, new: str) -> bool:
-        """Let the holder of a slot of host `old` send one more request, to host `new`.
+        """Exchange a slot of host `old` for one of `new`, for one more request.
 
-        It then holds a slot of that one instead. False if the request may not start now:
-        nothing has changed then. What is first for a host goes before; the rest does not.
+        Return False, and change nothing, if the request may not start now. Urgent entries of
+        `new` go before it; the others do not.
         """
         now = self._clock()
         if self._rate is not None and self._rate.due > now:
             return False
-        lane = self._lane(new)  # one made here never refuses
+        lane = self._lane(new)  # a new lane never refuses
         if lane.due > now:
             return False
         if new == old:
@@ -110,16 +110,16 @@ class Lanes(Generic[T]):
             return False
         else:
             lane.in_use += 1
-            self._free_slot(old, now)
+            self._release_slot(old, now)
         self._count_start(lane, now)
         return True
 
     def release(self, entry: T) -> None:
-        """Free the place that a taken entry held."""
-        self._free_slot(entry.host, self._clock())
+        """Release the slot of an entry that was taken."""
+        self._release_slot(entry.host, self._clock())
 
     def withdraw(self, entry: T) -> bool:
-        """Take out an entry that was to be first; say whether it waited still."""
+        """Remove an urgent entry; return whether it was still queued."""
         lane = self._lanes.get(entry.host)
         if entry in self._urgent:
             del self._urgent[entry]
@@ -133,35 +133,35 @@ class Lanes(Generic[T]):
         return True
 
     def record_attempt(self, host: str, attempt: Attempt | None, started: float) -> None:
-        """Learn from an answer of a host how many requests at once it takes. Before `leave`.
+        """Adjust a host's slots to the outcome of a request, before its `release`.
 
         None stands for a redirect that was followed.
         """
         lane = self._lanes[host]
-        if lane.pace is None:
+        if lane.adaptive is None:
             if attempt is None or (
                 attempt.error is None and attempt.status not in THROTTLING_STATUSES
             ):
                 return
-            lane.pace = AdaptiveSlots(self._per_host, self._per_host)
-        lane.pace.observe_attempt(attempt, started, self._clock())
-        lane.slots = min(self._per_host, lane.pace.slots)
+            lane.adaptive = AdaptiveSlots(self._per_host, self._per_host)
+        lane.adaptive.observe_attempt(attempt, started, self._clock())
+        lane.slots = min(self._per_host, lane.adaptive.slots)
 
     def pause_host(self, host: str, until: float) -> None:
-        """Start nothing on a host before a time. Called before `leave`."""
+        """Start nothing on a host before a time. Called before `release`."""
         lane = self._lane(host)
         lane.due = max(lane.due, until)
         if lane.idle:
             self._forget_or_schedule(lane, self._clock())
 
     def one_at_a_time(self) -> None:
-        """From now on give each host one place only."""
+        """Reduce every host to one slot, for good."""
         self._per_host = 1
         for lane in self._lanes.values():
             lane.slots = 1
 
     def clear(self) -> list[T]:
-        """Take out and return all that waits; of hosts only those with live ones are kept."""
+        """Remove and return all waiting entries; forget all hosts without slots in use."""
         lanes = self._lanes.values()
         rest = [entry for lane in lanes for entry in (*(lane.urgent or ()), *(lane.waiting or ()))]
         rest += [*self._urgent, *(entry for _, _, entry in self._delayed)]
@@ -178,23 +178,23 @@ class Lanes(Generic[T]):
         return rest
 
     def next_due(self) -> float | None:
-        """Return when something may start that may not now, if nothing else changes."""
+        """Return when an entry may start that may not start now, if nothing else changes."""
         times = [heap[0][0] for heap in (self._timed, self._delayed) if heap]
         if self._rate is not None and (self._ready or self._urgent):
             times.append(self._rate.due)
         return min(times, default=None)
 
     def longest_queue(self) -> int:
-        """Return how many entries wait for the host for which most do."""
+        """Return the number of entries in the longest lane."""
         lanes = self._lanes.values()
         return max((len(lane.waiting or ()) + len(lane.urgent or ()) for lane in lanes), default=0)
 
     def notify(self) -> None:
-        """Let those that wait for a change look again."""
+        """Make `changed` return."""
         self._change.set()
 
     async def changed(self) -> None:
-        """Wait until something was added, has left or was nudged since the last call."""
+        """Wait for an `enqueue`, `release` or `notify` since the last call."""
         await self._change.wait()
         self._change.clear()
 
@@ -222,15 +222,15 @@ class Lanes(Generic[T]):
         return entry
 
     def _count_start(self, lane: Lane[T], now: float) -> None:
-        """Count a request against the rates."""
+        """Count a request towards the rates."""
         if self._rate is not None:
             self._rate.reserve(now)
         if lane.rate is not None:
             lane.rate.reserve(now)
             lane.due = max(lane.due, lane.rate.due)
 
-    def _free_slot(self, host: str, now: float) -> None:
-        """Free a slot of a host."""
+    def _release_slot(self, host: str, now: float) -> None:
+        """Release a slot of a host."""
         lane = self._lanes[host]
         lane.in_use -= 1
         if lane.waiting or lane.urgent:
@@ -240,7 +240,7 @@ class Lanes(Generic[T]):
         self._change.set()
 
     def _queue_lane(self, lane: Lane[T], now: float) -> None:
-        """Queue a lane where its next entry will be able to start, unless it is queued."""
+        """Queue a lane, unless it is queued: as ready, or until it is due."""
         if lane.is_queued or lane.in_use >= lane.slots or not (lane.waiting or lane.urgent):
             return
         lane.is_queued = True
@@ -251,8 +251,8 @@ class Lanes(Generic[T]):
         else:
             self._ready.append(lane)
 
-    def _release_due(self, now: float) -> None:
-        """Let go what was held back until now."""
+    def _queue_due(self, now: float) -> None:
+        """Queue entries and lanes that are due now."""
         while self._delayed and self._delayed[0][0] <= now:
             self._join(heappop(self._delayed)[2])
         while self._timed and self._timed[0][0] <= now:
@@ -261,7 +261,7 @@ class Lanes(Generic[T]):
             self._queue_lane(lane, now)
 
     def _forget_or_schedule(self, lane: Lane[T], now: float) -> None:
-        """Forget a host that is idle now, or see to it that this is done when its time comes."""
+        """Forget a host that is idle now, or schedule that for when it has nothing to remember."""
         lane.forget_at = lane.differs_until(now)
         if lane.forget_at <= now:
             self._forget(lane)
@@ -272,7 +272,7 @@ class Lanes(Generic[T]):
             heappush(self._idle, (lane.forget_at, next(self._number), lane))
 
     def _forget_expired(self, now: float) -> None:
-        """Forget idle hosts whose time has come; of many at once the rest is left for later."""
+        """Forget some of the idle hosts that are due; the next steps forget the others."""
         for _ in range(_FORGETS):
             if not self._idle or self._idle[0][0] > now:
                 return
@@ -282,10 +282,10 @@ class Lanes(Generic[T]):
                 continue
             if lane.forget_at <= now:
                 self._forget(lane)
-            else:  # it was busy since
+            else:  # it was in use since
                 lane.awaits_expiry = True
                 heappush(self._idle, (lane.forget_at, next(self._number), lane))
 
     def _forget(self, lane: Lane[T]) -> None:
         del self._lanes[lane.host]
-        lane.host = ""  # it may stand in queues still, which are not to keep the name alive
+        lane.host = ""  # queues may still hold the lane, and must not keep the name alive

@@ -1,4 +1,4 @@
-"""One attempt that may be requested twice: the first request, its hedge, and which one counts."""
+"""A request and its hedge -> the one that counts."""
 
 import asyncio
 from enum import Enum
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Hedge(Generic[T]):
-    """A second request for a visit whose first one is slow, while it waits for its start."""
+    """A second request for a visit whose first one is slow, waiting to start."""
 
     __slots__ = ("race",)
 
@@ -28,18 +28,19 @@ class Hedge(Generic[T]):
 
 
 class RaceState(Enum):
-    """How an attempt is requested; a race that is OVER ignores what its requests still give."""
+    """The requests of one attempt; once OVER, whatever they still return is ignored."""
 
     SINGLE = "one request"
-    WAITING = "the hedge waits for its start"
+    WAITING = "one request, and a hedge that waits to start"
     DOUBLE = "two requests"
     OVER = "over"
 
 
 class Race(Generic[T]):
-    """Owns the tasks of one attempt: starts the hedge, ends with the request that counts.
+    """Owns the tasks of one attempt's requests: starts the hedge, and cancels the loser.
 
-    `waits_for_host` says that a request waits for its host, which is nobody's slowness.
+    `waits_for_host` is true while a request waits for a slot or a rate: the server is not
+    slow then.
     """
 
     __slots__ = ("_hedge", "_tasks", "state", "timer", "visit", "waits_for_host")
@@ -54,17 +55,17 @@ class Race(Generic[T]):
 
     @property
     def may_be_hedged(self) -> bool:
-        """Whether the response is still to come, is its server's to give, and is not hedged."""
+        """Whether there is no hedge yet, and the server alone keeps the response waiting."""
         return self.state is RaceState.SINGLE and bool(self._tasks) and not self.waits_for_host
 
     def prepare_hedge(self) -> Hedge[T]:
-        """Return the hedge, which waits for its start from now on."""
+        """Return a hedge, which waits to start from now on."""
         self.state = RaceState.WAITING
         self._hedge = Hedge(self)
         return self._hedge
 
     def start_hedge(self, task: asyncio.Task[Any]) -> bool:
-        """Let the hedge take part; False if the race is over."""
+        """Let the hedge take part; return False if the race is over."""
         if self.state is not RaceState.WAITING:
             return False
         self.state = RaceState.DOUBLE
@@ -73,7 +74,7 @@ class Race(Generic[T]):
         return True
 
     def remove(self, task: asyncio.Task[Any]) -> bool:
-        """Take out a request that has ended; False if the race was over before."""
+        """Remove a request that has ended; return False if the race was over before."""
         if task not in self._tasks:
             return False
         self._tasks.remove(task)
@@ -81,11 +82,11 @@ class Race(Generic[T]):
 
     @property
     def has_requests(self) -> bool:
-        """Whether another request is in flight."""
+        """Whether a request is in flight."""
         return bool(self._tasks)
 
     def cancel(self) -> Hedge[T] | None:
-        """Cancel what is in flight; return the hedge if it waits still, to be withdrawn."""
+        """Cancel the requests in flight; return the hedge if it is still to be withdrawn."""
         self.state = RaceState.OVER
         if self.timer is not None:
             self.timer.cancel()

@@ -1,4 +1,4 @@
-"""The spans of time in which this process stood still, and an attempt without them."""
+"""Late timers -> the spans in which this process was suspended, and attempts without them."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from crawler.models import Attempt
 class Suspensions:
     """Spans in which this process did not run although a timer was due.
 
-    It was stopped by a signal or frozen, or other processes had the processor. A slow
-    server makes no timer late. Of the suspensions in one attempt only the first few count: a
-    machine that is late all the time must not keep an attempt from its timeout.
+    It was stopped by a signal or frozen, or other processes had the processor; a slow server
+    makes no timer late. Of the suspensions in one attempt only the first few count: an
+    attempt must time out even on a machine that is always late.
     """
 
-    SHORTEST = 0.25  # seconds; less than that is a busy machine
+    SHORTEST = 0.25  # seconds; anything less is a busy machine
     _COUNTED = 5  # in one attempt
-    _KEPT = 1_000  # of which the older half is dropped then
+    _KEPT = 1_000  # spans; beyond that the older half is dropped
 
     def __init__(self) -> None:
         self.total = 0.0
         self._spans: list[tuple[float, float]] = []  # start and end, by `time.perf_counter`
 
     def record(self, due: float, called: float, worked: float) -> None:
-        """Take how late a timer was called; `worked` is processor time used while it waited."""
+        """Record how late a timer was called; `worked` is processor time used since it was set."""
         if self._spans:
-            due = max(due, self._spans[-1][1])  # another timer may have noted this stop already
+            due = max(due, self._spans[-1][1])  # another timer may have recorded this one
         lost = called - due - worked
         if lost < self.SHORTEST:
             return
@@ -46,11 +46,16 @@ class Suspensions:
         return sum(max(0.0, min(end, until) - max(start, since)) for since, until in counted)
 
     def subtract_from(
-        self, attempt: Attempt, wires: Sequence[Wire], start: float, began: float, end: float
+        self,
+        attempt: Attempt,
+        wires: Sequence[Wire],
+        start: float,
+        head_received: float,
+        end: float,
     ) -> Attempt:
-        """Return an attempt whose seconds are those in which this process ran.
+        """Return the attempt without the seconds in which this process was suspended.
 
-        The attempt lasted from `start` to `end`, and at `began` the last response's head came.
+        It lasted from `start` to `end`; the head of its last response came at `head_received`.
         """
         stalls = [span for wire in wires for span in wire.stalls]
 
@@ -59,29 +64,29 @@ class Suspensions:
             counted = sum(
                 self.seconds_between(left, right) for left, right in parts if left < right
             )
-            return max(0.0, self.seconds_between(since, until) - counted)  # no span counts twice
+            return max(0.0, self.seconds_between(since, until) - counted)  # subtracted once only
 
         total = lost(start, end)
         if not total or attempt.latency is None:
             return attempt
         timings = attempt.timings
-        waited = sum(lost(wire.sent, wire.first_byte or end) for wire in wires if wire.sent)
-        loaded = 0.0 if timings.download is None else lost(began, end)
+        in_wait = sum(lost(wire.sent, wire.first_byte or end) for wire in wires if wire.sent)
+        in_download = 0.0 if timings.download is None else lost(head_received, end)
         known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
         longest = max(known, key=lambda name: known[name] or 0.0)
         before = known[longest] or 0.0
-        rest = total - waited - loaded
-        if rest <= before:  # else it fell into what is not measured
+        rest = total - in_wait - in_download
+        if rest <= before:  # otherwise it fell into a phase that was not measured
             known[longest] = _less(known[longest], rest)
         return replace(
             attempt,
             latency=_less(attempt.latency, total),
-            ttfb=_less(attempt.ttfb, lost(start, began)),
+            ttfb=_less(attempt.ttfb, lost(start, head_received)),
             timings=replace(
                 timings,
                 **known,
-                wait=_less(timings.wait, waited),
-                download=_less(timings.download, loaded),
+                wait=_less(timings.wait, in_wait),
+                download=_less(timings.download, in_download),
             ),
         )
 

@@ -1,4 +1,4 @@
-"""One target on its way through the schedule: its state, its attempts, and its next step."""
+"""A target and an attempt on it -> the next step: done, retry, fall back to GET, recheck."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class VisitState(Enum):
-    """Where a visit is; DONE means that its result is final."""
+    """Where a visit stands; DONE means that its result is final."""
 
     WAITING = "waiting"  # in its host's lane, or until a time
     IN_FLIGHT = "in flight"
@@ -29,19 +29,19 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Request it again after a delay in seconds."""
+    """Request the target again after a delay in seconds."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class FallBackToGet:
-    """The server refuses HEAD: request it again with GET, at once."""
+    """The server refuses HEAD: request the target again with GET, at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """A transient failure: request it once more when everything else is finished."""
+    """A transient failure: request the target once more after all others are finished."""
 
 
 Step = Done | Retry | FallBackToGet | Recheck
@@ -49,10 +49,10 @@ Step = Done | Retry | FallBackToGet | Recheck
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A target, the attempts made so far, and what would be its result if the run ended now."""
+    """A target on its way through the schedule: state, attempts so far, provisional result."""
 
     target: Target
-    arrived: float  # when its line was read
+    arrived: float  # time at which its entry was read
     state: VisitState = VisitState.WAITING
     queue: float = 0.0  # seconds before the first attempt
     timestamp: float | None = None  # of the first attempt
@@ -61,32 +61,32 @@ class Visit:
     earlier: tuple[Attempt, ...] = ()
     is_recheck: bool = False
     hedged: bool = False
-    race: "Race[Visit] | None" = None  # of the present attempt, if it may be hedged
-    latest: Result | None = None  # from the last attempt that ended, if another follows
+    race: "Race[Visit] | None" = None  # of the present attempt, if hedging is on
+    latest: Result | None = None  # of the last attempt that ended, while another follows
 
     @property
     def host(self) -> str:
         return self.target.host
 
     def start_attempt(self, now: float) -> None:
-        """Note that an attempt starts."""
+        """Start an attempt."""
         self.state = VisitState.IN_FLIGHT
         if not self.started:
             self.started = True
             self.queue = now - self.arrived
 
     def set_timestamp(self, attempt: Attempt, began: float) -> None:
-        """Set `timestamp`, once, from an attempt that began then: it may be a hedge's."""
+        """Set the first attempt's timestamp from that of an attempt begun then, perhaps a hedge."""
         if self.timestamp is None and attempt.timestamp is not None:
             self.timestamp = attempt.timestamp - (began - self.arrived - self.queue)
 
     def next(self, attempt: Attempt, limits: Limits, chance: float) -> Step:
-        """Return what follows from an attempt that has ended; changes nothing.
+        """Return the next step after an attempt; changes nothing.
 
         `chance` is a random number from 0 to 1.
         """
         result = self.result(attempt)
-        # No policy but the verdict's concerns a response below 400: most end here.
+        # Most visits end here: below 400 only the verdict may object.
         if attempt.succeeded:
             return Done(result)
         if self.refuses_head(attempt, limits):
@@ -101,7 +101,7 @@ class Visit:
         return Done(result)
 
     def advance(self, step: Retry | FallBackToGet | Recheck, attempt: Attempt) -> None:
-        """Become what `step` says; `attempt` is one of the earlier ones now."""
+        """Take a step; `attempt` becomes one of the earlier ones."""
         self.state = VisitState.DEFERRED if isinstance(step, Recheck) else VisitState.WAITING
         self.race = None
         if isinstance(step, FallBackToGet):
@@ -112,12 +112,12 @@ class Visit:
         self.earlier = (*self.earlier, attempt)
 
     def refuses_head(self, attempt: Attempt, limits: Limits) -> bool:
-        """Whether an attempt says nothing about the URL, as GET may be answered otherwise."""
+        """Whether the server refused HEAD, so that GET may get another response."""
         head_first = limits.head_first and attempt.method == "HEAD"
         return head_first and retry.refuses_head(self.result(attempt))
 
     def result(self, attempt: Attempt) -> Result:
-        """Return the result if this attempt is the last one."""
+        """Return the result if this is the last attempt."""
         result = Result(
             target=self.target,
             outcome=Outcome.RESPONDED if attempt.error is None else Outcome.ERROR,
@@ -132,7 +132,7 @@ class Visit:
         return result
 
     def unfinished(self) -> Result:
-        """Return the result if the run ends now: from the last attempt that ended, if any did."""
+        """Return the result of a visit cut short: of its last finished attempt, if any."""
         if self.latest is not None:
             return self.latest
         return Result(target=self.target, outcome=Outcome.UNREACHED, attempt=NO_ATTEMPT)

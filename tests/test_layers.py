@@ -27,7 +27,7 @@ engine.attempt engine.failure engine.lanes engine.race engine.suspensions
     engine.transports.resolve engine.transports.trace
 engine.headers engine.timeouts engine.transports.guard engine.transports.http1.opening
     engine.transports.proxy engine.transports.reqwest engine.transports.sockets engine.visit
-engine.fetch engine.flight engine.hedging engine.transports.backend
+engine.fetch engine.hedging engine.slots engine.transports.backend
     engine.transports.http1.connection engine.transports.tunnel
 engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
     engine.transports.stock

@@ -20,7 +20,8 @@ class AttemptState:
     until a final response's body is read. Times are those of the clock of `start`.
     """
 
-    def __init__(self, wire: Wire, start: float, timestamp: float) -> None:
+    def __init__(self, target: Target, wire: Wire, start: float, timestamp: float) -> None:
+        self.target = target
         self.wire = wire
         self.wires = [wire]
         self.start = start
@@ -72,9 +73,7 @@ class AttemptState:
         """Forget a final response that is requested once more."""
         self._fields, self.size, self._body_start = {}, None, b""
 
-    def attempt(
-        self, target: Target, error: Failure | None, end: float, now: Callable[[], float]
-    ) -> Attempt:
+    def attempt(self, error: Failure | None, end: float, now: Callable[[], float]) -> Attempt:
         """Return the facts; `error` is why there is no complete response, if there is none.
 
         `now` gives seconds since the epoch, for a Retry-After that is a date.
@@ -83,7 +82,7 @@ class AttemptState:
         response, fields = self._response, self._fields
         length = _content_length(fields.get(b"content-length"))
         return Attempt(
-            method=target.method,
+            method=self.target.method,
             status=response.status_code if response is not None else None,
             size=self.size if error is None else None,
             latency=end - self.start - stall,

@@ -67,12 +67,12 @@ class Fetcher:
     async def __call__(self, target: Target, gate: Gate | None = None, /) -> Attempt:
         bound = asyncio.timeout(None)
         wire = Wire(paused=partial(self._timeouts.paused, bound), gate=gate)
-        state = AttemptState(wire, self._clock(), self._now())
+        state = AttemptState(target, wire, self._clock(), self._now())
         error: Failure | None = None
         try:
             async with bound:
                 self._timeouts.start(bound)
-                error = await self._run(target, state)
+                error = await self._run(state)
         except Exception as exc:
             if bound.expired() and isinstance(exc, TimeoutError):
                 error = failure.timeout(self._limits.timeout, state.wire.phase)
@@ -82,18 +82,19 @@ class Fetcher:
             self._timeouts.stop(bound)
         # The transport saw the last byte first: the time since then is local delay.
         end = state.wire.last_byte or self._clock()
-        attempt = state.attempt(target, error, end, self._now)
+        attempt = state.attempt(error, end, self._now)
         if not self._suspensions.total:
             return attempt
         return self._suspensions.subtract_from(
             attempt, state.wires, state.start, state.head_received, end
         )
 
-    async def _run(self, target: Target, state: AttemptState) -> Failure | None:
+    async def _run(self, state: AttemptState) -> Failure | None:
         """Send the request, follow redirects, read the body.
 
         Return why there is no final response, or None if there is one.
         """
+        target = state.target
         url, userinfo = without_userinfo(target.url)
         method = target.method
         fields = self._headers.same_origin

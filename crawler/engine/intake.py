@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from crawler.engine.clock import Clock
-from crawler.engine.flight import Slots
+from crawler.engine.slots import Slots
 from crawler.engine.visit import Visit
 from crawler.models import Limits, Result, Target
 

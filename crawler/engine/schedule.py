@@ -6,10 +6,10 @@ from collections.abc import Callable
 from crawler.core import retry, url
 from crawler.engine.clock import Clock, SystemClock
 from crawler.engine.fetch import Fetch
-from crawler.engine.flight import Flight, Slots
 from crawler.engine.intake import Emit, Entries, Intake, Pending
 from crawler.engine.race import Hedge
 from crawler.engine.sender import Sender
+from crawler.engine.slots import Flight, Slots
 from crawler.engine.visit import Done, FallBackToGet, Recheck, Retry, Visit, VisitState
 from crawler.models import Attempt, Limits, Result
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from crawler.core import retry
 from crawler.engine import failure
 from crawler.engine.fetch import Fetch
-from crawler.engine.flight import Flight, Slots
 from crawler.engine.hedging import Hedging
 from crawler.engine.race import Hedge, Race
+from crawler.engine.slots import Flight, Slots
 from crawler.engine.visit import Visit
 from crawler.models import Attempt, Limits
 

@@ -1,4 +1,4 @@
-"""An attempt in flight: the slots that it holds, and the wait for those of further requests."""
+"""The slots of a crawl, and an attempt in flight: those it holds, or waits for."""
 
 import asyncio
 from typing import TYPE_CHECKING

@@ -96,7 +96,7 @@ async def crawl(
     from dataclasses import replace
 
     from crawler.app import assemble
-    from crawler.cli import values as options
+    from crawler.core.semantics import parse_method
     from crawler.core.urllist import UrlList
     from crawler.engine.transports.settings import ConnectionSettings
     from crawler.inputs.iterables import IterableReader
@@ -108,7 +108,7 @@ async def crawl(
     if isinstance(urls, (str, bytes, bytearray)):
         raise TypeError(f"urls is a {type(urls).__name__}; it must be an iterable of str")
     try:
-        method = options.method(method)
+        method = parse_method(method)
     except ValueError as exc:
         raise ValueError(f"method {method!r} {exc}") from None
     if block_private and transport is not None:

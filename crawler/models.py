@@ -247,6 +247,21 @@ class Check:
         return self.verdict.passed
 
 
+class Engine(StrEnum):
+    """The HTTP engines to choose from."""
+
+    DIRECT = "direct"
+    NATIVE = "native"
+    STOCK = "stock"
+
+
+DEFAULT_CONFIRM_AFTER = 5.0
+"""Seconds before the recheck, if there is one."""
+
+DEFAULT_HEDGE_BUDGET = 0.02
+"""The share of requests that may be hedged, if any may."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The bounds of a crawl: concurrency in all and per host, pace, seconds, bytes, attempts.

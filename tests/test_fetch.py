@@ -53,9 +53,9 @@ from crawler import (
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK, ConnectionSettings, Proxies
+from crawler.engine.transports.settings import ConnectionSettings, Proxies
 from crawler.engine.transports.wire import Wire, WireError
-from crawler.models import Attempt
+from crawler.models import Attempt, Engine
 
 WITHIN = 30.0  # seconds; far more than any of these fetches needs
 PATIENT = Limits(timeout=WITHIN)
@@ -66,14 +66,14 @@ HARMLESS = ("Accept", "Accept-Language", "User-Agent")
 NATIVE_IS_EXTRA = pytest.mark.skipif(
     find_spec("pyreqwest") is None, reason="pyreqwest is missing: the extra fast has it"
 )
-BOTH = pytest.mark.parametrize("engine", [DIRECT, STOCK])
+BOTH = pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 
 
 # --- What comes out of a good answer ---
 
 
 @BOTH
-def test_a_good_answer_becomes_its_facts(server: Server, engine: str) -> None:
+def test_a_good_answer_becomes_its_facts(server: Server, engine: Engine) -> None:
     url = server.on("/page", reply(200, b"hello", "Content-Type: text/html; charset=utf-8"))
     result = fetched(url, connecting=ConnectionSettings(engine=engine))
 
@@ -618,9 +618,9 @@ def test_what_a_transport_does_not_tell_stays_unknown() -> None:
 
 @pytest.mark.parametrize(
     "engine",
-    [DIRECT, STOCK, pytest.param(NATIVE, marks=NATIVE_IS_EXTRA)],
+    [Engine.DIRECT, Engine.STOCK, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)],
 )
-def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine: str) -> None:
+def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine: Engine) -> None:
     url = server.on("/slow", delayed(0.05, reply(200, b"slow")))
     result = fetched(url, connecting=ConnectionSettings(engine=engine))
 
@@ -630,7 +630,7 @@ def test_a_server_that_takes_50_ms_is_told_to_take_50_ms(server: Server, engine:
 
 
 @BOTH
-def test_a_fresh_connection_and_the_wait_have_their_times(server: Server, engine: str) -> None:
+def test_a_fresh_connection_and_the_wait_have_their_times(server: Server, engine: Engine) -> None:
     url = server.on("/slow", delayed(0.05, reply()))
     timings = fetched(url, connecting=ConnectionSettings(engine=engine)).attempt.timings
 
@@ -652,7 +652,9 @@ def test_a_reused_connection_has_no_time_of_connecting(server: Server) -> None:
 
 
 @BOTH
-def test_https_has_a_time_of_its_handshake(tls_server: Server, ca_file: Path, engine: str) -> None:
+def test_https_has_a_time_of_its_handshake(
+    tls_server: Server, ca_file: Path, engine: Engine
+) -> None:
     url = tls_server.on("/page", reply(200, b"hello"))
     result = fetched(url, connecting=ConnectionSettings(engine=engine, cacert=str(ca_file)))
 
@@ -739,7 +741,7 @@ def test_a_timeout_says_in_which_phase_it_struck(phase: Phase) -> None:
 @NATIVE_IS_EXTRA
 def test_what_the_native_transport_cannot_know_is_null(tls_server: Server, ca_file: Path) -> None:
     url = tls_server.on("/page", reply(200, b"hello"))
-    result = fetched(url, connecting=ConnectionSettings(engine=NATIVE, cacert=str(ca_file)))
+    result = fetched(url, connecting=ConnectionSettings(engine=Engine.NATIVE, cacert=str(ca_file)))
 
     assert facts_of(result) == good(5)
     assert (result.attempt.remote_ip, result.attempt.tls) == (None, None)
@@ -763,7 +765,7 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
     results: list[Attempt] = []
 
     async def body() -> float:
-        connecting = ConnectionSettings(engine=NATIVE, idle=60, verify=False)
+        connecting = ConnectionSettings(engine=Engine.NATIVE, idle=60, verify=False)
         async with open_transport(connecting) as wire:
             fetch = Fetcher(wire, Limits(timeout=20))
             tasks = [asyncio.ensure_future(fetch(target(f"{url}?{n}"))) for n in range(60)]
@@ -782,13 +784,13 @@ def test_the_native_transport_loses_no_cancellation(tls_server: Server) -> None:
 @pytest.mark.parametrize(
     ("engine", "made"),
     [
-        (DIRECT, "tls.context"),
-        (STOCK, "tls.context"),
-        pytest.param(NATIVE, "native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
+        (Engine.DIRECT, "tls.context"),
+        (Engine.STOCK, "tls.context"),
+        pytest.param(Engine.NATIVE, "native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
     ],
 )
 def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
-    tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str, made: str
+    tls_server: Server, ca_file: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, made: str
 ) -> None:
     name = f"crawler.engine.transports.{made}"
     make = pkgutil.resolve_name(name)
@@ -809,7 +811,9 @@ def test_what_we_need_to_begin_with_tls_costs_no_url_its_time(
 
 @NATIVE_IS_EXTRA
 def test_plain_http_goes_the_direct_way_with_the_native_engine_too(server: Server) -> None:
-    result = fetched(server.on("/page", reply()), connecting=ConnectionSettings(engine=NATIVE))
+    result = fetched(
+        server.on("/page", reply()), connecting=ConnectionSettings(engine=Engine.NATIVE)
+    )
 
     assert result.attempt.remote_ip == "127.0.0.1"
     assert result.attempt.timings.connect is not None
@@ -827,7 +831,7 @@ class Ground:
     ca: trustme.CA
     connecting: ConnectionSettings
 
-    def over(self, engine: str) -> "Ground":
+    def over(self, engine: Engine) -> "Ground":
         return replace(self, connecting=replace(self.connecting, engine=engine))
 
 
@@ -901,7 +905,9 @@ PROVOKED: dict[ErrorKind, tuple[Phase | None, Callable[[Ground], Result]]] = {
 
 @BOTH
 @pytest.mark.parametrize("kind", ErrorKind)
-def test_every_kind_of_error_can_be_provoked(kind: ErrorKind, engine: str, ground: Ground) -> None:
+def test_every_kind_of_error_can_be_provoked(
+    kind: ErrorKind, engine: Engine, ground: Ground
+) -> None:
     phase, provoke = PROVOKED[kind]
     result = provoke(ground.over(engine))
 
@@ -1107,7 +1113,7 @@ def test_insecure_takes_any_certificate(case_id: str, ground: Ground) -> None:
 
 @BOTH
 def test_the_record_tells_of_the_connection_and_the_certificate(
-    ca: trustme.CA, ca_file: Path, engine: str
+    ca: trustme.CA, ca_file: Path, engine: Engine
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3

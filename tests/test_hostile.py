@@ -33,7 +33,8 @@ from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, ENGINES, NATIVE, STOCK, ConnectionSettings
+from crawler.engine.transports.settings import ConnectionSettings
+from crawler.models import Engine
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0
@@ -45,7 +46,7 @@ MEMORY = 30_000_000
 class Road:
     """A transport, and the event loop it runs on."""
 
-    engine: str
+    engine: Engine
     uvloop: bool = False
 
     def __str__(self) -> str:
@@ -54,7 +55,7 @@ class Road:
     def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
         named = None if cacert is None else str(cacert)
         connecting = ConnectionSettings(engine=self.engine, idle=50, cacert=named)
-        if self.engine == NATIVE:
+        if self.engine == Engine.NATIVE:
             # All of it, though a run gives it https only: plain is how most cases are told.
             from crawler.engine.transports.reqwest import ReqwestTransport
 
@@ -64,12 +65,12 @@ class Road:
 
 def needs(road: Road) -> list[pytest.MarkDecorator]:
     """Return what shows a road as skipped where an extra is missing."""
-    modules = {NATIVE: "pyreqwest"}.get(road.engine), "uvloop" if road.uvloop else None
+    modules = {Engine.NATIVE: "pyreqwest"}.get(road.engine), "uvloop" if road.uvloop else None
     missing = [name for name in modules if name is not None and find_spec(name) is None]
     return [pytest.mark.skipif(bool(missing), reason=f"{missing} missing: the extra fast has it")]
 
 
-ROADS = [*(Road(engine) for engine in ENGINES), Road(DIRECT, uvloop=True)]
+ROADS = [*(Road(engine) for engine in Engine), Road(Engine.DIRECT, uvloop=True)]
 EACH_ROAD = pytest.mark.parametrize(
     "road", [pytest.param(road, id=str(road), marks=needs(road)) for road in ROADS]
 )
@@ -302,7 +303,7 @@ def test_good_connections_are_used_again(road: Road) -> None:
         run(road, crawled(urls, wire, bounds(1, timeout=PATIENT)))
 
         # native keeps no connection to an origin before its second request, stock keeps none.
-        assert server.connections == {NATIVE: 2, STOCK: 20}.get(road.engine, 1)
+        assert server.connections == {Engine.NATIVE: 2, Engine.STOCK: 20}.get(road.engine, 1)
 
 
 @EACH_ROAD
@@ -331,7 +332,7 @@ def test_a_target_that_timed_out_is_asked_no_longer(road: Road) -> None:
 
 def test_every_known_difference_is_of_a_case_that_there_is() -> None:
     ids = {case.id for case in CASES} | {case.id for case in TLS_CASES}
-    assert set(KNOWN) <= {(engine, case_id) for engine in ENGINES for case_id in ids}
+    assert set(KNOWN) <= {(engine, case_id) for engine in Engine for case_id in ids}
 
 
 def test_no_two_cases_have_the_same_name() -> None:

@@ -57,7 +57,7 @@ ROOMS = {
     "report": {"models", "core", "system"},
     "app": {"models", "core", "system", "engine", "inputs", "report"},
     "cli": {"models", "version", "core", "system", "engine", "report", "app"},
-    "": {"models", "version", "core", "engine", "inputs", "app", "cli"},
+    "": {"models", "version", "core", "engine", "inputs", "app"},
     "__main__": {"core", "cli"},
 }
 """Which rooms a room may import from: engine, inputs and report meet only in app."""

@@ -427,7 +427,7 @@ def test_a_method_is_read_as_the_command_line_reads_it(method: str, router: resp
 
 @pytest.mark.parametrize("method", ["", "G E T", "GET\r\nX: y", "CONNECT", "GÉT"])
 def test_what_is_no_method_is_refused_before_any_request(method: str, router: respx.Router) -> None:
-    with pytest.raises(ValueError, match="is not a method"):
+    with pytest.raises(ValueError, match="is not an HTTP method"):
         crawled(ok(1), router, method=method)
     assert router.calls.call_count == 0
 

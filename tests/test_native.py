@@ -19,11 +19,12 @@ from proxies import Reader, Writer
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import DIRECT, NATIVE, ConnectionSettings
+from crawler.engine.transports.settings import ConnectionSettings
+from crawler.models import Engine
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 
-BOTH = pytest.mark.parametrize("engine", [DIRECT, NATIVE])
+BOTH = pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.NATIVE])
 
 
 def crawled(urls: list[str], connecting: ConnectionSettings, retries: int = 0) -> list[Result]:
@@ -82,7 +83,7 @@ def test_a_tls_connection_that_ends_before_the_response_is_retried(
     ca_file: Path,
     accept: Callable[[Reader, Writer], Awaitable[None]],
     kind: ErrorKind,
-    engine: str,
+    engine: Engine,
 ) -> None:
     with Server(tls=tls_context, accept=accept) as server:
         connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
@@ -125,7 +126,7 @@ def own_certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @BOTH
 def test_a_self_signed_certificate_that_cacert_names_is_trusted(
-    own_certificate: Path, engine: str
+    own_certificate: Path, engine: Engine
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own_certificate)
@@ -143,6 +144,6 @@ def test_what_fails_behind_an_authoritys_certificate_is_not_the_certificate(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own_certificate)
     with Server(tls=context, accept=_resets) as server:
-        connecting = ConnectionSettings(engine=NATIVE, cacert=str(own_certificate))
+        connecting = ConnectionSettings(engine=Engine.NATIVE, cacert=str(own_certificate))
         (result,) = crawled([server.url("/")], connecting)
     assert facts_of(result) == bad(ErrorKind.RESET, Phase.WAIT)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.cli import values as options
+from crawler.core import semantics
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 SECRET = "s3cr3t"
@@ -192,16 +193,16 @@ def test_any_text_is_a_number_that_is_not_negative_or_is_refused(
     [("GET", "GET"), ("head", "HEAD"), ("Post", "POST"), ("M-SEARCH", "M-SEARCH")],
 )
 def test_a_method_is_a_token(text: str, method: str) -> None:
-    assert options.method(text) == method
+    assert semantics.parse_method(text) == method
 
 
 @pytest.mark.parametrize(
     "text",
     ["", " ", "GE T", "GET ", "GET\r\nX: y", "GET\n", "GÉT", "a/b", "a:b", "CONNECT", "connect"],
 )
-def test_what_is_no_method_that_can_be_asked_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a method that can be asked"):
-        options.method(text)
+def test_text_that_is_not_an_http_method_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an HTTP method"):
+        semantics.parse_method(text)
 
 
 @pytest.mark.parametrize("name", ["direct", "native", "stock"])
@@ -477,7 +478,7 @@ def test_the_password_of_a_bad_proxy_is_not_shown(value: str) -> None:
 @PROPERTY
 @given(
     st.text(st.sampled_from("0123456789.:/@[]-+ \t\r\nexA") | st.characters(), max_size=12),
-    st.sampled_from([options.count(1), options.seconds, options.method, options.proxy]),
+    st.sampled_from([options.count(1), options.seconds, semantics.parse_method, options.proxy]),
 )
 def test_any_text_has_a_value_or_breaks_a_rule_that_can_follow_it(
     text: str, convert: Callable[[str], object]
@@ -508,7 +509,7 @@ def test_any_header_that_is_taken_can_be_sent_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "convert",
     [
-        options.count(1), options.seconds, options.method, options.proxy, options.pause,
+        options.count(1), options.seconds, semantics.parse_method, options.proxy, options.pause,
         options.rate, options.share, options.tolerance,
     ],
     ids=["count", "seconds", "method", "proxy", "pause", "rate", "share", "tolerance"],

@@ -34,7 +34,8 @@ from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import engine_for, open_transport
-from crawler.engine.transports.settings import DIRECT, STOCK, ConnectionSettings, Proxies
+from crawler.engine.transports.settings import ConnectionSettings, Proxies
+from crawler.models import Engine
 
 PATIENT = Limits(timeout=30.0)
 HASTY = Limits(timeout=0.3)
@@ -246,10 +247,10 @@ def test_a_socks_proxy_looks_names_up_and_gets_addresses_as_they_are(server: Ser
 
 def test_direct_goes_through_proxies_and_stock_speaks_http2() -> None:
     proxies = Proxies(http="http://127.0.0.1:1")
-    assert engine_for(ConnectionSettings(proxies=proxies)) == DIRECT
-    assert engine_for(ConnectionSettings(proxies=proxies, engine=STOCK)) == STOCK
+    assert engine_for(ConnectionSettings(proxies=proxies)) == Engine.DIRECT
+    assert engine_for(ConnectionSettings(proxies=proxies, engine=Engine.STOCK)) == Engine.STOCK
     if find_spec("h2") is not None:
-        assert engine_for(ConnectionSettings(proxies=proxies, http2=True)) == STOCK
+        assert engine_for(ConnectionSettings(proxies=proxies, http2=True)) == Engine.STOCK
 
 
 # --- Credentials ---
@@ -311,9 +312,9 @@ def test_a_socks_proxy_may_want_a_login(server: Server, userinfo: str, message: 
 # --- Proxies that fail ---
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 def test_a_body_that_a_forwarding_https_proxy_cuts_off_is_incomplete(
-    tls_server: Server, ca_file: Path, engine: str
+    tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
     async def cut(request: Request, reader: Reader, writer: Writer) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
@@ -449,7 +450,7 @@ def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: A
         pytest.skip("socksio is missing")
     with Server(accept=accept) as proxy:
         connecting = ConnectionSettings(
-            engine=STOCK, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
+            engine=Engine.STOCK, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
         )
         (result,) = fetched(["https://a.test/"], connecting, limits=HASTY, loop=loop)
     assert result.attempt.error is not None
@@ -480,9 +481,9 @@ def test_what_a_socks_proxy_reports_of_the_host_is_the_kind(code: int, kind: Err
     assert detail(result).startswith("the proxy: it")
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 @pytest.mark.parametrize("url", ["http://a.test/", "https://a.test/"])
-def test_a_proxy_that_does_not_listen_is_named(url: str, engine: str) -> None:
+def test_a_proxy_that_does_not_listen_is_named(url: str, engine: Engine) -> None:
     with refusing_port() as port:
         address = f"http://127.0.0.1:{port}"
         connecting = ConnectionSettings(engine=engine, proxies=Proxies(http=address, https=address))
@@ -491,17 +492,17 @@ def test_a_proxy_that_does_not_listen_is_named(url: str, engine: str) -> None:
     assert detail(result) == "the proxy: connection refused"
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
-def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: str) -> None:
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: Engine) -> None:
     proxies = Proxies(http=tls_server.origin)
     (result,) = fetched(["http://a.test/"], ConnectionSettings(engine=engine, proxies=proxies))
     assert facts_of(result) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
     assert detail(result).startswith("the proxy: certificate")
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
-    tls_server: Server, ca_file: Path, engine: str
+    tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
     tls_server.on("http://a.test/", reply(200, b"hello"))
     connecting = ConnectionSettings(
@@ -515,9 +516,9 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     )
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 def test_a_certificate_behind_a_proxy_is_verified_and_is_not_the_proxys_fault(
-    server: Server, tls_server: Server, engine: str
+    server: Server, tls_server: Server, engine: Engine
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
     connecting = ConnectionSettings(engine=engine, proxies=Proxies(https=server.origin))
@@ -526,9 +527,9 @@ def test_a_certificate_behind_a_proxy_is_verified_and_is_not_the_proxys_fault(
     assert detail(result).startswith("certificate")
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
-    server: Server, tls_server: Server, ca_file: Path, engine: str
+    server: Server, tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
     connecting = ConnectionSettings(

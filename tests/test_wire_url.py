@@ -7,12 +7,12 @@ import pytest
 from loopback import Server, raw, reply
 from shell import crawl, records
 
-from crawler.engine.transports.settings import DIRECT, NATIVE, STOCK
+from crawler.models import Engine
 
 NATIVE_IS_EXTRA = pytest.mark.skipif(
     find_spec("pyreqwest") is None, reason="pyreqwest is missing: the extra fast has it"
 )
-ENGINES = [DIRECT, STOCK, pytest.param(NATIVE, marks=NATIVE_IS_EXTRA)]
+ENGINES = [Engine.DIRECT, Engine.STOCK, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)]
 
 MARKS = "/a!$&'()*+,;=:@[]|~-._^`{}\"<>%zz50%%41%2f%5c/b?a!$&'()*+,;=:@[]|~/?^`{}\"<>\\%zz50%%41"
 SENT = (
@@ -34,7 +34,7 @@ SENT = (
     ],
 )
 def test_every_engine_sends_the_same_bytes_and_shows_them(
-    tls_server: Server, ca_file: Path, engine: str, written: str, sent: str
+    tls_server: Server, ca_file: Path, engine: Engine, written: str, sent: str
 ) -> None:
     tls_server.on(sent.partition("?")[0], reply())
     trust = ["--cacert", str(ca_file), "--engine", engine]
@@ -46,7 +46,7 @@ def test_every_engine_sends_the_same_bytes_and_shows_them(
     assert record["url"] == record["final_url"] == tls_server.url(sent)
 
 
-@pytest.mark.parametrize("engine", [DIRECT, STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 @pytest.mark.parametrize(
     ("location", "sent"),
     [
@@ -57,7 +57,7 @@ def test_every_engine_sends_the_same_bytes_and_shows_them(
     ],
 )
 def test_the_bytes_of_a_location_are_asked_for_as_they_came(
-    server: Server, engine: str, location: bytes, sent: str
+    server: Server, engine: Engine, location: bytes, sent: str
 ) -> None:
     server.on(sent, reply())
     head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"

@@ -13,10 +13,10 @@ import typer
 from typer.core import TyperCommand
 
 from crawler.cli import values as options
-from crawler.core import expect, faults, units
+from crawler.core import expect, faults, semantics, units
 from crawler.core.display import escape, mask, safe, safe_loosely
 from crawler.core.summary import ExitCode
-from crawler.models import NO_CLASSES, Expectation, Limits
+from crawler.models import NO_CLASSES, Engine, Expectation, Limits
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def command(
     ] = 10,
     method: Annotated[
         str | None,
-        _value(REQUESTS, "Request method (GET).", options.method, "METHOD", "--method"),
+        _value(REQUESTS, "Request method (GET).", semantics.parse_method, "METHOD", "--method"),
     ] = None,
     head: Annotated[
         bool, _option(REQUESTS, "Ask with HEAD, and with GET where that is refused.", "--head")
@@ -194,8 +194,9 @@ def command(
         _value(AGAIN, "Ask all again until all pass.", options.seconds, "SECONDS", "--wait"),
     ] = None,
     engine: Annotated[
-        str, _value(CONNECTIONS, "direct, native or stock.", options.engine, "NAME", "--engine")
-    ] = "direct",
+        Engine,
+        _value(CONNECTIONS, f"{options.ENGINE_NAMES}.", options.engine, "NAME", "--engine"),
+    ] = Engine.DIRECT,
     http2: Annotated[
         bool, _option(CONNECTIONS, "Speak HTTP/2 where the server does.", "--http2")
     ] = False,

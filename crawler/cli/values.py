@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from crawler.core import url
 from crawler.core.display import escape, mask_loosely, parameter_key
+from crawler.core.semantics import is_token
+from crawler.models import Engine
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", re.ASCII)
 _MOST = 10_000_000
+ENGINE_NAMES = "{}, {} or {}".format(*Engine)
 
 
 def count(least: int) -> Callable[[str], int]:
@@ -67,16 +69,11 @@ def tolerance(text: str) -> int | float:
         raise ValueError("is neither a whole number nor a percentage such as 5%") from exc
 
 
-def method(text: str) -> str:
-    if not _TOKEN.fullmatch(text) or text.upper() == "CONNECT":
-        raise ValueError("is not a method that can be asked, such as GET or HEAD")
-    return text.upper()
-
-
-def engine(text: str) -> str:
-    if text in ("direct", "native", "stock"):
-        return text
-    raise ValueError("is not direct, native or stock")
+def engine(text: str) -> Engine:
+    try:
+        return Engine(text)
+    except ValueError as exc:
+        raise ValueError(f"is not {ENGINE_NAMES}") from exc
 
 
 def output(path: str) -> str:
@@ -178,7 +175,7 @@ def from_environment(environ: Mapping[str, str], name: str, convert: Callable[[s
 def _header_lines(given: str) -> list[tuple[str, str]]:
     if not given.startswith("@"):
         name, colon, _ = given.partition(":")
-        return [(f"'{name}'" if colon and _TOKEN.fullmatch(name) else "a header", given)]
+        return [(f"'{name}'" if colon and is_token(name) else "a header", given)]
     path = given[1:]
     try:
         with open(path, encoding="utf-8") as file:
@@ -192,7 +189,7 @@ def _header_lines(given: str) -> list[tuple[str, str]]:
 
 def _header(place: str, text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not _TOKEN.fullmatch(name.strip()):
+    if not colon or not is_token(name.strip()):
         raise ValueError(f"{place} is not of the form 'Name: value'")
     if _NOT_IN_VALUE.search(value):
         raise ValueError(f"{place} has a character in its value that no header may hold")

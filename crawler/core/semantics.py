@@ -1,5 +1,7 @@
 """What HTTP methods and status codes mean to a client (RFC 9110)."""
 
+import re
+
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods of requests that may be sent again (section 9.2.2)."""
 
@@ -14,3 +16,17 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 THROTTLING_STATUSES = frozenset({429, 503})
 """Statuses of a server that wants fewer requests (RFC 6585, section 4; section 15.6.4)."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` may be a method or the name of a header field (section 5.6.2)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def parse_method(text: str) -> str:
+    """Return a method in upper case. Raises ValueError for CONNECT: it is not for URLs."""
+    if not is_token(text) or text.upper() == "CONNECT":
+        raise ValueError("is not an HTTP method such as GET or HEAD")
+    return text.upper()

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 
 import httpx
 
-from crawler.engine.transports.settings import NATIVE, STOCK, ConnectionSettings
+from crawler.engine.transports.settings import ConnectionSettings
+from crawler.models import Engine
 
 
-def engine_for(settings: ConnectionSettings) -> str:
+def engine_for(settings: ConnectionSettings) -> Engine:
     """Return the name of the transport that these options call for.
 
     Stock stands in for direct where that does not speak what is asked for. Raises
@@ -22,7 +23,7 @@ def engine_for(settings: ConnectionSettings) -> str:
     through_proxy = bool(settings.proxies.http or settings.proxies.https)
     if settings.http2 and find_spec("h2") is None:
         raise ValueError("--http2 needs the extra http2: pip install 'crawler[http2]'")
-    if settings.engine == NATIVE:
+    if settings.engine is Engine.NATIVE:
         if through_proxy:
             raise ValueError("--engine native cannot go through a proxy")
         if settings.http2:
@@ -33,26 +34,26 @@ def engine_for(settings: ConnectionSettings) -> str:
             raise ValueError(
                 "--engine native resolves names itself, which rules out --block-private"
             )
-        return NATIVE
-    return STOCK if settings.http2 else settings.engine
+        return Engine.NATIVE
+    return Engine.STOCK if settings.http2 else settings.engine
 
 
 def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
     """Return the transport that `engine_for` names. Raises ValueError as that does."""
     match engine_for(settings):
-        case "native":
+        case Engine.NATIVE:
             from crawler.engine.transports.native import NativeTransport
 
             return NativeTransport(settings)
-        case "stock" if settings.engine != STOCK:
+        case Engine.STOCK if settings.engine is not Engine.STOCK:
             from crawler.engine.transports.http2 import Http2Transport
 
             return Http2Transport(settings)
-        case "stock":
+        case Engine.STOCK:
             from crawler.engine.transports.stock import StockTransport
 
             return StockTransport(settings)
-        case _:
+        case Engine.DIRECT:
             from crawler.engine.transports.direct import DirectTransport
 
             return DirectTransport(settings)

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-DIRECT, STOCK, NATIVE = "direct", "stock", "native"
-
-ENGINES = (DIRECT, STOCK, NATIVE)
+from crawler.models import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,7 @@ class ConnectionSettings:
     With `block_private` none is made to an address that is not public, but for a proxy's.
     """
 
-    engine: str = DIRECT
+    engine: Engine = Engine.DIRECT
     idle: int = 10
     per_host: int | None = None
     http2: bool = False

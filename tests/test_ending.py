@@ -646,7 +646,7 @@ def test_an_output_that_is_standard_output_too_is_refused(
     os.link(tmp_path / "out.jsonl", tmp_path / "link.jsonl")
     ended = script(f'"$@" --jsonl {option} {name} >> out.jsonl', site.url("/ok"), cwd=tmp_path)
     assert ended.returncode == 2
-    assert complaint(ended) == f"{name} is standard output, too"
+    assert complaint(ended) == f"{name} is also standard output"
     assert (tmp_path / "out.jsonl").read_text("utf-8") == "earlier\n"
     assert site.requests == []
 
@@ -656,7 +656,7 @@ def test_an_output_that_is_named_twice_by_links_is_refused(site: Server, tmp_pat
     os.link(tmp_path / "out.jsonl", tmp_path / "link.jsonl")
     ended = crawl(site.url("/ok"), "-q", "-o", "out.jsonl", "-o", "link.jsonl", cwd=tmp_path)
     assert ended.returncode == 2
-    assert complaint(ended) == "link.jsonl is named as an output twice"
+    assert complaint(ended) == "link.jsonl is given as an output more than once"
 
 
 def test_a_device_may_be_list_and_output(site: Server) -> None:

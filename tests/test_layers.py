@@ -37,7 +37,8 @@ engine.transports
 inputs.iterables inputs.sources report.columns report.failedlist report.progress report.record
     report.rows report.streams
 inputs.entries report.jsondocument report.jsonl report.sinks report.terminal
-report.broadcast report.outputs
+report.broadcast report.formats
+report.outputs
 app.collect app.conclusion app.demo app.interruption app.settings
 app.assemble app.opening app.run
 app.rounds

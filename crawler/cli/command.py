@@ -17,6 +17,8 @@ from crawler.core import expect, faults, semantics, units
 from crawler.core.display import escape, mask, safe, safe_loosely
 from crawler.core.summary import ExitCode
 from crawler.models import NO_CLASSES, Engine, Expectation, Limits
+from crawler.report import formats
+from crawler.report.formats import FORMATS, JSON, JSONL, TABLE
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -230,7 +232,13 @@ def command(
     ] = False,
     output: Annotated[
         list[str] | None,
-        _option(OUTPUT, "Write .json or .jsonl as well.", "-o", "--output", metavar="FILE"),
+        _option(
+            OUTPUT,
+            f"Write {formats.suffixes()} as well.",
+            "-o",
+            "--output",
+            metavar="FILE",
+        ),
     ] = None,
     failed_to: Annotated[
         str | None,
@@ -279,7 +287,7 @@ def command(
         raise typer.BadParameter("--json and --jsonl exclude each other")
     if head and method is not None:
         raise typer.BadParameter("--head and --method exclude each other")
-    stdout = "json" if as_json else "jsonl" if as_jsonl else None if quiet else "table"
+    stdout = JSON if as_json else JSONL if as_jsonl else None if quiet else TABLE
     connecting = ConnectionSettings(
         engine=engine,
         http2=http2,
@@ -332,7 +340,7 @@ def command(
         wait=wait,
         tolerated=options.tolerance(max_failures),
         progress=not (quiet or no_progress) and _has_room_for_a_bar(stdout),
-        closing_line=not quiet and stdout in ("json", "jsonl") and _is_terminal(sys.stderr),
+        closing_line=not quiet and stdout in FORMATS and _is_terminal(sys.stderr),
         demo=demo,
     )
     if not insecure:
@@ -416,7 +424,7 @@ def _has_room_for_a_bar(stdout: str | None) -> bool:
     """Whether a progress bar can be drawn without running into the results."""
     if os.environ.get("TERM") == "dumb" or not _is_terminal(sys.stderr):
         return False
-    return stdout in ("table", None) or not _is_terminal(sys.stdout)
+    return stdout in (TABLE, None) or not _is_terminal(sys.stdout)
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -8,6 +8,7 @@ from crawler.core import url
 from crawler.core.display import escape, mask_loosely, parameter_key
 from crawler.core.semantics import is_token
 from crawler.models import Engine
+from crawler.report import formats
 
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
@@ -77,9 +78,8 @@ def engine(text: str) -> Engine:
 
 
 def output(path: str) -> str:
-    if path.lower().endswith((".json", ".jsonl")):
-        return path
-    raise ValueError("does not end in .json or .jsonl, which says the format")
+    formats.from_path(path)
+    return path
 
 
 def file(path: str) -> str:

@@ -1,4 +1,4 @@
-"""What one command line asks to be written -> open streams with their sinks, or a complaint."""
+"""Output settings -> open streams with their sinks, or an OutputError."""
 
 import os
 import stat
@@ -6,17 +6,17 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Protocol
 
 from crawler.core.display import escape
-from crawler.report import failedlist, jsondocument, jsonl
-from crawler.report.sinks import DocumentSink, LineSink, Ordered, ReplacingSink, Sink
+from crawler.report import failedlist, formats
+from crawler.report.formats import FORMATS, TABLE
+from crawler.report.sinks import DocumentSink, Ordered, ReplacingSink, Sink
 from crawler.report.streams import Stream, open_file, open_list
 
 
 class ListFile(Protocol):
-    """A list that is open for reading: `fd` is None for one that is not open yet, or a URL."""
+    """A source of the list; `fd` is None for a file that is not open yet, and for a URL."""
 
     @property
     def name(self) -> str: ...
@@ -26,19 +26,19 @@ class ListFile(Protocol):
 
 
 class OutputError(Exception):
-    """An output cannot be opened, or would overwrite what is still needed."""
+    """An output cannot be opened, or would overwrite the list or another output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
     """What one run writes, and where.
 
-    `stdout` is "table", "json", "jsonl" or None. The ending of each of `files` is its format.
-    `failed_to` gets the entries that did not pass, as a list. `ordered` is for JSON, `all_rows`
-    for the table.
+    `stdout` is the name of a format, `TABLE` or None. The suffix of each of `files` stands for
+    its format. `failed_to` gets the entries that did not pass, as a list. `ordered` is for all
+    formats but the table, `all_rows` for the table.
     """
 
-    stdout: str | None = "table"
+    stdout: str | None = TABLE
     files: tuple[str, ...] = ()
     failed_to: str | None = None
     ordered: bool = False
@@ -47,7 +47,7 @@ class OutputSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """`path` is None for standard output."""
+    """An open output; `path` is None for standard output."""
 
     stream: Stream
     sink: Sink
@@ -71,13 +71,13 @@ def open_outputs(
         for path in settings.files:
             if any(_is_source(path, source) for source in sources):
                 raise OutputError(f"{escape(path)} is both a list and an output")
-            form = PurePath(path).suffix.lower().removeprefix(".")
-            stream = _open(path, outputs, form, given_up)
-            outputs.append(Output(stream=stream, sink=_sink(form, stream, settings), path=path))
+            name = formats.from_path(path)
+            stream = _open_file(path, outputs, name, given_up)
+            outputs.append(Output(stream=stream, sink=_sink(name, stream, settings), path=path))
         if settings.failed_to is not None:
             # It may be the list itself, which loses nothing if it was read to its end.
             replaces = any(_is_source(settings.failed_to, source) for source in sources)
-            stream = _open(settings.failed_to, outputs, None, given_up)
+            stream = _open_file(settings.failed_to, outputs, None, given_up)
             sink = (ReplacingSink if replaces else DocumentSink)(stream, failedlist)
             outputs.append(Output(stream=stream, sink=sink, path=settings.failed_to))
     except OutputError:
@@ -86,36 +86,37 @@ def open_outputs(
         raise
 
 
-def _open(
-    path: str, others: Sequence[Output], form: str | None, given_up: threading.Event
+def _open_file(
+    path: str, others: Sequence[Output], name: str | None, given_up: threading.Event
 ) -> Stream:
-    """Open a file for a format, or for lines of the list."""
+    """Open a file for the format of this name; without one, for lines of the list."""
     for other in others:
         if other.path is None and _is_open_as(path, other.stream.fd):
-            raise OutputError(f"{escape(path)} is standard output, too")
+            raise OutputError(f"{escape(path)} is also standard output")
         if other.path is not None and _same_path(path, other.path):
-            raise OutputError(f"{escape(path)} is named as an output twice")
+            raise OutputError(f"{escape(path)} is given as an output more than once")
     try:
-        if form is None:
+        if name is None:
             return open_list(path, given_up)
-        return open_file(path, whole=form == "json", given_up=given_up)
+        return open_file(path, whole=not FORMATS[name].streamed, given_up=given_up)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise OutputError(f"cannot write {escape(path)}: {reason}") from exc
 
 
-def _standard_output(form: str, sources: Sequence[ListFile], *, alone: bool) -> Stream:
+def _standard_output(name: str, sources: Sequence[ListFile], *, alone: bool) -> Stream:
+    """Open standard output for the format of this name; `alone` says that it is the only output."""
     if sys.stdout is None:
         if alone:
             raise OutputError("cannot write standard output: it is closed")
-        return Stream("standard output", 1)  # fails at the first write, as a full one does
+        return Stream("standard output", 1)  # the first write fails, as on a full device
     fd = sys.stdout.fileno()
     for source in sources:
-        # The list would grow by the records of its own URLs: `crawl urls.txt >> urls.txt`.
+        # The list would grow by the results of its own URLs: `crawl urls.txt >> urls.txt`.
         if source.fd is not None and _same_file(fd, source.fd):
-            name = "standard input" if source.name == "-" else escape(source.name)
-            raise OutputError(f"{name} is both a list and standard output")
-    return Stream("standard output", fd, sys.stdout.encoding if form == "table" else "utf-8")
+            shown = "standard input" if source.name == "-" else escape(source.name)
+            raise OutputError(f"{shown} is both a list and standard output")
+    return Stream("standard output", fd, sys.stdout.encoding if name == TABLE else "utf-8")
 
 
 def _is_source(path: str, source: ListFile) -> bool:
@@ -128,29 +129,28 @@ def _is_source(path: str, source: ListFile) -> bool:
 def _is_open_as(path: str, fd: int) -> bool:
     try:
         return os.path.isfile(path) and os.path.samestat(os.stat(path), os.fstat(fd))
-    except OSError:  # a standard output that is closed
+    except OSError:  # standard output is closed
         return False
 
 
 def _same_path(path: str, other: str) -> bool:
-    """Whether two paths name one file, which need not be there yet."""
+    """Whether two paths name the same file, which need not exist yet."""
     if os.path.isfile(path) and os.path.isfile(other):
         return os.path.samefile(path, other)
     return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _same_file(one: int, other: int) -> bool:
-    """Whether two descriptors are of one regular file; a terminal may well be shared."""
+    """Whether two descriptors refer to the same regular file; sharing a terminal is fine."""
     info = os.fstat(one)
     return stat.S_ISREG(info.st_mode) and os.path.samestat(info, os.fstat(other))
 
 
-def _sink(form: str, stream: Stream, settings: OutputSettings) -> Sink:
-    if form == "table":
+def _sink(name: str, stream: Stream, settings: OutputSettings) -> Sink:
+    if name == TABLE:
         from crawler.report.terminal import TableSink
 
         terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
         return TableSink(stream, terminal=terminal, everything=settings.all_rows)
-    by_line = form == "jsonl"
-    sink = LineSink(stream, jsonl.line) if by_line else DocumentSink(stream, jsondocument)
+    sink = FORMATS[name].open_sink(stream)
     return Ordered(sink) if settings.ordered else sink

@@ -338,6 +338,12 @@ def test_the_table_of_states_has_all_of_them() -> None:
         assert states.split(", ") == [state.name for state in getattr(module, found[1])]
 
 
+def test_no_change_on_paper_touches_more_than_four_files() -> None:
+    changes = table("Six changes on paper", ARCHITECTURE)
+    assert len(changes) == 6
+    assert all(1 < len(re.findall(r"[\w/]+(?:\.py|/)`", row[1])) <= 4 for row in changes)
+
+
 def test_a_transport_can_be_tried_as_the_architecture_shows_it() -> None:
     (code,) = blocks(ARCHITECTURE, "python")
     ended = run_python(code)

@@ -285,22 +285,22 @@ def check() -> Check:
 
 
 def test_the_record_table_has_the_keys_of_a_record(check: Check) -> None:
-    assert [row[0] for row in table("The record")] == list(record.record(check))
+    assert [row[0] for row in table("The record")] == list(record.dump(check))
 
 
 def test_the_record_table_names_the_timings(check: Check) -> None:
     (row,) = [row for row in table("The record") if row[0] == "timings_ms"]
     named = re.findall(r"`?(\w+)`", row[2])
-    assert named == list(record.record(check)["timings_ms"])
+    assert named == list(record.dump(check)["timings_ms"])
 
 
 def test_the_summary_table_has_the_keys_of_a_summary() -> None:
-    summary = record.summary(Tally().summary(CrawlStats(elapsed=0.0)))
+    summary = record.dump_summary(Tally().summary(CrawlStats(elapsed=0.0)))
     assert [row[0] for row in table("The summary")] == list(summary)
 
 
 def test_the_summary_table_names_the_quantiles() -> None:
-    summary = record.summary(Tally().summary(CrawlStats(elapsed=0.0)))
+    summary = record.dump_summary(Tally().summary(CrawlStats(elapsed=0.0)))
     (row,) = [row for row in table("The summary") if row[0] == "latency_ms"]
     assert re.findall(r"`?(\w+)`", row[2]) == list(summary["latency_ms"])
 

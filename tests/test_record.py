@@ -1,4 +1,4 @@
-"""Checks to JSON: every key in its place, the same values back, nothing unsafe, no secret."""
+"""Checks to JSON: every key in order, the same values when parsed, nothing unsafe, no secret."""
 
 import json
 import re
@@ -41,8 +41,7 @@ from crawler.models import (
     Verdict,
 )
 from crawler.report import jsondocument, jsonl
-from crawler.report.record import encode, record, record_text
-from crawler.report.record import summary as summary_object
+from crawler.report.record import dump, dump_summary, dumps, encode
 
 KEYS: dict[str, tuple[type, ...]] = {
     "schema": (int,),
@@ -88,7 +87,7 @@ every_check = pytest.mark.parametrize("one", EVERY.values(), ids=EVERY)
 
 
 def refuse(constant: str) -> NoReturn:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def strictly(text: str) -> Any:
@@ -169,11 +168,11 @@ WHOLE_LINE = (
 )
 
 
-def test_a_line_of_jsonl_is_the_whole_record() -> None:
+def test_a_jsonl_line_is_the_whole_record() -> None:
     assert jsonl.line(WHOLE) == WHOLE_LINE + "\n"
 
 
-def test_a_document_is_the_same_records_and_the_summary() -> None:
+def test_a_document_holds_the_records_and_the_summary() -> None:
     stats = CrawlStats(elapsed=2.0, duplicates=3)
     assert document(WHOLE, BY_OUTCOME[Outcome.UNREACHED], stats=stats) == (
         '{"schema": 1, "results": [\n'
@@ -188,32 +187,32 @@ def test_a_document_is_the_same_records_and_the_summary() -> None:
 
 
 @every_check
-def test_every_record_has_every_key_in_its_place(one: Check) -> None:
+def test_every_record_has_every_key_in_order(one: Check) -> None:
     assert list(strictly(jsonl.line(one))) == list(KEYS)
 
 
 @every_check
-def test_every_value_is_of_the_type_that_is_promised(one: Check) -> None:
+def test_every_value_has_the_documented_type(one: Check) -> None:
     parsed = strictly(jsonl.line(one))
     assert {key: value for key, value in parsed.items() if type(value) not in KEYS[key]} == {}
 
 
 @every_check
 def test_every_record_has_every_timing(one: Check) -> None:
-    timings = record(one)["timings_ms"]
+    timings = dump(one)["timings_ms"]
     assert list(timings) == TIMINGS
     assert {type(value) for value in timings.values()} <= {float, type(None)}
 
 
 @every_check
-def test_a_line_is_one_line_of_ascii(one: Check) -> None:
+def test_a_record_is_one_line_of_ascii(one: Check) -> None:
     line = jsonl.line(one)
     assert (line.isascii(), line.endswith("\n"), line.count("\n")) == (True, True, 1)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_every_outcome_is_called_by_its_name(outcome: Outcome) -> None:
-    assert record(BY_OUTCOME[outcome])["outcome"] == outcome.value
+def test_the_outcome_is_recorded_by_name(outcome: Outcome) -> None:
+    assert dump(BY_OUTCOME[outcome])["outcome"] == outcome.value
 
 
 @pytest.mark.parametrize(
@@ -225,14 +224,14 @@ def test_every_outcome_is_called_by_its_name(outcome: Outcome) -> None:
         (Outcome.UNREACHED, None),
     ],
 )
-def test_ok_is_the_verdict_or_null_where_there_is_none(outcome: Outcome, ok: bool | None) -> None:
-    assert record(BY_OUTCOME[outcome])["ok"] is ok
+def test_ok_is_the_verdict_or_null_if_there_is_none(outcome: Outcome, ok: bool | None) -> None:
+    assert dump(BY_OUTCOME[outcome])["ok"] is ok
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind is not ErrorKind.INVALID_URL])
 def test_every_error_has_kind_phase_and_detail(kind: ErrorKind) -> None:
     phase = PHASES[kind]
-    assert record(BY_KIND[kind])["error"] == {
+    assert dump(BY_KIND[kind])["error"] == {
         "kind": kind.value,
         "phase": phase.value if phase else None,
         "detail": f"it ended in {kind.value}",
@@ -240,14 +239,14 @@ def test_every_error_has_kind_phase_and_detail(kind: ErrorKind) -> None:
 
 
 @pytest.mark.parametrize("phase", [*Phase, None])
-def test_every_phase_is_called_by_its_name(phase: Phase | None) -> None:
+def test_the_phase_is_recorded_by_name(phase: Phase | None) -> None:
     error = Failure(kind=ErrorKind.TIMEOUT, phase=phase, detail="too slow")
-    shown = record(check(failed(ErrorKind.TIMEOUT, error=error)))["error"]["phase"]
+    shown = dump(check(failed(ErrorKind.TIMEOUT, error=error)))["error"]["phase"]
     assert shown == (phase.value if phase else None)
 
 
-def test_what_was_never_sent_has_no_figures() -> None:
-    assert record(BY_OUTCOME[Outcome.UNREACHED]) == dict.fromkeys(KEYS) | {
+def test_the_record_of_an_unreached_url_has_no_figures() -> None:
+    assert dump(BY_OUTCOME[Outcome.UNREACHED]) == dict.fromkeys(KEYS) | {
         "schema": 1,
         "index": 0,
         "source": "urls.txt",
@@ -269,7 +268,7 @@ def test_what_was_never_sent_has_no_figures() -> None:
 
 
 def test_zero_is_not_null() -> None:
-    shown = record(check(responded(size=0, latency=0.0, content_length=0)))
+    shown = dump(check(responded(size=0, latency=0.0, content_length=0)))
     assert (shown["size"], shown["latency_ms"], shown["content_length"]) == (0, 0.0, 0)
 
 
@@ -338,24 +337,24 @@ def milliseconds(value: float | None) -> float | None:
 @steady
 @given(checks(st.text()))
 def test_the_template_of_a_record_gives_the_bytes_of_its_dictionary(one: Check) -> None:
-    assert record_text(one) == encode(record(one))
+    assert dumps(one) == encode(dump(one))
 
 
 @pytest.mark.parametrize("one", [WHOLE, *EVERY.values()], ids=["whole", *EVERY])
 def test_the_template_gives_the_bytes_of_the_dictionary_for_every_kind_of_check(one: Check) -> None:
-    assert record_text(one) == encode(record(one))
+    assert dumps(one) == encode(dump(one))
 
 
 @steady
 @given(st.floats(0, 4e9))
 def test_a_timestamp_of_the_template_is_rounded_as_datetime_rounds(seconds: float) -> None:
     one = check(replace(responded(), timestamp=seconds))
-    assert record_text(one) == encode(record(one))
+    assert dumps(one) == encode(dump(one))
 
 
 @steady
 @given(checks())
-def test_parsing_a_line_gives_back_the_same_values(one: Check) -> None:
+def test_a_parsed_line_has_the_values_of_the_check(one: Check) -> None:
     result, timings = one.result, one.result.attempt.timings
     parsed = strictly(jsonl.line(one))
     time = parsed.pop("timestamp")
@@ -452,7 +451,7 @@ def test_no_lone_surrogate_is_in_the_values(one: Check) -> None:
 
 @settings(steady, max_examples=30)
 @given(st.lists(checks(), max_size=3))
-def test_a_document_holds_the_records_that_lines_hold(several: list[Check]) -> None:
+def test_a_document_and_lines_hold_the_same_records(several: list[Check]) -> None:
     parsed = strictly(document(*several))
     assert list(parsed) == ["schema", "results", "summary"]
     assert parsed["schema"] == 1
@@ -461,7 +460,7 @@ def test_a_document_holds_the_records_that_lines_hold(several: list[Check]) -> N
 
 
 @pytest.mark.parametrize("mark", ["##vso[task.complete]", "##[error]", "a ##vso[x]", "###[group]"])
-def test_marks_that_steer_ci_runners_are_broken_up_but_parse_back(mark: str) -> None:
+def test_ci_commands_are_escaped_and_parse_to_the_same_text(mark: str) -> None:
     line = jsonl.line(check(responded(content_type=mark)))
     assert re.findall(r"##(?:vso)?\[", line) == []
     assert strictly(line)["content_type"] == mark
@@ -523,7 +522,7 @@ def test_a_secret_in_a_query_is_masked_everywhere(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_document_masks_as_lines_do(place: str) -> None:
+def test_a_document_and_lines_are_masked_alike(place: str) -> None:
     one = PLACES[place]()
     assert strictly(document(one))["results"] == [strictly(jsonl.line(one))]
 
@@ -531,8 +530,8 @@ def test_a_document_masks_as_lines_do(place: str) -> None:
 # The summary object
 
 
-def test_the_summary_counts_each_kind_of_end() -> None:
-    shown = summary_object(summary(*BY_KIND.values(), *BY_OUTCOME.values()))
+def test_the_summary_counts_each_outcome_and_error_kind() -> None:
+    shown = dump_summary(summary(*BY_KIND.values(), *BY_OUTCOME.values()))
     assert shown["by_error"] == {
         kind.value: 1 + (kind in (ErrorKind.TIMEOUT, ErrorKind.INVALID_URL))
         for kind in sorted(ErrorKind)
@@ -546,8 +545,8 @@ def test_the_summary_counts_each_kind_of_end() -> None:
     }
 
 
-def test_a_summary_of_nothing_has_null_where_nothing_was_measured() -> None:
-    assert summary_object(summary(stats=CrawlStats(elapsed=0.0))) == {
+def test_an_empty_summary_has_null_for_everything_not_measured() -> None:
+    assert dump_summary(summary(stats=CrawlStats(elapsed=0.0))) == {
         "total": 0,
         "passed": 0,
         "failed": 0,
@@ -568,11 +567,11 @@ def test_a_summary_of_nothing_has_null_where_nothing_was_measured() -> None:
     }
 
 
-def test_the_summary_of_an_interrupted_crawl_says_so() -> None:
+def test_the_summary_of_an_interrupted_run_is_incomplete() -> None:
     stats = CrawlStats(elapsed=1.0, interrupted=2, list_read=False)
-    shown = summary_object(summary(BY_OUTCOME[Outcome.RESPONDED], stats=stats))
+    shown = dump_summary(summary(BY_OUTCOME[Outcome.RESPONDED], stats=stats))
     assert (shown["complete"], shown["exit_code"]) == (False, 130)
 
 
 def test_the_exit_code_in_the_summary_is_a_plain_number() -> None:
-    assert type(summary_object(summary(BY_OUTCOME[Outcome.RESPONDED]))["exit_code"]) is int
+    assert type(dump_summary(summary(BY_OUTCOME[Outcome.RESPONDED]))["exit_code"]) is int

@@ -2,18 +2,16 @@
 
 from crawler.core.summary import Summary
 from crawler.models import Check
-from crawler.report.record import SCHEMA, record_text
-from crawler.report.record import encode as _encode
-from crawler.report.record import summary as summary_object
+from crawler.report import record
 
 
 def begin() -> str:
-    return f'{{"schema": {SCHEMA}, "results": [\n'
+    return f'{{"schema": {record.SCHEMA}, "results": [\n'
 
 
 def element(check: Check, first: bool) -> str:
-    return ("" if first else ",\n") + record_text(check)
+    return ("" if first else ",\n") + record.dumps(check)
 
 
 def end(summary: Summary) -> str:
-    return f'\n], "summary": {_encode(summary_object(summary))}}}\n'
+    return f'\n], "summary": {record.encode(record.dump_summary(summary))}}}\n'

@@ -1,8 +1,8 @@
-"""A check -> one line of JSON: ASCII, strict, with its line end."""
+"""A check -> its record as one line of strict ASCII JSON, with the line end."""
 
 from crawler.models import Check
-from crawler.report.record import record_text
+from crawler.report import record
 
 
 def line(check: Check) -> str:
-    return record_text(check) + "\n"
+    return record.dumps(check) + "\n"

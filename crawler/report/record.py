@@ -1,4 +1,4 @@
-"""A check -> the record of schema 1: plain values in a fixed order, secrets masked."""
+"""A check -> its record (schema 1), a summary -> its object: fixed key order, secrets masked."""
 
 import json
 import math
@@ -17,14 +17,14 @@ _to_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 
 def encode(value: Any) -> str:
-    """Return strict JSON in ASCII, without the marks that steer CI runners ("##[", "##vso[")."""
+    """Return strict ASCII JSON without the command marks of CI runners ("##[", "##vso[")."""
     return _without_marks(_to_json(value))
 
 
-def record(check: Check) -> dict[str, Any]:
-    """Return the record of one URL; every key is always there, unknown is None.
+def dump(check: Check) -> dict[str, Any]:
+    """Return the record of a check. All keys are always present; unknown values are None.
 
-    Times are milliseconds, sizes bytes.
+    Times are in milliseconds, sizes in bytes.
     """
     result = check.result
     target = result.target
@@ -59,7 +59,7 @@ def record(check: Check) -> dict[str, Any]:
         "reasons": [_clean(reason, masked) for reason in check.verdict.reasons],
         "timestamp": _timestamp(result.timestamp),
         "tls": _tls(result.attempt.tls),
-        "retried": [_earlier(one) for one in result.earlier],
+        "retried": [_retried(attempt) for attempt in result.earlier],
         "flaky": result.flaky,
         "hedged": result.hedged,
         "blocked_by": result.attempt.blocked_by,
@@ -67,10 +67,10 @@ def record(check: Check) -> dict[str, Any]:
     }
 
 
-def record_text(check: Check) -> str:
-    """Return what `encode(record(check))` returns, in half the time.
+def dumps(check: Check) -> str:
+    """Return `encode(dump(check))`, in half the time.
 
-    One template: what is seldom there is encoded by itself.
+    One template; only the rare nested values go through the JSON encoder.
     """
     result = check.result
     target, attempt = result.target, result.attempt
@@ -97,7 +97,7 @@ def record_text(check: Check) -> str:
         f'"reasons": {_to_json(reasons) if reasons else "[]"}, '
         f'"timestamp": {_time_text(result.timestamp)}, '
         f'"tls": {_to_json(_tls(attempt.tls)) if attempt.tls else "null"}, '
-        f'"retried": {_to_json([*map(_earlier, result.earlier)]) if result.earlier else "[]"}, '
+        f'"retried": {_to_json([*map(_retried, result.earlier)]) if result.earlier else "[]"}, '
         f'"flaky": {_WORDS[result.flaky]}, "hedged": {_WORDS[result.hedged]}, '
         f'"blocked_by": {_quoted(attempt.blocked_by)}, '
         f'"warned": {_WORDS[bool(check.verdict.warnings)]}}}'
@@ -105,30 +105,32 @@ def record_text(check: Check) -> str:
     return _without_marks(text)
 
 
-def summary(of: Summary) -> dict[str, Any]:
-    """Return the summary object: the counts, and how the crawl went as a whole."""
-    latency = of.latency
+def dump_summary(summary: Summary) -> dict[str, Any]:
+    """Return the summary object: the counts, and the figures of the whole run."""
+    latency = summary.latency
     return {
-        "total": of.total,
-        "passed": of.passed,
-        "failed": of.failed,
-        "invalid": of.invalid,
-        "unreached": of.unreached,
-        "complete": of.complete,
-        "bytes": of.bytes,
-        "elapsed_s": round(of.stats.elapsed, 3),
-        "requests_per_s": None if of.requests_per_s is None else round(of.requests_per_s, 1),
+        "total": summary.total,
+        "passed": summary.passed,
+        "failed": summary.failed,
+        "invalid": summary.invalid,
+        "unreached": summary.unreached,
+        "complete": summary.complete,
+        "bytes": summary.bytes,
+        "elapsed_s": round(summary.stats.elapsed, 3),
+        "requests_per_s": None
+        if summary.requests_per_s is None
+        else round(summary.requests_per_s, 1),
         "latency_ms": {
             name: _ms(getattr(latency, name)) if latency else None
             for name in ("min", "mean", "p50", "p90", "p95", "p99", "max")
         },
-        "by_status": {str(status): count for status, count in of.by_status.items()},
-        "by_error": of.by_error,
-        "exit_code": int(exit_code(of)),
-        "duplicates": of.stats.duplicates,
-        "flaky": of.flaky,
-        "warned": of.warned,
-        "blocked": of.blocked,
+        "by_status": {str(status): count for status, count in summary.by_status.items()},
+        "by_error": summary.by_error,
+        "exit_code": int(exit_code(summary)),
+        "duplicates": summary.stats.duplicates,
+        "flaky": summary.flaky,
+        "warned": summary.warned,
+        "blocked": summary.blocked,
     }
 
 
@@ -146,7 +148,7 @@ def _timings_text(result: Result) -> str:
 
 
 def _text(text: str | None, masked: frozenset[str]) -> str:
-    """Return `_clean` text as JSON."""
+    """Return the JSON of a text as `_clean` leaves it."""
     if text is None:
         return "null"
     if "@" in text or "=" in text or not text.isascii():
@@ -167,7 +169,7 @@ def _ms_text(seconds: float | None) -> str:
 
 
 def _time_text(seconds: float | None) -> str:
-    """Return `_timestamp` as JSON. Microseconds are rounded as `datetime` does it."""
+    """Return the JSON of a timestamp, with microseconds rounded as `datetime` rounds them."""
     if seconds is None:
         return "null"
     fraction, whole = math.modf(seconds)
@@ -179,7 +181,7 @@ def _time_text(seconds: float | None) -> str:
 
 @lru_cache(maxsize=8)
 def _second(whole: int) -> str:
-    """Return a UTC second as RFC 3339 has it, without its end."""
+    """Return a UTC second in RFC 3339 form, without fraction and zone."""
     return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -210,7 +212,7 @@ def _error(error: Failure | None, masked: frozenset[str]) -> dict[str, str | Non
     return {"kind": error.kind.value, "phase": phase, "detail": _clean(error.detail, masked)}
 
 
-def _earlier(attempt: Attempt) -> dict[str, str | int | None]:
+def _retried(attempt: Attempt) -> dict[str, str | int | None]:
     kind = attempt.error.kind.value if attempt.error else None
     status = attempt.status if kind is None else None
     return {"method": attempt.method, "kind": kind, "status": status}
@@ -229,7 +231,7 @@ def _tls(tls: Tls | None) -> dict[str, str | None] | None:
 
 
 def _timestamp(seconds: float | None) -> str | None:
-    """Return RFC 3339, UTC, with milliseconds."""
+    """Return a time in RFC 3339 form, UTC, with milliseconds."""
     if seconds is None:
         return None
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""What did not pass, as a list: it gives the same URLs back, and gives no secret away."""
+"""The list of failed entries: it reads back as the same URLs, and no comment holds a secret."""
 
 import stat
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from crawler.models import (
     Target,
     Verdict,
 )
-from crawler.report import failedlist as deadletters
+from crawler.report import failedlist
 from crawler.report.sinks import DocumentSink
 from crawler.report.streams import open_list
 
@@ -59,13 +59,13 @@ def broken(entries: Iterable[Target | Result], why: str = "it broke") -> list[Ch
     ]
 
 
-def letters(checks: Sequence[Check], stats: CrawlStats | None = None) -> bytes:
-    parts = [deadletters.element(one, first=not place) for place, one in enumerate(checks)]
-    end = deadletters.end(summary(*checks, stats=stats))
-    return "".join([deadletters.begin(), *parts, end]).encode("utf-8", "surrogateescape")
+def listing(checks: Sequence[Check], stats: CrawlStats | None = None) -> bytes:
+    parts = [failedlist.element(one, first=not place) for place, one in enumerate(checks)]
+    end = failedlist.end(summary(*checks, stats=stats))
+    return "".join([failedlist.begin(), *parts, end]).encode("utf-8", "surrogateescape")
 
 
-def asked(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
+def shown(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
     """Return whether each entry is a URL, and which, or what is shown of it."""
     return [
         (True, entry.url) if isinstance(entry, Target) else (False, entry.target.input)
@@ -73,7 +73,7 @@ def asked(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
     ]
 
 
-def test_each_line_that_did_not_pass_stands_behind_its_reason() -> None:
+def test_each_failed_line_follows_its_reason() -> None:
     entries = parsed(b"a.example # note\nftp://x/\nB.example/missing\nhttps://c.example/\n")
     first, second, third, fourth = entries
     assert isinstance(first, Target)
@@ -86,7 +86,7 @@ def test_each_line_that_did_not_pass_stands_behind_its_reason() -> None:
         check(responded(third, status=404)),
         check(unreached(fourth)),
     ]
-    assert letters(checks).decode() == (
+    assert listing(checks).decode() == (
         "# it ended in timeout\n"
         "a.example\n"
         "# urls.txt, line 2: 'ftp://x/' is not an http:// or https:// URL\n"
@@ -99,64 +99,64 @@ def test_each_line_that_did_not_pass_stands_behind_its_reason() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EVERY))
-def test_what_passed_is_no_dead_letter_and_all_else_is(name: str) -> None:
+def test_only_passed_checks_are_left_out(name: str) -> None:
     one = EVERY[name]
-    assert (deadletters.element(one, first=True) == "") is (one.ok is True)
+    assert (failedlist.element(one, first=True) == "") is (one.ok is True)
 
 
-def test_what_only_warns_is_no_dead_letter() -> None:
+def test_a_warning_is_left_out() -> None:
     expectation = Expectation(warn_on=Classes(names=frozenset({"timeout"})))
     of = target(expectation=expectation)
-    assert letters([check(failed(ErrorKind.TIMEOUT, of)), check(responded())]) == b""
+    assert listing([check(failed(ErrorKind.TIMEOUT, of)), check(responded())]) == b""
 
 
-def test_what_is_flaky_is_one_where_that_fails() -> None:
+def test_a_flaky_url_is_listed_if_flaky_fails() -> None:
     expectation = Expectation(fail_on=Classes(names=frozenset({"flaky"})))
     flaky = check(responded(target(url=A, expectation=expectation), flaky=True))
-    assert letters([flaky]).endswith(f"\n{A}\n".encode())
+    assert listing([flaky]).endswith(f"\n{A}\n".encode())
 
 
-def test_all_reasons_stand_in_one_comment() -> None:
+def test_all_reasons_are_in_one_comment() -> None:
     one = Check(result=responded(target(url=A)), verdict=Verdict(reasons=("too\nslow", "too big")))
-    assert letters([one]).decode() == f"# too\\x0aslow; too big\n{A}\n"
+    assert listing([one]).decode() == f"# too\\x0aslow; too big\n{A}\n"
 
 
-def test_where_everything_passed_there_is_nothing_to_ask_again() -> None:
-    assert parsed(letters([check(responded())])) == []
+def test_if_everything_passed_the_list_is_empty() -> None:
+    assert parsed(listing([check(responded())])) == []
 
 
-def test_a_list_that_was_not_read_to_its_end_says_so_and_is_still_a_list() -> None:
-    data = letters(broken(parsed(A.encode())), stats=CrawlStats(elapsed=1.0, list_read=False))
+def test_an_incomplete_list_says_so_and_is_still_a_list() -> None:
+    data = listing(broken(parsed(A.encode())), stats=CrawlStats(elapsed=1.0, list_read=False))
     assert b"not read" in data
-    assert asked(parsed(data)) == [(True, A)]
+    assert shown(parsed(data)) == [(True, A)]
 
 
 @steady
 @given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]))
-def test_any_list_comes_back_as_the_same_urls_and_the_same_bad_lines(
+def test_any_list_reads_back_as_the_same_urls_and_the_same_invalid_lines(
     lines: list[bytes], end: bytes
 ) -> None:
     entries = parsed(end.join(lines))
-    again = parsed(letters(broken(entries)))
-    assert asked(again) == asked(entries)
-    assert asked(parsed(letters(broken(again)))) == asked(entries)
+    again = parsed(listing(broken(entries)))
+    assert shown(again) == shown(entries)
+    assert shown(parsed(listing(broken(again)))) == shown(entries)
 
 
 @steady
 @given(st.text(st.sampled_from(UGLY) | st.characters(exclude_categories=()), max_size=30))
-def test_no_reason_is_ever_taken_for_a_line(why: str) -> None:
-    data = letters(broken(parsed(f"{A}\n{B}".encode()), why or "x"))
-    assert asked(parsed(data)) == [(True, A), (True, B)]
+def test_a_reason_is_never_read_as_an_entry(why: str) -> None:
+    data = listing(broken(parsed(f"{A}\n{B}".encode()), why or "x"))
+    assert shown(parsed(data)) == [(True, A), (True, B)]
     assert len(data.splitlines()) == 4
 
 
-def test_a_very_long_reason_is_no_bad_line() -> None:
-    data = letters(broken(parsed(A.encode()), "why " * MAX_LINE))
-    assert asked(parsed(data)) == [(True, A)]
+def test_a_very_long_reason_is_not_an_invalid_line() -> None:
+    data = listing(broken(parsed(A.encode()), "why " * MAX_LINE))
+    assert shown(parsed(data)) == [(True, A)]
 
 
-def test_nothing_in_a_comment_can_harm_who_reads_it() -> None:
-    comment = letters(broken(parsed(A.encode()), UGLY)).splitlines()[0].decode()
+def test_a_comment_holds_no_control_characters_and_no_ci_commands() -> None:
+    comment = listing(broken(parsed(A.encode()), UGLY)).splitlines()[0].decode()
     assert comment.isascii()
     assert comment.isprintable()
     assert "##[" not in comment
@@ -172,15 +172,15 @@ def test_nothing_in_a_comment_can_harm_who_reads_it() -> None:
         b"https://user:s3cr3t%20x@h.example/",
     ],
 )
-def test_a_password_stands_in_the_line_as_it_was_written_and_not_in_the_comment(
+def test_a_password_is_kept_in_the_line_and_masked_in_the_comment(
     line: bytes,
 ) -> None:
     entries = parsed(line)
-    data = letters(broken(entries, f"redirects back to {line.decode()}"))
+    data = listing(broken(entries, f"redirects back to {line.decode()}"))
     comment, written = data.splitlines()
     assert written == line
     assert SECRET.encode() not in comment
-    assert asked(parsed(data)) == asked(entries)
+    assert shown(parsed(data)) == shown(entries)
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,12 @@ def test_a_password_stands_in_the_line_as_it_was_written_and_not_in_the_comment(
         b"https://user:s3cr3t\t# x@h.example/",
     ],
 )
-def test_a_bad_line_hides_as_much_the_second_time(line: bytes) -> None:
-    data = letters(broken(parsed(line)))
+def test_an_invalid_line_is_masked_as_strictly_when_read_back(line: bytes) -> None:
+    data = listing(broken(parsed(line)))
     (again,) = parsed(data)
     assert isinstance(again, Result)
     assert SECRET not in repr(again)
-    assert asked([again]) == asked(parsed(line))
+    assert shown([again]) == shown(parsed(line))
 
 
 @pytest.mark.parametrize(
@@ -211,42 +211,42 @@ def test_a_bad_line_hides_as_much_the_second_time(line: bytes) -> None:
     ],
     ids=["Latin-1", "no UTF-8", "a surrogate", "long"],
 )
-def test_bytes_come_back_as_they_were(line: bytes) -> None:
+def test_bytes_are_preserved(line: bytes) -> None:
     entries = parsed(line)
-    data = letters(broken(entries))
+    data = listing(broken(entries))
     assert data.splitlines()[1] == line
-    assert asked(parsed(data)) == asked(entries)
+    assert shown(parsed(data)) == shown(entries)
 
 
-def test_a_line_that_was_too_long_is_bad_the_second_time_too() -> None:
+def test_a_line_that_is_too_long_is_invalid_when_read_back_too() -> None:
     entries = parsed(f"{A}{'x' * 70_000}\n{B}".encode())
-    again = parsed(letters(broken(entries)))
-    assert [good for good, _ in asked(again)] == [False, True]
-    assert asked(again) == asked(entries)
+    again = parsed(listing(broken(entries)))
+    assert [good for good, _ in shown(again)] == [False, True]
+    assert shown(again) == shown(entries)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
-def test_an_argument_with_a_line_end_in_it_does_not_become_a_second_url(end: str) -> None:
+def test_an_argument_with_a_line_end_does_not_become_two_urls(end: str) -> None:
     entry = UrlList().entry(f"https://a b/{end}{B}", source="argument")
     assert isinstance(entry, Result)
-    assert [url for good, url in asked(parsed(letters([check(entry)]))) if good] == []
+    assert [url for good, url in shown(parsed(listing([check(entry)]))) if good] == []
 
 
-def test_what_the_library_was_given_is_written_as_it_is_shown() -> None:
+def test_an_entry_of_the_library_is_written_as_it_is_shown() -> None:
     one = check(failed(ErrorKind.RESET, replace(target(url=A, input="a.example"), source=None)))
-    assert letters([one]).decode().splitlines()[1] == "a.example"
+    assert listing([one]).decode().splitlines()[1] == "a.example"
 
 
 def test_the_file_is_private_and_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "failed.txt"
     lines = b"https://u:p@a.example/\nhttps://b.example/\xff\n"
     checks = broken(parsed(lines))
-    sink = DocumentSink(open_list(str(path)), deadletters)
+    sink = DocumentSink(open_list(str(path)), failedlist)
     for one in checks:
         sink.accept(one)
     sink.flush()
     assert not path.exists()
     sink.finish(summary(*checks))
-    assert path.read_bytes() == letters(checks)
-    assert asked(parsed(path.read_bytes())) == asked(parsed(lines))
+    assert path.read_bytes() == listing(checks)
+    assert shown(parsed(path.read_bytes())) == shown(parsed(lines))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

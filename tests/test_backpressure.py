@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -12,6 +10,7 @@ import pytest
 import trustme
 from hostile_cases import Authorities, over_tls
 from loopback import Request, Server, reply
+from loops import POLLERS, Loop
 
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.stream import ResponseStream
@@ -28,29 +27,18 @@ SIZES = [
 ]
 WITHIN = 10.0  # seconds; a read that hangs would take for ever
 
-LOOPS = pytest.mark.parametrize(
-    "uvloop",
-    [
-        pytest.param(False, id="asyncio"),
-        pytest.param(
-            True,
-            id="uvloop",
-            marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is missing"),
-        ),
-    ],
-)
+LOOPS = pytest.mark.parametrize("loop", POLLERS)
 SCHEMES = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 
-def run(uvloop: bool, ca_file: Path, body: Callable[[DirectTransport], Awaitable[None]]) -> None:
+def run(loop: Loop, ca_file: Path, body: Callable[[DirectTransport], Awaitable[None]]) -> None:
     async def main() -> None:
-        connecting = ConnectionSettings(cacert=str(ca_file))
-        async with asyncio.timeout(WITHIN), DirectTransport(connecting) as transport:
+        settings = ConnectionSettings(cacert=str(ca_file))
+        transport = DirectTransport(settings, make_poller=loop.poller)
+        async with asyncio.timeout(WITHIN), transport:
             await body(transport)
 
-    new_loop = import_module("uvloop").new_event_loop if uvloop else None
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(main())
+    loop.run(main())
 
 
 async def get(transport: DirectTransport, url: str, *, late: float = 0.0) -> int:
@@ -68,7 +56,7 @@ async def get(transport: DirectTransport, url: str, *, late: float = 0.0) -> int
 @SCHEMES
 @LOOPS
 def test_a_connection_serves_on_after_a_body_of_any_size(
-    uvloop: bool, tls: bool, late: float, server: Server, tls_server: Server, ca_file: Path
+    loop: Loop, tls: bool, late: float, server: Server, tls_server: Server, ca_file: Path
 ) -> None:
     origin = tls_server if tls else server
     urls = [origin.on(f"/{size}", reply(200, bytes(size))) for size in SIZES]
@@ -77,14 +65,14 @@ def test_a_connection_serves_on_after_a_body_of_any_size(
         for _ in range(2):
             assert [await get(transport, url, late=late) for url in urls] == SIZES
 
-    run(uvloop, ca_file, body)
+    run(loop, ca_file, body)
     assert origin.connections == 1
 
 
 @SCHEMES
 @LOOPS
 def test_many_large_bodies_at_once_arrive_over_kept_connections(
-    uvloop: bool, tls: bool, server: Server, tls_server: Server, ca_file: Path
+    loop: Loop, tls: bool, server: Server, tls_server: Server, ca_file: Path
 ) -> None:
     origin = tls_server if tls else server
     urls = [origin.on(f"/{size}", reply(200, bytes(size))) for size in (265_000, 600_000)]
@@ -96,7 +84,7 @@ def test_many_large_bodies_at_once_arrive_over_kept_connections(
         sizes = await asyncio.gather(*(client() for _ in range(5)))
         assert sizes == [[265_000, 600_000] * 4] * 5
 
-    run(uvloop, ca_file, body)
+    run(loop, ca_file, body)
     assert origin.connections == 5
 
 
@@ -105,7 +93,7 @@ def test_many_large_bodies_at_once_arrive_over_kept_connections(
 @SCHEMES
 @LOOPS
 def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
-    uvloop: bool,
+    loop: Loop,
     tls: bool,
     length: bool,
     size: int,
@@ -128,14 +116,14 @@ def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
         for _ in range(3):
             assert await get(transport, url, late=0.05) == size
 
-    run(uvloop, ca_file, body)
+    run(loop, ca_file, body)
 
 
 @pytest.mark.parametrize("size", [HELD + 1, 300_000, 400_000, 500_000, 600_000])
 @pytest.mark.parametrize("length", [True, False], ids=["with a length", "until close"])
 @LOOPS
 def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
-    uvloop: bool, length: bool, size: int, ca: trustme.CA, ca_file: Path
+    loop: Loop, length: bool, size: int, ca: trustme.CA, ca_file: Path
 ) -> None:
     field = b"Content-Length: %d\r\n" % size if length else b""
     data = b"HTTP/1.1 200 OK\r\n" + field + b"\r\n" + bytes(size)
@@ -151,12 +139,12 @@ def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
         assert response.stream.exchange.size == size
 
     with over_tls(data)(Authorities(ca)) as server:
-        run(uvloop, ca_file, body)
+        run(loop, ca_file, body)
 
 
 @LOOPS
 def test_an_exchange_given_up_while_reading_was_paused_leaves_nothing_behind(
-    uvloop: bool, server: Server, ca_file: Path
+    loop: Loop, server: Server, ca_file: Path
 ) -> None:
     large = server.on("/large", reply(200, bytes(5_000_000)))
     small = server.on("/small", reply(200, b"good"))
@@ -167,5 +155,5 @@ def test_an_exchange_given_up_while_reading_was_paused_leaves_nothing_behind(
         await response.aclose()
         assert await get(transport, small) == 4
 
-    run(uvloop, ca_file, body)
+    run(loop, ca_file, body)
     assert server.connections == 2

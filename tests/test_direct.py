@@ -348,6 +348,8 @@ def test_the_wait_begins_before_the_write_of_the_request() -> None:
     class SlowSender:
         """Takes a while to send, and has the response at once."""
 
+        is_sent = True
+
         def send(self, request: bytes, exchange: Exchange) -> None:
             time.sleep(0.02)
             exchange.feed(memoryview(OK), time.perf_counter())

@@ -33,6 +33,8 @@ from loopback import Handler, Request, Server, delayed, endless, reply, silent
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
+from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.http1.poller import LoopPoller
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.models import Engine
 
@@ -48,9 +50,11 @@ class Road:
 
     engine: Engine
     uvloop: bool = False
+    epoll: bool = True
 
     def __str__(self) -> str:
-        return f"{self.engine}-on-uvloop" if self.uvloop else self.engine
+        loop = "-on-uvloop" if self.uvloop else ""
+        return f"{self.engine}{loop}{'' if self.epoll else '-without-epoll'}"
 
     def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
         named = None if cacert is None else str(cacert)
@@ -60,6 +64,8 @@ class Road:
             from crawler.engine.transports.reqwest import ReqwestTransport
 
             return ReqwestTransport(connecting)
+        if not self.epoll:
+            return DirectTransport(connecting, make_poller=LoopPoller)
         return open_transport(connecting)
 
 
@@ -70,7 +76,11 @@ def needs(road: Road) -> list[pytest.MarkDecorator]:
     return [pytest.mark.skipif(bool(missing), reason=f"{missing} missing: the extra fast has it")]
 
 
-ROADS = [*(Road(engine) for engine in Engine), Road(Engine.DIRECT, uvloop=True)]
+ROADS = [
+    *(Road(engine) for engine in Engine),
+    Road(Engine.DIRECT, uvloop=True),
+    Road(Engine.DIRECT, epoll=False),
+]
 EACH_ROAD = pytest.mark.parametrize(
     "road", [pytest.param(road, id=str(road), marks=needs(road)) for road in ROADS]
 )

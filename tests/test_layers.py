@@ -19,8 +19,9 @@ core.redirect core.retry core.summary core.urllist
 core.hedge
 system.descriptors system.loop system.signals system.threads
 engine.clock engine.lane engine.transports.http1.chunks
-    engine.transports.http1.poller engine.transports.http1.responsehead
-    engine.transports.settings engine.transports.tls engine.transports.wire
+    engine.transports.http1.listener engine.transports.http1.poller
+    engine.transports.http1.responsehead engine.transports.settings engine.transports.tls
+    engine.transports.wire
 engine.attempt engine.failure engine.lanes engine.race engine.suspensions
     engine.transports.http1.exchange
     engine.transports.http1.nested engine.transports.lazy engine.transports.request

@@ -1,6 +1,7 @@
 """HTTP/1.1 on sockets of our own: the default transport, made for any number of hosts."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
@@ -10,7 +11,7 @@ from crawler.core.semantics import IDEMPOTENT_METHODS
 from crawler.engine.transports import guard, tls
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.http1.opening import Opening
-from crawler.engine.transports.http1.poller import Poller, poller
+from crawler.engine.transports.http1.poller import Poller, best_poller
 from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.pool import Pool
@@ -28,10 +29,20 @@ _PORT = {"http": 80, "https": 443}
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """Keeps idle connections for each origin, within the bounds of its `Pool`."""
+    """Keeps idle connections for each origin, within the bounds of its `Pool`.
 
-    def __init__(self, settings: ConnectionSettings, resolver: Resolver | None = None) -> None:
+    All requests belong to one event loop, whose sockets `make_poller` watches.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        resolver: Resolver | None = None,
+        *,
+        make_poller: Callable[[asyncio.AbstractEventLoop], Poller] = best_poller,
+    ) -> None:
         self._settings = settings
+        self._make_poller = make_poller
         self._resolver = resolver or Resolver(settings.idle)
         self._pool = Pool(settings.idle, settings.per_host)
         self._poller: Poller | None = None
@@ -79,7 +90,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         wire.phase = Phase.DOWNLOAD
         wire.remote_ip = connection.opening.remote_ip
         wire.tls_peer = connection.opening.tls
-        response = stream.exchange
+        response = stream.exchange.head
+        assert response is not None
         wire.http_version = f"HTTP/{response.version}"
         return httpx.Response(
             response.status, headers=response.headers, stream=stream, extensions={"wire": wire}
@@ -90,6 +102,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._pool.close()
         if self._poller is not None:
             self._poller.close()
+            self._poller = None
         self._resolver.close()
 
     def _finish(self, key: Origin, connection: Connection, reusable: bool) -> None:
@@ -155,7 +168,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     def _poll(self) -> Poller:
         if self._poller is None:
-            self._poller = poller(asyncio.get_running_loop())
+            self._poller = self._make_poller(asyncio.get_running_loop())
         return self._poller
 
 

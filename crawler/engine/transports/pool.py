@@ -39,7 +39,7 @@ class Pool:
                 del self._idle[origin]
             del self._oldest[connection]
             del self._open[connection].idle[connection]
-            if now - connection.idle_since < _MOST_IDLE and connection.fresh:
+            if now - connection.idle_since < _MOST_IDLE and connection.is_fresh:
                 return connection
             connection.close()
         return None

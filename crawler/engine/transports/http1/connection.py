@@ -1,7 +1,5 @@
 """A socket to one origin, plain or TLS, that carries one exchange after the other."""
 
-import errno
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -12,11 +10,12 @@ import httpx
 
 from crawler.engine.transports import tls
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
+from crawler.engine.transports.http1.nested import NestedTls
 from crawler.engine.transports.http1.opening import Opening, Socket
 from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
 from crawler.engine.transports.sockets import readable
 
-_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, ssl.SSL_ERROR_WANT_READ, ssl.SSL_ERROR_WANT_WRITE)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_SOCKET = -1
 
 
@@ -34,23 +33,25 @@ class Connection:
 
     `buffer` may be shared by all connections of one event loop: what is read is parsed
     before another socket is read. `opened` is called once, with None or with why it failed
-    to open; `closed` is called once, when the connection is gone. `opening` keeps what is
-    known of the socket.
+    to open, unless `close` comes first; `closed` is called once, when the connection is
+    gone. `opening` keeps what is known of the socket.
+
+    Listeners may close the connection from their callbacks, and pause it.
     """
 
     __slots__ = (
         "_buffer",
         "_closed",
         "_exchange",
+        "_failure",
         "_fd",
         "_is_plain",
-        "_lost",
+        "_is_readable",
         "_opened",
         "_paused",
         "_poller",
         "_sock",
         "_unsent",
-        "_watch",
         "idle_since",
         "opening",
         "state",
@@ -77,15 +78,16 @@ class Connection:
         self._fd = _NO_SOCKET
         self._exchange: Exchange | None = None
         self._unsent = b""
+        self._failure: Exception | None = None  # why sending failed, or an idle one was closed
         self._paused = False
-        self._lost: Exception | None = None
-        self._watch: Callable[[], bool] | None = None
+        self._is_readable: Callable[[], bool] | None = None
 
     def send(self, request: bytes, exchange: Exchange) -> None:
-        """Start an exchange; what goes wrong with it, its listener is told."""
-        if self.state is ConnectionState.CLOSED:
-            exchange.cut_off(self._lost, perf_counter())
+        """Start an exchange on an open connection; its listener learns what goes wrong."""
+        if self.state is ConnectionState.CLOSED:  # since it was opened, or taken from a pool
+            exchange.cut_off(self._failure, perf_counter())
             return
+        assert self.state is ConnectionState.IDLE
         self.state = ConnectionState.BUSY
         self._exchange = exchange
         self._unsent = request
@@ -95,16 +97,26 @@ class Connection:
         """Be idle, after an exchange that left the connection reusable."""
         self.state = ConnectionState.IDLE
         self._exchange = None
-        self._paused = False
+        if self._paused:
+            self._paused = False
+            self._poller.want_read(self._fd, wanted=True)
 
     @property
-    def fresh(self) -> bool:
+    def is_sent(self) -> bool:
+        """Whether the whole request has gone out: a server may respond before that.
+
+        What would go out next on the connection would be taken for the rest of it.
+        """
+        return not self._unsent
+
+    @property
+    def is_fresh(self) -> bool:
         """Whether an idle connection is still open, with no unsolicited data to read."""
         if self.state is not ConnectionState.IDLE:
             return False
-        if self._watch is None:
-            self._watch = readable(self._fd)
-        return not self._watch()
+        if self._is_readable is None:
+            self._is_readable = readable(self._fd)
+        return not self._is_readable() and (self._is_plain or not _pending(self._sock))
 
     def pause(self) -> None:
         """Read no more of the response until `resume`."""
@@ -113,15 +125,16 @@ class Connection:
             self._poller.want_read(self._fd, wanted=False)
 
     def resume(self) -> None:
+        """Read on, at once; not to be called from a listener's callback."""
         if not self._paused:
             return
         self._paused = False
         if self.state is ConnectionState.BUSY:
             self._poller.want_read(self._fd, wanted=True)
-            self._read(ended=True)
+            self._ready(READABLE | ENDED)
 
     def close(self) -> None:
-        """Close at once; an exchange in progress is not told."""
+        """Close at once; the listener of an exchange in progress learns nothing."""
         if self.state is ConnectionState.CLOSED:
             return
         self.state = ConnectionState.CLOSED
@@ -130,7 +143,7 @@ class Connection:
         self.opening.close()
         self._closed(self)
 
-    def _open(self, error: Exception | None, readable: bool) -> None:
+    def _open(self, error: Exception | None, may_be_readable: bool) -> None:
         """Take the end of the opening."""
         if error is not None:
             self.close()
@@ -143,81 +156,110 @@ class Connection:
         self._fd = self._sock.fileno()
         self._poller.hand_over(self._fd, self._ready)
         self._opened(None)
-        if readable:  # it was reported with the connect, and will not be again
+        if may_be_readable:
             self._ready(READABLE)
 
     # What the poller calls.
 
     def _ready(self, mask: int) -> None:
-        if self._unsent and mask & WRITABLE:
-            self._flush()
-        if not mask & (READABLE | ENDED):
-            return
-        if self.state is ConnectionState.BUSY and not self._paused:
-            self._read(ended=bool(mask & ENDED))
-            if not mask & ENDED:
+        """Send and read on. A fault of ours fails the exchange that it happened in."""
+        try:
+            if self._unsent and mask & WRITABLE and self._failure is None:
+                self._flush()
+                if not self._unsent:
+                    self._poller.want_write(self._fd, wanted=False)
+            if not mask & (READABLE | ENDED):
                 return
-        if self.state is ConnectionState.IDLE:
-            self._lost = self._reason(ended=bool(mask & ENDED))
-            self.close()
-
-    def _reason(self, *, ended: bool) -> Exception | None:
-        """Return why an idle connection is of no use any more; None if the server closed it."""
-        assert self._sock is not None
-        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            return OSError(number, os.strerror(number))
-        if ended:
-            return None
-        return httpx.RemoteProtocolError("the server sent data before any request")
+            if self.state is ConnectionState.BUSY and not self._paused:
+                self._read(until_empty=bool(mask & ENDED))
+                if not mask & ENDED:
+                    return
+            if self.state is ConnectionState.IDLE:
+                self._read_unsolicited()
+        except Exception as exc:
+            if self._exchange is None or self._exchange.state is ExchangeState.DONE:
+                self.close()
+                raise
+            self._cut_off(exc)
 
     def _flush(self) -> None:
         """Send what is left of the request."""
-        assert self._sock is not None
+        sock = self._sock
+        assert sock is not None
         try:
-            sent = self._sock.send(self._unsent)
-        except OSError as exc:
-            if exc.errno not in _AGAIN:
-                self._cut_off(exc)
-                return
+            sent = sock.send(self._unsent)
+        except _WOULD_BLOCK:
             sent = 0
+        except OSError as exc:
+            # The server may have sent a response before it refused the rest of the request.
+            self._failure = exc
+            self._poller.want_write(self._fd, wanted=False)
+            if not self._paused:
+                self._read(until_empty=True)
+            return
         if sent == len(self._unsent):
             self._unsent = b""
         else:
             self._unsent = self._unsent[sent:]
             self._poller.want_write(self._fd, wanted=True)
 
-    def _read(self, *, ended: bool) -> None:
+    def _read(self, *, until_empty: bool) -> None:
         """Read and parse until nothing is left, the response is done, or its reader is full.
 
-        A plain socket that gave less than asked for is empty: the next bytes are reported.
-        TLS may hold more, and the end (`ended`) may have been reported already.
+        A plain socket that gave less than there was room for is empty: the next bytes will be
+        reported. TLS may hold more, and an end that was reported is not reported again.
         """
         exchange, buffer, sock = self._exchange, self._buffer, self._sock
         assert exchange is not None
         assert sock is not None
-        until_empty = ended or not self._is_plain
+        until_empty = until_empty or not self._is_plain
         while True:
             try:
                 count = sock.recv_into(buffer)
+            except _WOULD_BLOCK:
+                if self._failure is not None:
+                    self._cut_off(self._failure)
+                return
             except ssl.SSLEOFError as exc:
-                self._cut_off(tls.reset_behind(exc), orderly=False)
+                self._cut_off(self._failure or tls.reset_behind(exc), orderly=False)
                 return
             except OSError as exc:
-                if exc.errno not in _AGAIN:
-                    self._cut_off(exc)
+                self._cut_off(exc)
                 return
             if not count:
-                self._cut_off(None)
+                self._cut_off(self._failure)
                 return
             exchange.feed(buffer[:count], perf_counter())
-            if exchange.state is ExchangeState.DONE or self._paused:
+            # The listener may have closed the connection, or given it back.
+            done = exchange.state is ExchangeState.DONE or self._exchange is not exchange
+            if done or self._paused:
                 return
             if count < len(buffer) and not until_empty:
                 return
 
-    def _cut_off(self, exc: OSError | None, *, orderly: bool = True) -> None:
+    def _read_unsolicited(self) -> None:
+        """Close an idle connection, unless all that came was TLS's own (RFC 8446, section 4.6)."""
+        sock = self._sock
+        assert sock is not None
+        try:
+            if sock.recv_into(self._buffer):
+                message = "the server sent data before any request"
+                self._failure = httpx.RemoteProtocolError(message)
+        except _WOULD_BLOCK:
+            return
+        except ssl.SSLEOFError as exc:
+            self._failure = tls.reset_behind(exc)
+        except OSError as exc:
+            self._failure = exc
+        self.close()
+
+    def _cut_off(self, exc: Exception | None, *, orderly: bool = True) -> None:
         exchange = self._exchange
         assert exchange is not None
         self.close()
         exchange.cut_off(exc, perf_counter(), orderly=orderly)
+
+
+def _pending(sock: Socket | None) -> int:
+    """Return how many bytes TLS has taken from the socket, but not given out yet."""
+    return sock.pending() if isinstance(sock, ssl.SSLSocket | NestedTls) else 0

@@ -2,32 +2,35 @@
 
 The parser is httptools (llhttp, the parser of Node.js): a response costs it 1 µs where
 h11 takes 37. It reads framing as RFC 9112 has it, with its leniencies for bare LF,
-obs-fold and Transfer-Encoding beside Content-Length set; equal Content-Length fields,
-which it refuses, are made one here (`content_length`).
+obs-fold and Transfer-Encoding together with Content-Length set; equal Content-Length fields,
+which it refuses, are merged here (`responsehead`).
 """
 
-from collections.abc import Sequence
 from enum import IntEnum
-from typing import Protocol
 
 import httptools
 import httpx
 
 from crawler.engine.transports import tls
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
-from crawler.engine.transports.http1.responsehead import body_start, with_one_length
+from crawler.engine.transports.http1.listener import NOBODY, Listener
+from crawler.engine.transports.http1.responsehead import (
+    Header,
+    ResponseHead,
+    body_start,
+    with_one_length,
+)
 from crawler.engine.transports.wire import WireError
 from crawler.models import ErrorKind
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one
 _MAX_OVERHEAD = 1_048_576  # bytes of chunk framing and trailers that a small body may have
-_CODING_NAME = len(b"transfer-encoding")
 _NO_BODY = frozenset({204, 304})
-Header = tuple[bytes, bytes]
+_BEYOND = "bytes beyond the end of the response"
 
 
 class ExchangeState(IntEnum):
-    """How far the response has come: a final head is awaited, its body is, nothing is."""
+    """What is awaited: the head of the final response, its body, or nothing any more."""
 
     HEAD = 0
     BODY = 1
@@ -37,70 +40,47 @@ class ExchangeState(IntEnum):
 _HEAD, _BODY, _DONE = ExchangeState  # looked up several times for each response
 
 
-class Listener(Protocol):
-    """Takes what an exchange gives, in this order; the end comes exactly once.
-
-    A head that never comes whole is an end with an error; so is a body that is cut short,
-    after the head.
-    """
-
-    def head_received(self) -> None: ...
-
-    def body_received(self, data: bytes) -> None: ...
-
-    def exchange_ended(self, error: Exception | None) -> None: ...
-
-
 class Exchange:
     """The response to one request. Times are readings of `time.perf_counter`.
 
-    `size` counts body bytes as they are on the wire. `reusable` says that the response ended
-    where its framing says, that no byte came behind it, and that the server keeps the
-    connection.
+    `head` is that of the final response, None until it has come. `size` counts body bytes
+    as they are on the wire. `first_byte` is the time of the latest head's first byte, interim
+    ones included.
     """
 
     __slots__ = (
         "_chunks",
         "_fields",
-        "_framing_start",
-        "_head",
-        "_interim",
         "_is_bodiless",
-        "_keep_alive",
+        "_is_interim",
         "_listener",
         "_parser",
         "_problem",
         "_received",
+        "_text",
         "first_byte",
-        "headers",
+        "head",
         "last_byte",
-        "reusable",
         "size",
         "state",
-        "status",
-        "version",
     )
 
     def __init__(self, listener: Listener, *, is_head: bool) -> None:
         self.state = _HEAD
-        self.status = 0
-        self.headers: list[Header] = []
-        self.version = "1.1"
+        self.head: ResponseHead | None = None
         self.size = 0
         self.first_byte: float | None = None
         self.last_byte: float | None = None
-        self.reusable = False
         self._listener = listener
         self._is_bodiless = is_head
-        self._interim = False  # the last head was a 1xx response
-        self._keep_alive = False
+        self._is_interim = False  # the latest head was that of a 1xx response
         self._problem: str | None = None
-        self._head = b""
-        self._received = 0
+        self._text = b""  # all heads, until the final one is complete
         self._fields: list[Header] = []  # of the head that is being read
-        self._framing_start = 0
+        self._received = 0  # bytes of heads; after the final one, of the body and its framing
         self._chunks: ChunkReader | None = None
-        self._parser = _parser(self)
+        # It refers to this object: only the collector would free the two if it stayed.
+        self._parser: httptools.HttpResponseParser | None = _parser(self)
 
     @property
     def untouched(self) -> bool:
@@ -108,21 +88,28 @@ class Exchange:
         return self.first_byte is None
 
     @property
-    def headed(self) -> bool:
-        """Whether the head of the final response has come."""
-        return self.status >= 200
+    def reusable(self) -> bool:
+        """Whether the connection can carry another exchange.
+
+        It can if this response ended as its framing says, no byte came behind it, and the
+        server keeps the connection open.
+        """
+        if self.state is not _DONE or self._problem is not None or self.head is None:
+            return False
+        # After a bare LF a server and a client may differ on where the body ended.
+        return self.head.keep_alive and (self._chunks is None or self._chunks.is_strict)
 
     def feed(self, data: memoryview, now: float) -> None:
         """Take bytes that came at `now`; `state` says whether the response is done."""
-        if self.first_byte is None or self._interim:
+        if self.first_byte is None or self._is_interim:
             self.first_byte = now
-            self._interim = False
+            self._is_interim = False
         self._received += len(data)
         if self.state is _HEAD:
-            self._head += data
+            self._text += data
             self._parse(data)
-            if self.status:
-                self._end_head()
+            if self.head is not None:
+                self._read_rest()
         elif self._chunks is None:
             self._parse(data)
         else:
@@ -141,33 +128,39 @@ class Exchange:
             self._end(error or self._meaning_of_the_end(orderly=orderly), now)
 
     def abandon(self) -> None:
-        """Give the response up; its listener hears no more."""
+        """Drop the rest of the response; the listener gets no more calls."""
         if self.state is not _DONE:
             self.state = _DONE
-            del self._parser, self._listener
+            self._problem = "abandoned"
+            self._listener, self._parser = NOBODY, None
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         if self.state is _DONE:
-            self._problem = "bytes beyond the end of the response"
+            self._problem = _BEYOND
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        if self.state is _HEAD:  # not of trailers
+            self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        if self.state is not _HEAD:
+        parser = self._parser
+        if self.state is not _HEAD or self._problem is not None or parser is None:
             return
-        fields, self._fields = self._fields, []  # trailers are not wanted
-        status = self._parser.get_status_code()
-        if b"\0" in self._head and any(b"\0" in value for _, value in fields):
+        status = parser.get_status_code()
+        if b"\0" in self._text and any(b"\0" in value for _, value in self._fields):
             self._problem = "NUL in a field value"  # RFC 9110, section 5.5
         elif status >= 200:
-            self._begin_body(status, fields)
+            keep_alive = parser.should_keep_alive()
+            version = parser.get_http_version()
+            self._begin_body(ResponseHead(status, self._fields, version, keep_alive))
         elif status == 101:
             self._problem = "unexpected 101 Switching Protocols"
         elif status < 100:
             self._problem = f"{status} is not a valid status code"
+        else:
+            self._fields.clear()
 
     def on_body(self, data: bytes) -> None:
         if self._chunks is not None:
@@ -176,77 +169,78 @@ class Exchange:
             self.size += len(data)
             self._listener.body_received(data)
         else:
-            self._problem = "bytes beyond the end of the response"
+            self._problem = _BEYOND
 
     def on_message_complete(self) -> None:
         if self.state is _HEAD:
-            self._interim = True
+            self._is_interim = True
         elif self._chunks is None:
             self.state = _DONE
 
     # The parts of these.
 
     def _parse(self, data: memoryview | bytes) -> None:
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as exc:
+            raise exc.__context__ or exc from None  # a fault of ours, not of the server
         except httptools.HttpParserUpgrade:
             self._problem = self._problem or "unexpected 101 Switching Protocols"
         except httptools.HttpParserError as exc:
             if self._chunks is not None:
                 return  # what the parser thinks of the body does not count
-            if self.state is _HEAD and (repaired := with_one_length(self._head)):
-                self._fields = []
-                self._head = repaired
+            if self.state is _HEAD and (repaired := with_one_length(self._text)):
+                self._fields.clear()
+                self._text = repaired
                 self._parser = _parser(self)
                 self._parse(repaired)
             else:
                 self._problem = self._problem or self._explained(exc)
 
-    def _begin_body(self, status: int, fields: list[Header]) -> None:
-        parser = self._parser
-        self.status = status
-        self.headers = fields
-        self.version = parser.get_http_version()
-        self._keep_alive = parser.should_keep_alive()
-        self._framing_start = self._received
+    def _begin_body(self, head: ResponseHead) -> None:
+        self.head = head
         self.state = _BODY
-        if self._is_bodiless or status in _NO_BODY:
+        if self._is_bodiless or head.status in _NO_BODY:
             self.state = _DONE
-        elif _is_chunked(fields):
+        elif head.is_chunked():
             self._chunks = ChunkReader()
-
-    def _end_head(self) -> None:
-        """Announce the head; of a chunked body what came with it is still to be read."""
-        head, self._head = self._head, b""
         self._listener.head_received()
+
+    def _read_rest(self) -> None:
+        """Read what came of a chunked body together with the head."""
+        text, self._text = self._text, b""
+        self._received = 0
         if self._chunks is not None:
-            self._read_chunks(self._chunks, head[body_start(head) :])
+            rest = text[body_start(text) :]
+            self._received = len(rest)
+            self._read_chunks(self._chunks, rest)
 
     def _read_chunks(self, chunks: ChunkReader, data: bytes) -> None:
         try:
             for piece in chunks.feed(data):
+                if self.state is _DONE:
+                    return  # abandoned
                 self.size += len(piece)
                 self._listener.body_received(piece)
         except ValueError as exc:
             self._problem = f"{exc}"
         if chunks.surplus:
-            self._problem = "bytes beyond the end of the response"
+            self._problem = _BEYOND
         if chunks.state is ChunkState.DONE:
             self.state = _DONE
 
     def _end(self, error: Exception | None, now: float) -> None:
         self.state = _DONE
-        listener = self._listener
-        # Both refer to this object: only the collector would free what is left.
-        del self._parser, self._listener
         self.last_byte = now
-        # After a bare LF a server and a client may differ on where the body ended.
-        strict = self._chunks is None or self._chunks.is_strict
-        self.reusable = error is None and self._keep_alive and strict and self._problem is None
+        if error is not None:
+            self._problem = str(error)
+        listener = self._listener
+        self._listener, self._parser = NOBODY, None
         listener.exchange_ended(error)
 
     def _explained(self, exc: Exception) -> str:
-        if self.state is _HEAD and self._head[:1] in (b"\x15", b"\x16"):
+        if self.state is _HEAD and self._text[:1] in (b"\x15", b"\x16"):
             return "the server speaks TLS on this port; is it https?"
         return str(exc) or "malformed response"
 
@@ -255,35 +249,22 @@ class Exchange:
         if self.state is _HEAD:
             if self._received > _MAX_HEAD:
                 return f"the response head is longer than {_MAX_HEAD:,} bytes"
-        else:
-            framing = self._received - self._framing_start - self.size
-            if framing > _MAX_OVERHEAD + 16 * self.size:
-                return "chunk framing or trailers exceed the limit"
+        elif self._received - self.size > _MAX_OVERHEAD + 16 * self.size:
+            return "chunk framing or trailers exceed the limit"
         return None
 
     def _meaning_of_the_end(self, *, orderly: bool) -> Exception | None:
         """Return what a close inside the response means; None if it ends the response."""
         if self.untouched:
             return _disconnected("without a response")
-        if self.state is _HEAD:
+        if self.head is None:
             return _disconnected("inside the response head")
-        names = {name.lower() for name, _ in self.headers}
-        coded = b"transfer-encoding" in names
-        if self._chunks is not None or (b"content-length" in names and not coded):
+        if self._chunks is not None or self.head.has_length():
             detail = "the connection was closed inside the body"
             return WireError(ErrorKind.BODY_INCOMPLETE, detail)
         # A body that lasts until the close is complete only if TLS was closed too: anybody
         # on the way could have cut it off (RFC 9112, section 9.8).
         return None if orderly else WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT)
-
-
-def _is_chunked(fields: Sequence[Header]) -> bool:
-    """Whether the last transfer coding is chunked (RFC 9112, section 6.3)."""
-    coding = b""
-    for name, value in fields:
-        if len(name) == _CODING_NAME and name.lower() == b"transfer-encoding":
-            coding = value
-    return coding.lower().endswith(b"chunked")
 
 
 def _parser(exchange: Exchange) -> httptools.HttpResponseParser:
@@ -297,5 +278,5 @@ def _parser(exchange: Exchange) -> httptools.HttpResponseParser:
     return parser
 
 
-def _disconnected(where: str) -> WireError:
-    return WireError(ErrorKind.DISCONNECTED, f"the server closed the connection {where}")
+def _disconnected(when: str) -> WireError:
+    return WireError(ErrorKind.DISCONNECTED, f"the server closed the connection {when}")

@@ -20,24 +20,24 @@ class NestedTls:
         self._outer = outer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._unsent = b""
+        self._unsent = b""  # encrypted, for the outer connection
+        self._encrypted = 0  # bytes of the caller's data that are in there
 
     def fileno(self) -> int:
         return self._outer.fileno()
-
-    def getsockopt(self, level: int, option: int) -> int:
-        return self._outer.getsockopt(level, option)
 
     def close(self) -> None:
         self._outer.close()
 
     def do_handshake(self) -> None:
-        """Go on with the handshake. Raises ssl.SSLWantReadError until it is finished."""
+        """Go on with the handshake. Raises SSLWantReadError or SSLWantWriteError until its end."""
         while True:
             try:
                 self._inner.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
+                if self._unsent:
+                    raise ssl.SSLWantWriteError from None
                 self._fill()
             else:
                 self._flush()
@@ -55,13 +55,22 @@ class NestedTls:
                 self._fill()
 
     def send(self, data: bytes) -> int:
-        """Return how many bytes were taken. Raises ssl.SSLWantWriteError if none can be."""
+        """Return how many bytes went out.
+
+        Raises ssl.SSLWantWriteError if the outer connection does not take all; to go on,
+        call it with the same data again.
+        """
+        if not self._encrypted:
+            self._encrypted = self._inner.write(data)
         self._flush()
         if self._unsent:
             raise ssl.SSLWantWriteError
-        sent = self._inner.write(data)
-        self._flush()
+        sent, self._encrypted = self._encrypted, 0
         return sent
+
+    def pending(self) -> int:
+        """Return how many bytes were received and not read: those that no poll shows."""
+        return self._outer.pending() + self._incoming.pending + self._inner.pending()
 
     def peer(self) -> ssl.SSLObject:
         """Return the inner connection, for what its handshake says."""
@@ -72,7 +81,7 @@ class NestedTls:
         try:
             data = self._outer.recv(_CHUNK)
         except ssl.SSLEOFError as exc:
-            if (reset := tls.reset_behind(exc)) is not None:
+            if reset := tls.reset_behind(exc):
                 raise reset from exc
             data = b""
         if data:

@@ -1,8 +1,8 @@
 """An address -> a socket that is connected and, for https, secured; without blocking.
 
-TLS is OpenSSL's on the socket itself: that tells an end with close_notify from one without
-(RFC 9112, section 9.8), keeps what came before a bad record, and needs none of the buffers
-that an event loop keeps for each of its TLS transports.
+TLS is OpenSSL's own, on the socket itself: it distinguishes an end with close_notify from one
+without (RFC 9112, section 9.8), keeps what came before a bad record, and needs none of the
+buffers that an event loop keeps for each of its TLS transports.
 """
 
 import errno
@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 Socket = socket.socket | NestedTls
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
+_NO_SOCKET = -1
 Ended = Callable[[Exception | None, bool], None]
-"""Called with why opening failed, or None, and whether bytes wait to be read already."""
+"""Called with why opening failed, or None, and whether there may be bytes to read already,
+whose readiness was reported before and will not be again."""
 
 
 class OpeningState(IntEnum):
@@ -37,11 +40,15 @@ class OpeningState(IntEnum):
 
 
 class Opening:
-    """One attempt to open a socket. Seconds and facts are None until they are known."""
+    """One attempt to open a socket. Seconds and facts are None until they are known.
+
+    `ended` is called once, unless `close` comes first.
+    """
 
     __slots__ = (
         "_began",
         "_ended",
+        "_fd",
         "_poller",
         "_security",
         "connect_seconds",
@@ -63,40 +70,49 @@ class Opening:
         self.tls_seconds: float | None = None
         self._poller = poller
         self._security = security
-        self._ended = ended
+        self._ended: Ended | None = ended
+        self._fd = _NO_SOCKET
         self._began = 0.0
 
     def connect(self, family: int, ip: str, port: int) -> None:
-        """Begin to connect. Raises OSError where the failure is known at once."""
+        """Begin to connect. Raises OSError if the failure is known at once."""
         self.remote_ip = ip
         self._began = perf_counter()
         sock = socket.socket(family, socket.SOCK_STREAM | _NON_BLOCKING)
+        self._take(sock)
         try:
             if not _NON_BLOCKING:
                 sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             number = sock.connect_ex((ip, port))
             if number not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
                 raise OSError(number, os.strerror(number))
+            self._poller.watch(self._fd, self._ready)
+            self._poller.want_write(self._fd, wanted=True)
         except BaseException:
-            sock.close()
+            self.close()
             raise
-        self.sock = sock
-        self._poller.watch(sock.fileno(), self._ready)
-        self._poller.want_write(sock.fileno(), wanted=True)
 
     def adopt(self, sock: socket.socket, ip: str | None, seconds: float) -> None:
         """Take a non-blocking socket, which it took `seconds` to connect to `ip`."""
         self.remote_ip = ip
         self.connect_seconds = seconds
-        self.sock = sock
-        self._poller.watch(sock.fileno(), self._ready)
-        self._connected()
+        self._take(sock)
+        self._poller.watch(self._fd, self._ready)
+        try:
+            with suppress(OSError):  # macOS: it was reset already, as reading will show
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connected(readable=False)
+        except Exception as exc:
+            self._fail(exc)
 
     def close(self) -> None:
         """Give the attempt up, or close what it has opened."""
         self.state = OpeningState.CLOSED
+        self._ended = None
         if self.sock is not None:
-            self._poller.forget(self.sock.fileno())
+            # By its number: a socket that TLS could not be put on has lost it.
+            self._poller.forget(self._fd)
             self.sock.close()
             self.sock = None
 
@@ -104,71 +120,88 @@ class Opening:
         """Return the open socket, which belongs to the caller from now on."""
         assert isinstance(self.sock, socket.socket)
         sock, self.sock = self.sock, None
-        self._poller.forget(sock.fileno())
+        self._poller.forget(self._fd)
         return sock
 
-    def _ready(self, mask: int) -> None:
-        if self.state is OpeningState.CONNECT and mask & (WRITABLE | ENDED):
-            assert isinstance(self.sock, socket.socket)
-            number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self.connect_seconds = perf_counter() - self._began
-            if number:
-                self._fail(OSError(number, os.strerror(number)))
-            else:
-                self._poller.want_write(self.sock.fileno(), wanted=False)
-                self._connected(readable=bool(mask & (READABLE | ENDED)))
-        elif self.state is OpeningState.HANDSHAKE:
-            self._shake_hands()
+    def _take(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._fd = sock.fileno()
 
-    def _connected(self, *, readable: bool = False) -> None:
-        """Begin with TLS, or be open."""
-        assert isinstance(self.sock, socket.socket)
+    def _ready(self, mask: int) -> None:
         try:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._security is None:
-                self._succeed(readable=readable)
-                return
-            context, host = self._security
-            self._began = perf_counter()
-            self.state = OpeningState.HANDSHAKE
-            if isinstance(self.sock, ssl.SSLSocket):
-                self.sock = NestedTls(self.sock, context, host)
+            if self.state is OpeningState.HANDSHAKE:
                 self._shake_hands()
-                return
+            elif self.state is OpeningState.CONNECT and mask & (WRITABLE | ENDED):
+                self._end_connect(readable=bool(mask & (READABLE | ENDED)))
+        except Exception as exc:
+            self._fail(exc)
+
+    def _end_connect(self, *, readable: bool) -> None:
+        assert isinstance(self.sock, socket.socket)
+        number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self.connect_seconds = perf_counter() - self._began
+        if number:
+            raise OSError(number, os.strerror(number))
+        self._poller.want_write(self._fd, wanted=False)
+        self._connected(readable=readable)
+
+    def _connected(self, *, readable: bool) -> None:
+        """Begin with TLS, or be open."""
+        if self._security is None:
+            self._succeed(readable=readable)
+            return
+        assert isinstance(self.sock, socket.socket)
+        context, host = self._security
+        self._began = perf_counter()
+        self.state = OpeningState.HANDSHAKE
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = NestedTls(self.sock, context, host)
+        else:
+            # Python 3.11 leaves a socket open that was reset before TLS could be put on it.
+            _check_connected(self.sock)
             self.sock = context.wrap_socket(
                 self.sock,
                 server_hostname=host,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
             )
-        except (OSError, ValueError) as exc:
-            self._fail(exc)
-        else:
-            self._shake_hands()
+        self._shake_hands()
 
     def _shake_hands(self) -> None:
         assert isinstance(self.sock, ssl.SSLSocket | NestedTls)
         try:
             self.sock.do_handshake()
         except ssl.SSLWantReadError:
+            self._poller.want_write(self._fd, wanted=False)
             return
         except ssl.SSLWantWriteError:
-            self._poller.want_write(self.sock.fileno(), wanted=True)
-            return
-        except (OSError, ValueError) as exc:
-            self.tls_seconds = perf_counter() - self._began
-            self._fail(exc)
+            self._poller.want_write(self._fd, wanted=True)
             return
         self.tls_seconds = perf_counter() - self._began
         inner = self.sock.peer() if isinstance(self.sock, NestedTls) else self.sock
         self.tls = tls.peer(inner)
-        self._poller.want_write(self.sock.fileno(), wanted=False)
-        self._succeed(readable=False)
+        self._poller.want_write(self._fd, wanted=False)
+        self._succeed(readable=True)
 
     def _succeed(self, *, readable: bool) -> None:
         self.state = OpeningState.OPEN
-        self._ended(None, readable)
+        ended, self._ended = self._ended, None
+        assert ended is not None
+        ended(None, readable)
 
     def _fail(self, exc: Exception) -> None:
+        ended = self._ended
+        if ended is None:  # it is open: what failed is what came of that
+            raise exc
+        if self.state is OpeningState.HANDSHAKE and self.tls_seconds is None:
+            self.tls_seconds = perf_counter() - self._began
         self.close()
-        self._ended(exc, False)
+        ended(exc, False)
+
+
+def _check_connected(sock: socket.socket) -> None:
+    """Raise ConnectionResetError if a socket that was connected is not any more."""
+    try:
+        sock.getpeername()
+    except OSError as exc:
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from exc

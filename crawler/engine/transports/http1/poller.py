@@ -1,13 +1,14 @@
 """Readiness of many sockets -> one callback for each, from the running event loop.
 
 With epoll, all sockets share one descriptor of the event loop: registering a socket is one
-system call, where the loop's own registration costs a handle, a dictionary entry and a
+system call, while the loop's own registration costs a handle, a dictionary entry and a
 call of `epoll_ctl` for each change of interest.
 """
 
 import asyncio
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 # As epoll has them, so that its events need no translation; ENDED is any of three.
@@ -17,9 +18,14 @@ Ready = Callable[[int], None]
 
 
 class Poller(Protocol):
-    """Watches sockets. `want_read` and `want_write` say what a socket waits for."""
+    """Watches sockets. `want_read` and `want_write` say what a socket waits for.
 
-    def watch(self, fd: int, ready: Ready) -> None: ...
+    A callback that raises is reported to the exception handler of the event loop; the other
+    sockets get their callbacks all the same.
+    """
+
+    def watch(self, fd: int, ready: Ready) -> None:
+        """Report readiness of `fd` to `ready`. Raises OSError if the system refuses."""
 
     def hand_over(self, fd: int, ready: Ready) -> None:
         """Report to another callback from now on."""
@@ -29,12 +35,13 @@ class Poller(Protocol):
     def want_write(self, fd: int, wanted: bool) -> None: ...
 
     def forget(self, fd: int) -> None:
-        """Stop watching; called before the descriptor is closed."""
+        """Stop watching; to be called before the descriptor is closed. Twice does no harm."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Forget all."""
 
 
-def poller(loop: asyncio.AbstractEventLoop) -> Poller:
+def best_poller(loop: asyncio.AbstractEventLoop) -> Poller:
     """Return the best poller that this platform and event loop have."""
     return EpollPoller(loop) if hasattr(select, "epoll") else LoopPoller(loop)
 
@@ -50,13 +57,15 @@ class EpollPoller:
         self._loop = loop
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
+        self._new: set[int] = set()  # watched since the events in hand were read
         self._mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         self._fd = self._epoll.fileno()
         loop.add_reader(self._fd, self._dispatch)
 
     def watch(self, fd: int, ready: Ready) -> None:
-        self._ready[fd] = ready
         self._epoll.register(fd, self._mask)
+        self._ready[fd] = ready
+        self._new.add(fd)
 
     def hand_over(self, fd: int, ready: Ready) -> None:
         self._ready[fd] = ready
@@ -68,19 +77,30 @@ class EpollPoller:
         """Nothing to do: an edge-triggered socket reports when it becomes writable."""
 
     def forget(self, fd: int) -> None:
-        del self._ready[fd]
-        self._epoll.unregister(fd)
+        if self._ready.pop(fd, None) is not None:
+            with suppress(OSError):  # somebody else closed it
+                self._epoll.unregister(fd)
 
     def close(self) -> None:
+        self._ready.clear()
         self._loop.remove_reader(self._fd)
         self._epoll.close()
 
     def _dispatch(self) -> None:
-        find = self._ready.get
+        find, new = self._ready.get, self._new
+        new.clear()
         for fd, events in self._epoll.poll(0):
             ready = find(fd)
-            if ready is not None:
+            # A callback may close a socket and open one that gets the same number: an event
+            # that was read before is about the old one.
+            if ready is None or fd in new:
+                continue
+            try:
                 ready(events)
+            except Exception as exc:
+                # Not raised: the events behind this one would be lost, and never come again.
+                message = "a callback of a socket failed"
+                self._loop.call_exception_handler({"message": message, "exception": exc})
 
 
 class LoopPoller:
@@ -91,8 +111,8 @@ class LoopPoller:
         self._ready: dict[int, Ready] = {}
 
     def watch(self, fd: int, ready: Ready) -> None:
-        self._ready[fd] = ready
         self._loop.add_reader(fd, ready, READABLE)
+        self._ready[fd] = ready
 
     def hand_over(self, fd: int, ready: Ready) -> None:
         self._ready[fd] = ready
@@ -111,9 +131,9 @@ class LoopPoller:
             self._loop.remove_writer(fd)
 
     def forget(self, fd: int) -> None:
-        del self._ready[fd]
-        self._loop.remove_reader(fd)
-        self._loop.remove_writer(fd)
+        if self._ready.pop(fd, None) is not None:
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
 
     def close(self) -> None:
         for fd in tuple(self._ready):

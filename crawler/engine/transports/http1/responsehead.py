@@ -1,19 +1,51 @@
-"""The bytes of a response head -> where it ends, and the same with one Content-Length.
+"""The head of a response: its fields, and its bytes before they are parsed.
 
 The parser refuses any second Content-Length; RFC 9112, section 6.3, lets a recipient take
 several equal ones for one.
 """
 
 import re
+from typing import NamedTuple
 
+Header = tuple[bytes, bytes]
+
+_CODING_NAME = len(b"transfer-encoding")
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1[0-9][0-9][ \r\n]")
+_BLANK = re.compile(rb"[\r\n]*+")  # lines that the parser skips before a head
 _END = re.compile(rb"\r?\n\r?\n")
 # Possessive: a value of thousands of blanks must not make the match go back and forth.
 _LENGTH = re.compile(rb"^content-length:([0-9, \t]*+)\r?\n", re.IGNORECASE | re.MULTILINE)
 
 
+class ResponseHead(NamedTuple):
+    """The head of a final response. `version` is "1.0" or "1.1"."""
+
+    status: int
+    headers: list[Header]
+    version: str
+    keep_alive: bool
+
+    def is_chunked(self) -> bool:
+        """Whether the last transfer coding is chunked (RFC 9112, section 6.3)."""
+        return self._coding().lower().split(b",")[-1].strip() == b"chunked"
+
+    def has_length(self) -> bool:
+        """Whether a Content-Length says where the body ends."""
+        return not self._coding() and any(
+            name.lower() == b"content-length" for name, _ in self.headers
+        )
+
+    def _coding(self) -> bytes:
+        coding = b""
+        for name, value in self.headers:
+            if len(name) == _CODING_NAME and name.lower() == b"transfer-encoding":
+                coding = value
+        return coding
+
+
 def with_one_length(data: bytes) -> bytes | None:
-    """Return `data` with one Content-Length in its final head; None where that mends nothing.
+    """Return `data` with one Content-Length in its final head; None if it needs no repair,
+    or is beyond it.
 
     `data` may begin with interim (1xx) heads, and go on with a part of the body.
     """
@@ -34,9 +66,9 @@ def body_start(data: bytes) -> int:
 
 def _final_head(data: bytes) -> tuple[int, int]:
     """Return where the final head begins, behind interim ones, and where it ends."""
-    start = 0
-    end = _END.search(data)
+    start = _BLANK.match(data).end()  # type: ignore[union-attr]  # it matches nothing, too
+    end = _END.search(data, start)
     while end is not None and _INTERIM.match(data, start):
-        start = end.end()
+        start = _BLANK.match(data, end.end()).end()  # type: ignore[union-attr]
         end = _END.search(data, start)
     return start, end.end() if end is not None else len(data)

@@ -12,7 +12,7 @@ from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
 from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
-_HIGH_WATER = 262_144  # bytes of body held before reading pauses
+_HIGH_WATER = 262_144  # bytes of body buffered before reading pauses
 Finished = Callable[[Connection, bool], None]
 
 
@@ -20,7 +20,7 @@ class ResponseStream(httpx.AsyncByteStream):
     """The listener of one exchange, and the body of its response.
 
     `finished` is called once, with the connection and whether it can be used again: when
-    the response is complete, failed, or its reader has had enough.
+    the response is complete, failed, or closed by its reader.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ResponseStream(httpx.AsyncByteStream):
         self._wire = wire
         self._finished = finished
         self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._buffered = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -45,8 +45,8 @@ class ResponseStream(httpx.AsyncByteStream):
         self._wire.phase = Phase.WAIT
         self._wire.sent = perf_counter()
         self._waiter = asyncio.get_running_loop().create_future()
-        self._connection.send(request, self.exchange)
         try:
+            self._connection.send(request, self.exchange)
             await self._waiter
         except BaseException:
             await self.aclose()
@@ -60,16 +60,16 @@ class ResponseStream(httpx.AsyncByteStream):
 
     def body_received(self, data: bytes) -> None:
         self._chunks.append(data)
-        self._held += len(data)
-        if self._held > _HIGH_WATER and self._connection is not None:
+        self._buffered += len(data)
+        if self._buffered > _HIGH_WATER and self._connection is not None:
             self._connection.pause()
         self._wake()
 
     def exchange_ended(self, error: Exception | None) -> None:
         self._wire.first_byte = self.exchange.first_byte
         self._wire.last_byte = self.exchange.last_byte
-        self._finish(reusable=self.exchange.reusable)
-        if error is not None and not self.exchange.headed:
+        self._release()
+        if error is not None and self.exchange.head is None:
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_exception(error)
         else:
@@ -82,7 +82,7 @@ class ResponseStream(httpx.AsyncByteStream):
         while True:
             while self._chunks:
                 chunk = self._chunks.popleft()
-                self._held -= len(chunk)
+                self._buffered -= len(chunk)
                 yield chunk
             if self.exchange.state is ExchangeState.DONE:
                 if self._error is not None:
@@ -96,14 +96,16 @@ class ResponseStream(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         self._chunks.clear()
         if self._connection is not None:
-            self._finish(reusable=False)
+            self._release()
             self.exchange.abandon()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _finish(self, *, reusable: bool) -> None:
+    def _release(self) -> None:
+        """Let go of the connection: for the next request, if this one went out and its response
+        came in, both to the end."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._finished(connection, reusable)
+            self._finished(connection, self.exchange.reusable and connection.is_sent)

@@ -538,8 +538,8 @@ def test_what_encoding_took_is_taken_off_the_time_for_writing(
         await outputs.publish(CHECKS[:1])
         assert loop.time() - begun < 10.0
 
-    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30.0)
-    monkeypatch.setattr("crawler.report.broadcast._SLICE", 60.0)
+    monkeypatch.setattr("crawler.report.broadcast._BLOCK_LIMIT", 30.0)
+    monkeypatch.setattr("crawler.report.broadcast._ENCODE_LIMIT", 60.0)
     run(body())
 
 
@@ -554,7 +554,9 @@ def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
         await outputs.publish(CHECKS)
         assert (kept.checks, turns) == (CHECKS, [])
 
-    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 30)  # no thread is starved for so long
+    monkeypatch.setattr(
+        "crawler.report.broadcast._BLOCK_LIMIT", 30
+    )  # no thread is starved for so long
     run(body())
 
 
@@ -574,7 +576,7 @@ def test_a_sink_that_does_not_take_it_at_once_makes_the_loop_stand_still_once_in
                 break
         assert 0.3 <= loop.time() - begun < 7.0
 
-    monkeypatch.setattr("crawler.report.broadcast._AT_ONCE", 0.3)
+    monkeypatch.setattr("crawler.report.broadcast._BLOCK_LIMIT", 0.3)
     run(body())
 
 

@@ -468,7 +468,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
 ) -> None:
     monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 0.0)
     stream = Recorder()
-    stream.hurried = True
+    stream.interrupted = True
     sink = TableSink(stream, terminal=terminal, everything=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
@@ -479,7 +479,7 @@ def test_a_table_that_would_take_long_is_cut_after_a_signal_and_says_so(
     assert rows == [f"https://good.example/{index}" for index in range(100)]
     assert "Table cut short by the signal: 900 more rows not shown.\n\nLatency: " in text
     assert text.endswith("\nTotal: 1,000 URLs, 1,000 success, 0 failed\n")
-    assert (stream.cut, stream.closed) == (True, True)
+    assert (stream.cut_short, stream.closed) == (True, True)
 
 
 def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
@@ -487,13 +487,13 @@ def test_a_table_for_which_there_is_time_is_whole_after_a_signal(
 ) -> None:
     monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 60.0)
     stream = Recorder()
-    stream.hurried = True
+    stream.interrupted = True
     sink = TableSink(stream, terminal=None, everything=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
         sink.accept(one)
     sink.finish(summary(*checks))
-    assert (len(urls(stream.text)), stream.cut) == (1000, False)
+    assert (len(urls(stream.text)), stream.cut_short) == (1000, False)
     assert "cut short" not in stream.text
 
 

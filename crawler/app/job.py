@@ -143,7 +143,7 @@ async def _check(
 
     def hurry(_signal: int) -> None:
         for output in outputs:
-            output.stream.hurried = True
+            output.stream.interrupted = True
 
     interruption.add_handler(hurry)
     sinks = [output.sink for output in outputs]
@@ -186,7 +186,7 @@ def _with_late_signal(
     conclusion: Conclusion, outputs: Sequence[Output], interruption: Interruption
 ) -> Conclusion:
     """Count a signal that came while the last records were written, if it cost some of them."""
-    lost = conclusion.failed_outputs or any(output.stream.cut for output in outputs)
+    lost = conclusion.failed_outputs or any(output.stream.cut_short for output in outputs)
     if not lost or interruption.signal is None:
         return conclusion
     stats = replace(conclusion.summary.stats, interrupted=interruption.signal)
@@ -201,7 +201,7 @@ def _report_ending(
         if (exc := conclusion.failed_outputs.get(output.stream.name)) is not None:
             output.stream.discard()
             notify(f"cannot write {escape(output.stream.name)}: {exc.strerror or exc}")
-        elif isinstance(output.sink, ReplacingSink) and output.sink.left:
+        elif isinstance(output.sink, ReplacingSink) and output.sink.unchanged:
             notify(f"{escape(output.stream.name)} is left as it was: part of it was not read")
     summary = conclusion.summary
     if conclusion.list_error is not None:

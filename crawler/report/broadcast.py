@@ -1,4 +1,4 @@
-"""Each check to every output, each in a thread of its own, whatever becomes of the others."""
+"""Checks -> every sink, each with a writer thread of its own; a broken one costs no other any."""
 
 import asyncio
 import errno
@@ -13,23 +13,23 @@ from crawler.models import Check
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
 
-# Seconds that the event loop stands still for all writers together, encoding included. A
-# response that comes meanwhile is read late, and its latency would be too long by that much.
-_AT_ONCE = 0.000_9
-_SLICE = 0.000_4  # seconds of that for encoding: then the loop gets its turn
-_LATER = 50  # batches for which the loop does not wait for writers after slow ones
-_GRACE = 0.7  # seconds without headway that a writer is given after a signal
-_IN_ALL = 8.0  # seconds for all writers after a signal: `docker stop` kills after ten
-_LOOK = 0.1  # seconds between two looks at the headway
+# A response that arrives while the event loop is blocked is read late, and its latency comes
+# out too long by that much: so this is the limit for encoding and writing together, in seconds.
+_BLOCK_LIMIT = 0.000_9
+_ENCODE_LIMIT = 0.000_4  # seconds of that for encoding before the loop gets a turn
+_SKIPPED_BLOCKS = 50  # batches for which the loop does not block after a slow one
+_STALL_LIMIT = 0.7  # seconds without progress after which a writer is abandoned, once stopped
+_STOP_LIMIT = 8.0  # seconds for all writers once stopped: `docker stop` kills after ten
+_POLL = 0.1  # seconds between two checks for progress
 BytesTaken = Callable[[str], int | None]
 _Future = TypeVar("_Future", asyncio.Future[None], futures.Future[None])
 
 
 class Broadcast:
-    """Gives each check to all sinks and flushes each in a thread of its own.
+    """Gives every check to every sink, and flushes each sink in a thread of its own.
 
-    A sink that breaks costs the others nothing. `taken` returns how many bytes have been
-    taken from the output of a name, None while its sink waits for nobody.
+    A sink that fails is dropped. `bytes_taken` returns how many bytes the reader of the named
+    output has taken, or None while no write is waiting for it.
     """
 
     def __init__(
@@ -46,111 +46,124 @@ class Broadcast:
         self._stop = stop
         self._bytes_taken = bytes_taken
         self._clock = clock
-        self._slow = 0
-        self._give_up_at: float | None = None
+        self._blocks_to_skip = 0
+        self._stop_deadline: float | None = None
 
     async def publish(self, checks: Iterable[Check]) -> None:
-        since = await self._encode(checks)
-        await self._each(lambda sink: sink.flush(), since)
+        """Give the checks to every sink, and return when all have written them.
+
+        Sets `stop` if a reader has closed its pipe, or if no sink is left.
+        """
+        blocked_since = await self._encode(checks)
+        await self._run_all(lambda sink: sink.flush(), blocked_since)
         if self.reader_gone or (self.broken and not self._threads):
             self._stop.set()
 
     async def finish_all(self, summary: Summary) -> None:
-        await self._each(lambda sink: sink.finish(summary), self._clock())
+        """Give the summary to every sink, and return when all have ended."""
+        await self._run_all(lambda sink: sink.finish(summary), self._clock())
 
     @property
     def failed(self) -> dict[str, OSError]:
-        """The outputs that could not be written; a reader that went away is no failure."""
+        """The outputs that could not be written; a reader that closed its pipe is not a failure."""
         broken = self.broken.items()
         return {name: exc for name, exc in broken if not isinstance(exc, BrokenPipeError)}
 
     @property
     def reader_gone(self) -> bool:
+        """Whether a reader has closed its pipe."""
         return any(isinstance(exc, BrokenPipeError) for exc in self.broken.values())
 
     async def _encode(self, checks: Iterable[Check]) -> float:
-        """Let every sink encode the checks; return since when the event loop stands still.
+        """Let every sink encode the checks; return since when the event loop has been blocked.
 
-        Not in the threads: whoever encodes there holds Python's lock, and the loop would
-        wait for it at each system call.
+        Not in the threads: encoding holds the GIL there, and the loop would wait for it at
+        each system call.
         """
-        since = self._clock()
+        blocked_since = self._clock()
         for check in checks:
             for sink in tuple(self._threads):
                 try:
                     sink.accept(check)
-                    if self._clock() - since > _SLICE:
-                        since = await self._let_the_loop_turn()
+                    if self._clock() - blocked_since > _ENCODE_LIMIT:
+                        blocked_since = await self._yield_to_loop()
                     while sink.accept_deferred():
-                        if self._clock() - since > _SLICE:
-                            since = await self._let_the_loop_turn()
+                        if self._clock() - blocked_since > _ENCODE_LIMIT:
+                            blocked_since = await self._yield_to_loop()
                 except Exception as exc:
                     self._drop(sink, exc)
-        return since
+        return blocked_since
 
-    async def _let_the_loop_turn(self) -> float:
+    async def _yield_to_loop(self) -> float:
         await asyncio.sleep(0)
         return self._clock()
 
-    async def _each(self, work: Callable[[Sink], None], since: float) -> None:
-        """Do the same to every sink; once `stop` is set, wait only for those that get on."""
-        begun = {thread.submit(work, sink): sink for sink, thread in self._threads.items()}
-        self._stand_still(begun, since)
-        self._take_done(begun)
-        if begun:
-            await self._see_through({asyncio.wrap_future(one): begun[one] for one in begun})
+    async def _run_all(self, work: Callable[[Sink], None], blocked_since: float) -> None:
+        """Do `work` for every sink in its thread, and wait for all of them.
 
-    def _stand_still(self, begun: Collection[futures.Future[None]], since: float) -> None:
-        """Let writers that need but a moment have it for themselves.
-
-        A thread that writes beside the event loop takes Python's lock from it, and gives it
-        back, for each write: a crawl of quick servers takes 8 % longer.
+        Once `stop` is set, sinks that make no progress are abandoned.
         """
-        left = since + _AT_ONCE - self._clock()
-        if self._slow:
-            self._slow -= 1
-        elif futures.wait(begun, timeout=max(0.0, left)).not_done:
-            self._slow = _LATER
+        writing = {thread.submit(work, sink): sink for sink, thread in self._threads.items()}
+        self._block_briefly(writing, blocked_since)
+        self._remove_done(writing)
+        if writing:
+            await self._wait({asyncio.wrap_future(future): writing[future] for future in writing})
 
-    async def _see_through(self, writing: dict[asyncio.Future[None], Sink]) -> None:
+    def _block_briefly(
+        self, writing: Collection[futures.Future[None]], blocked_since: float
+    ) -> None:
+        """Block the event loop for writers that finish within a moment.
+
+        A thread that writes while the loop runs takes the GIL from it and gives it back for
+        each write: with fast servers the run takes 8 % longer.
+        """
+        left = blocked_since + _BLOCK_LIMIT - self._clock()
+        if self._blocks_to_skip:
+            self._blocks_to_skip -= 1
+        elif futures.wait(writing, timeout=max(0.0, left)).not_done:
+            self._blocks_to_skip = _SKIPPED_BLOCKS
+
+    async def _wait(self, writing: dict[asyncio.Future[None], Sink]) -> None:
+        """Wait for all writers, or until `stop` is set and then for those that progress."""
         stopped = asyncio.ensure_future(self._stop.wait())
         try:
             while writing and not self._stop.is_set():
-                any_of: set[asyncio.Future[Any]] = {*writing, stopped}
-                await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
-                self._take_done(writing)
+                pending: set[asyncio.Future[Any]] = {*writing, stopped}
+                await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                self._remove_done(writing)
         finally:
             stopped.cancel()
-        await self._see_out(writing)
+        await self._wait_after_stop(writing)
 
-    async def _see_out(self, writing: dict[asyncio.Future[None], Sink]) -> None:
-        """Wait for writers after a signal while their readers get on, however slowly.
+    async def _wait_after_stop(self, writing: dict[asyncio.Future[None], Sink]) -> None:
+        """Wait for writers whose readers make progress, however slow.
 
-        Who pressed Ctrl-C wants the end, but not at the price of records that a slow reader
-        would have taken. So it is headway that counts, up to a limit in all.
+        After Ctrl-C the run should end soon, but not at the cost of records that a slow
+        reader would still have taken. So progress decides, within one limit for all batches.
         """
         now = self._clock()
-        if self._give_up_at is None:
-            self._give_up_at = now + _IN_ALL
-        headway = {sink.name: (self._bytes_taken(sink.name), now) for sink in writing.values()}
+        if self._stop_deadline is None:
+            self._stop_deadline = now + _STOP_LIMIT
+        progress = {sink.name: (self._bytes_taken(sink.name), now) for sink in writing.values()}
         while writing:
-            await asyncio.wait(writing, timeout=_LOOK)
-            self._take_done(writing)
+            await asyncio.wait(writing, timeout=_POLL)
+            self._remove_done(writing)
             now = self._clock()
             for future, sink in tuple(writing.items()):
-                taken, (before, at) = self._bytes_taken(sink.name), headway[sink.name]
+                taken, (before, since) = self._bytes_taken(sink.name), progress[sink.name]
                 if taken is None or taken != before:
-                    headway[sink.name] = taken, now
-                elif now - at >= _GRACE:
+                    progress[sink.name] = taken, now
+                elif now - since >= _STALL_LIMIT:
                     del writing[future]
-                    self._drop(sink, OSError(errno.EAGAIN, "nobody takes it"))
+                    self._drop(sink, OSError(errno.EAGAIN, "the reader stopped reading"))
                     continue
-                if now >= self._give_up_at:
+                if now >= self._stop_deadline:
                     del writing[future]
-                    late = f"its reader has not taken all within {_IN_ALL:.0f} s"
-                    self._drop(sink, OSError(errno.EAGAIN, late))
+                    reason = f"the reader did not read all of it within {_STOP_LIMIT:.0f} s"
+                    self._drop(sink, OSError(errno.EAGAIN, reason))
 
-    def _take_done(self, writing: dict[_Future, Sink]) -> None:
+    def _remove_done(self, writing: dict[_Future, Sink]) -> None:
+        """Remove the writers that are done; drop the sinks that failed."""
         for future, sink in tuple(writing.items()):
             if future.done():
                 del writing[future]

@@ -1,4 +1,4 @@
-"""What a sink is, and the two writers: line by line, and whole documents."""
+"""Checks, then a summary -> a stream, line by line or as one document."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -9,13 +9,14 @@ from crawler.report.streams import Stream
 
 
 class Sink(Protocol):
-    """Takes every check once, then the summary.
+    """Accepts every check once, then the summary.
 
-    `accept` never waits: it keeps what `flush` is to write. It is called on the event loop,
-    so it encodes one check at most. `accept_deferred` encodes one more if `accept` had to leave it;
-    it returns whether there was one. `flush` and `finish` may block, and raise OSError if
-    the output cannot be written. They are called in a thread, but no two calls happen at
-    once. `name` is what a complaint calls the output.
+    `accept` is called on the event loop: it does not block, encodes at most one check and
+    buffers the text. `accept_deferred` does the same for one check that `accept` deferred,
+    and returns whether there was one. `flush` writes the buffered text; `finish` writes the
+    end and closes the output. Both are called from a worker thread, may block, and raise
+    OSError if the output cannot be written. No two calls are concurrent. `name` names the
+    output in messages.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Sink(Protocol):
 
 
 class Document(Protocol):
-    """A format with a beginning, elements and an end."""
+    """A format with a beginning, an element for each check, and an end."""
 
     def begin(self) -> str: ...
 
@@ -40,7 +41,7 @@ class Document(Protocol):
 
 
 class LineSink:
-    """Writes one line for each check as it comes: whole lines in each write."""
+    """Writes a line for each check; each write holds whole lines."""
 
     def __init__(self, stream: Stream, line: Callable[[Check], str]) -> None:
         self.name = stream.name
@@ -56,7 +57,7 @@ class LineSink:
 
     def flush(self) -> None:
         lines, self._lines = self._lines, []
-        for text in _joined(lines, self._stream.piece):
+        for text in _batched(lines, self._stream.max_write):
             self._stream.write(text)
 
     def finish(self, summary: Summary) -> None:
@@ -65,17 +66,17 @@ class LineSink:
 
 
 class DocumentSink:
-    """Writes one document that is whole however the crawl ends."""
+    """Writes one document, which is complete however the run ends."""
 
     def __init__(self, stream: Stream, document: Document) -> None:
         self.name = stream.name
         self._stream = stream
         self._document = document
-        self._started = False
+        self._begun = False
         self._parts: list[str] = []
 
     def accept(self, check: Check) -> None:
-        self._parts.append(self._document.element(check, first=not self._begin()))
+        self._parts.append(self._document.element(check, first=self._begin_once()))
 
     def accept_deferred(self) -> bool:
         return False
@@ -83,55 +84,55 @@ class DocumentSink:
     def flush(self) -> None:
         parts, self._parts = self._parts, []
         try:
-            for text in _joined(parts, self._stream.piece):
+            for text in _batched(parts, self._stream.max_write):
                 self._stream.write(text)
         except OSError:
             self._stream.discard()
             raise
 
     def finish(self, summary: Summary) -> None:
-        self._begin()
+        self._begin_once()
         self._parts.append(self._document.end(summary))
         self.flush()
         self._stream.close()
 
-    def _begin(self) -> bool:
-        """Write the beginning before the first element; return whether that was done before."""
-        before = self._started
-        if not before:
-            self._parts.append(self._document.begin())
-            self._started = True
-        return before
+    def _begin_once(self) -> bool:
+        """Buffer the beginning of the document; return False if that is done already."""
+        if self._begun:
+            return False
+        self._parts.append(self._document.begin())
+        self._begun = True
+        return True
 
 
 class ReplacingSink(DocumentSink):
-    """Writes a document over the list it was made from, unless part of that was not read.
+    """Replaces the list with a document made from it, if the list was read to its end.
 
-    `left` says that the list was left as it was.
+    `unchanged` says that the list was not replaced.
     """
 
-    left = False
+    unchanged = False
 
     def finish(self, summary: Summary) -> None:
         if summary.stats.list_read and not summary.stats.list_failed:
             super().finish(summary)
         else:
-            self.left = True
+            self.unchanged = True
             self._stream.discard()
 
 
 class Ordered:
-    """Passes checks on to another sink in the order of the input.
+    """Forwards checks to another sink in input order.
 
-    Holds those that are ahead of their turn: as many as finish while the slowest one before
-    them is in flight. When that one comes, thousands may be due at once. To encode them all
-    would hold up the event loop, so `accept` passes on one, and `accept_deferred` one more.
+    Buffers checks that finish out of order. While one slow request is in flight, thousands
+    may pile up behind it; encoding them all at once would block the event loop, so `accept`
+    and each `accept_deferred` forward one.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.name = sink.name
         self._sink = sink
-        self._next = 0
+        self._next_index = 0
         self._early: dict[int, Check] = {}
 
     def accept(self, check: Check) -> None:
@@ -139,11 +140,11 @@ class Ordered:
         self.accept_deferred()
 
     def accept_deferred(self) -> bool:
-        turn = self._early.pop(self._next, None)
-        if turn is None:
+        due = self._early.pop(self._next_index, None)
+        if due is None:
             return False
-        self._next += 1
-        self._sink.accept(turn)
+        self._next_index += 1
+        self._sink.accept(due)
         return True
 
     def flush(self) -> None:
@@ -155,22 +156,23 @@ class Ordered:
         self._sink.finish(summary)
 
 
-def _joined(texts: Sequence[str], most: int) -> Iterator[str]:
-    """Join texts as far as they fit one write of `most` bytes.
+def _batched(texts: Sequence[str], max_write: int) -> Iterator[str]:
+    """Join texts into as few writes as possible, each of at most `max_write` characters.
 
-    A write for each line would be simpler, but each costs a system call and a switch from
-    and to the event loop, which a thread that writes beside it holds up.
+    Only a longer text is a write of its own that exceeds it. A write for each line would be
+    simpler, but each costs a system call and a switch from and to the event loop, which the
+    writing thread delays.
     """
-    whole = "".join(texts)
-    if len(whole) <= most:
-        yield whole
+    joined = "".join(texts)
+    if len(joined) <= max_write:
+        yield joined
         return
-    some: list[str] = []
+    batch: list[str] = []
     length = 0
     for text in texts:
-        if some and length + len(text) > most:
-            yield "".join(some)
-            some, length = [], 0
-        some.append(text)
+        if batch and length + len(text) > max_write:
+            yield "".join(batch)
+            batch, length = [], 0
+        batch.append(text)
         length += len(text)
-    yield "".join(some)
+    yield "".join(batch)

@@ -1,4 +1,4 @@
-"""Text -> bytes in a file or on a descriptor, unbuffered, so that no finished line is lost."""
+"""Text -> bytes in a file or on a descriptor, unbuffered so that no finished line is lost."""
 
 import errno
 import os
@@ -17,18 +17,18 @@ except ImportError:  # not a Unix
 else:
     HAS_IOCTL = True
 
-# Bytes in one write. A pipe takes no more than that whole or not at all, so that a larger
-# write could leave part of a line; a file is always ready, and the fewer writes the better.
-_TO_PIPE = getattr(select, "PIPE_BUF", 4096)
-_TO_FILE = 1_048_576
-_LOOK = 0.05  # seconds between two looks for the reader of a FIFO
+# Bytes in one write. A pipe takes up to PIPE_BUF bytes whole or not at all; a larger write could
+# leave part of a line in it. A file is always ready, and fewer writes are faster.
+_MAX_PIPE_WRITE = getattr(select, "PIPE_BUF", 4096)
+_MAX_FILE_WRITE = 1_048_576
+_POLL = 0.05  # seconds between two attempts to open a FIFO
 
 
 class Stream:
-    """A descriptor to which each `write` goes whole and at once.
+    """A descriptor to which each `write` goes completely and unbuffered.
 
-    Up to `piece` bytes go in one system call. `hurried` is set once a signal calls for the
-    end: who has much to render then leaves the rest out, says so, and sets `cut`.
+    Up to `max_write` bytes go in one system call. `interrupted` is set by a signal: a sink
+    with much left to render then stops early, says so, and sets `cut_short`.
     """
 
     def __init__(
@@ -44,30 +44,27 @@ class Stream:
         self._encoding = encoding
         self._errors = errors
         self._owned = owned
-        self.piece = _TO_FILE if _is_regular(fd) else _TO_PIPE
-        self.hurried = False
-        self.cut = False
+        self.max_write = _MAX_FILE_WRITE if _is_regular(fd) else _MAX_PIPE_WRITE
+        self.interrupted = False
+        self.cut_short = False
         self._written = 0
         self._writing = False
 
     def bytes_taken(self) -> int | None:
-        """Return how many bytes the reader has taken so far; None while no write is waiting.
+        """Return how many bytes the reader has taken; None while no write is in progress.
 
-        Two equal numbers, some time apart, show a reader that has stalled.
+        If it does not grow for a while, the reader has stalled.
         """
         return self._written - _queued(self.fd) if self._writing else None
 
     def write(self, text: str) -> None:
-        """Write all of `text`; `errors` says what becomes of what the encoding lacks.
-
-        Raises OSError.
-        """
+        """Write all of `text`. Raises OSError."""
         data = memoryview(text.encode(self._encoding, self._errors))
         self._writing = True
         try:
             while data:
                 try:
-                    written = os.write(self.fd, data[: self.piece])
+                    written = os.write(self.fd, data[: self.max_write])
                 except BlockingIOError:  # another process made the descriptor non-blocking
                     select.select([], [self.fd], [])
                     continue
@@ -77,53 +74,53 @@ class Stream:
             self._writing = False
 
     def close(self) -> None:
-        """Make what was written last. Raises OSError where that fails."""
+        """Flush to disk (fsync) and close. Raises OSError."""
         if self._owned:
             self._owned = False
             _sync(self.fd)
             os.close(self.fd)
 
     def discard(self) -> None:
-        """Let go without finishing."""
+        """Abandon the stream; an unfinished `AtomicFile` is deleted."""
 
 
 class AtomicFile(Stream):
-    """A file that appears under its name whole or not at all.
+    """A file that appears under its name completely or not at all.
 
-    It grows under another name in the same directory, and replaces the old one,
-    whose permissions it takes, when it is closed.
+    It is written under a temporary name in the same directory. When it is closed, it replaces
+    the old file and keeps its permissions.
     """
 
     def __init__(
         self, name: str, *, errors: str = "backslashreplace", private: bool = False
     ) -> None:
         self._path = os.path.realpath(name)
-        self._growing = f"{self._path}.{secrets.token_hex(4)}.part"
-        fd = os.open(self._growing, _CREATE | os.O_EXCL, 0o600 if private else 0o666)
+        self._temporary = f"{self._path}.{secrets.token_hex(4)}.part"
+        fd = os.open(self._temporary, _CREATE | os.O_EXCL, 0o600 if private else 0o666)
         with suppress(OSError):
-            os.chmod(self._growing, stat.S_IMODE(os.stat(self._path).st_mode))
+            os.chmod(self._temporary, stat.S_IMODE(os.stat(self._path).st_mode))
         super().__init__(name, fd, errors=errors, owned=True)
 
     def close(self) -> None:
         try:
             super().close()
-            os.replace(self._growing, self._path)
+            os.replace(self._temporary, self._path)
         except OSError:
             self.discard()
             raise
 
     def discard(self) -> None:
         with suppress(OSError):
-            os.unlink(self._growing)
+            os.unlink(self._temporary)
 
 
 _CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_list(path: str, given_up: threading.Event | None = None) -> Stream:
-    """Open a file for lines as they stood in a list; they may hold passwords.
+    """Open a file for lines as written in a list, which may hold passwords.
 
-    A new one is readable for its owner only. Raises OSError.
+    A new file is readable by its owner only. Raises OSError.
     """
     errors = "surrogateescape"
     return open_file(path, whole=True, errors=errors, private=True, given_up=given_up)
@@ -137,12 +134,11 @@ def open_file(
     private: bool = False,
     given_up: threading.Event | None = None,
 ) -> Stream:
-    """Open an output file, now, so that a bad path is known before the first request.
+    """Open an output file. Raises OSError.
 
-    `whole` asks for a file that appears only when it is complete, and `private` for one
-    that only its owner reads where there is none yet; a device or a FIFO is written
-    directly either way. A FIFO is waited for until it has a reader, or until `given_up`.
-    Raises OSError.
+    With `whole`, the file appears only when it is complete; with `private`, a new file is
+    readable by its owner only. Both are without effect on a device or a FIFO. Opening a FIFO
+    waits for its reader, until `given_up` is set. `errors` is the codec error handler.
     """
     special = os.path.exists(path) and not os.path.isfile(path)
     if whole and not special:
@@ -157,17 +153,17 @@ def open_file(
 
 
 def _open_fifo(path: str, given_up: threading.Event) -> int:
-    """Open a FIFO once it has a reader. Raises InterruptedError when the wait is given up.
+    """Open a FIFO once it has a reader. Raises InterruptedError if `given_up` is set first.
 
-    A blocking open would wait, too, but nothing could end it: Python resumes it after a signal.
+    Nothing could end a blocking open: Python resumes it after a signal.
     """
     while True:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as exc:
-            if exc.errno != errno.ENXIO:  # it has no reader
+            if exc.errno != errno.ENXIO:  # no reader yet
                 raise
-            if given_up.wait(_LOOK):
+            if given_up.wait(_POLL):
                 raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR), path) from exc
         else:
             os.set_blocking(fd, True)
@@ -175,7 +171,7 @@ def _open_fifo(path: str, given_up: threading.Event) -> int:
 
 
 def _queued(fd: int) -> int:
-    """Return how many bytes wait in a pipe, a socket or a terminal; 0 where nobody can tell."""
+    """Return how many unread bytes a pipe, a socket or a terminal holds; 0 if unknown."""
     if not HAS_IOCTL:
         return 0
     with suppress(OSError):
@@ -187,11 +183,11 @@ def _queued(fd: int) -> int:
 def _is_regular(fd: int) -> bool:
     try:
         return stat.S_ISREG(os.fstat(fd).st_mode)
-    except OSError:  # closed: the first write says so
+    except OSError:  # closed: the first write raises
         return False
 
 
 def _sync(fd: int) -> None:
-    """Flush to the disk where there is one; a pipe or a device has none."""
+    """Flush a regular file to disk; a pipe or a device has none."""
     if _is_regular(fd):
         os.fsync(fd)

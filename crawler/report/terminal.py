@@ -64,7 +64,7 @@ class TableSink:
         if shown:
             missing = len(shown) - self._write_table(shown, palette)
             if missing:
-                self._stream.cut = True
+                self._stream.cut_short = True
                 text = f"Table cut short by the signal: {missing:,} more rows not shown."
                 closing.append((text, "bold red"))
         if len(shown) < self._rows.total:
@@ -103,7 +103,7 @@ class TableSink:
         """
         end = None
         for count, item in enumerate(items):
-            if self._stream.hurried and count % _CHUNK == 0:
+            if self._stream.interrupted and count % _CHUNK == 0:
                 end = end or thread_time() + _RENDER_LIMIT
                 if count and thread_time() > end:
                     return

@@ -7,6 +7,7 @@ many seconds at worst a thread of the program that had nothing to do was kept wa
 """
 
 import os
+import signal
 import struct
 import sys
 import threading
@@ -18,6 +19,8 @@ _BEAT = 0.005  # seconds
 
 
 def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -> NoReturn:
+    # A shell that starts this in the background has SIGINT ignored, and so it would stay.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_beat, args=(noise,), daemon=True).start()
     if loop == "asyncio":
         sys.modules["uvloop"] = None  # type: ignore[assignment]  # how import is told: none

@@ -144,9 +144,13 @@ PLANTS: dict[str, Plant] = {
     "Retry-After waited for however long": Plant(
         _limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
     ),
-    "redirects not counted in the rates": Plant(
-        _edited(f"{_LANES}.transfer", ("self._count_start(lane, now)", "pass")),
-        ("total_rate", "host_rate"),
+    "redirects beyond --rate": Plant(
+        _edited(
+            f"{_LANES}.transfer",
+            ("if self._rate is not None and self._rate.due > now:", "if False:"),
+            ("self._count_start(lane, now)", "pass"),
+        ),
+        ("total_rate",),
     ),
     "redirects in the hold of a host": Plant(
         _edited(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("holds_kept",)
@@ -234,7 +238,8 @@ PLANTS: dict[str, Plant] = {
         ("attempts_as_counted",),
     ),
     "the first retry not told of": Plant(
-        _results(lambda r: replace(r, earlier=r.earlier[1:])), ("attempts_as_counted",)
+        _results(lambda r: replace(r, earlier=r.earlier[1:])),
+        ("attempts_as_counted", "attempts_as_the_server_saw"),
     ),
     "flaky not set": Plant(
         _results(lambda r: replace(r, flaky=False)), ("flaky_only_on_a_recheck",)

@@ -18,9 +18,9 @@ def main() -> "NoReturn":
     try:
         _end_at_signals()
         _occupy_standard_descriptors()
-        from crawler.cli.command import run
+        from crawler.cli import command
 
-        code = run(sys.argv[1:])
+        code = command.main(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
     except SystemExit as exc:  # typer, when the reader of its help has gone
@@ -75,9 +75,9 @@ def _flushed(code: int) -> int:
         except OSError as exc:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if name is not None and not isinstance(exc, BrokenPipeError):
-                from crawler.cli.command import say
+                from crawler.cli.stderr import print_line
 
-                say(f"cannot write {name}: {exc.strerror}")
+                print_line(f"cannot write {name}: {exc.strerror}")
                 code = 2
     return code
 

@@ -28,7 +28,7 @@ from shell import (
     write,
 )
 
-from crawler.cli.command import run
+from crawler.cli.command import main
 from crawler.models import ErrorKind
 
 ESCAPE = "\x1b"
@@ -268,7 +268,7 @@ def test_standard_input_is_read_only_once() -> None:
         ("--method", "G T", "is not an HTTP method such as GET or HEAD"),
         ("--method", "CONNECT", "is not an HTTP method such as GET or HEAD"),
         ("--cacert", "no/such.pem", "cannot be read: No such file or directory"),
-        ("--cacert", os.devnull, "holds no certificate in PEM form"),
+        ("--cacert", os.devnull, "contains no certificate in PEM format"),
         ("--proxy", "ftp://127.0.0.1", "a proxy URL such as http://host:3128"),
         ("--proxy", "http://", "a proxy URL such as http://host:3128"),
         ("--proxy", "http://127.0.0.1:port", "a proxy URL such as http://host:3128"),
@@ -281,7 +281,7 @@ def test_standard_input_is_read_only_once() -> None:
 def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
     capsys: pytest.CaptureFixture[str], option: str, value: str, rule: str
 ) -> None:
-    assert run(["http://127.0.0.1:1/", option, value]) == 2
+    assert main(["http://127.0.0.1:1/", option, value]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"crawl: [^\n]+\n", err)
@@ -296,15 +296,15 @@ def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
         ("no colon", "of the form 'Name: value'"),
         (": value", "of the form 'Name: value'"),
         ("two words: value", "of the form 'Name: value'"),
-        ("X-Lines: a\nb", "'X-Lines' has a character in its value that no header may hold"),
-        ("X-Bell: \x07", "'X-Bell' has a character in its value that no header may hold"),
+        ("X-Lines: a\nb", "'X-Lines' has a character in its value that is not allowed in a header"),
+        ("X-Bell: \x07", "'X-Bell' has a character in its value that is not allowed in a header"),
         ("@no/such", "no/such cannot be read: No such file or directory"),
     ],
 )
 def test_a_bad_header_is_one_line_with_the_rule(
     capsys: pytest.CaptureFixture[str], value: str, rule: str
 ) -> None:
-    assert run(["http://127.0.0.1:1/", "-H", value]) == 2
+    assert main(["http://127.0.0.1:1/", "-H", value]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"crawl: [^\n]+\n", err)
@@ -326,11 +326,12 @@ def test_a_bad_header_is_one_line_with_the_rule(
 def test_a_usage_error_is_one_line(
     capsys: pytest.CaptureFixture[str], args: list[str], shown: str
 ) -> None:
-    assert run(args) == 2
+    assert main(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"crawl: [^\n]+\n", err)
     assert shown in err
+    assert "Invalid value" not in err
 
 
 def test_a_value_cannot_break_the_line_that_complains_of_it() -> None:

@@ -168,7 +168,9 @@ def test_a_format_that_breaks_costs_the_other_output_nothing(
 
 
 def test_a_fault_before_the_run_is_one_line() -> None:
-    fault = FAULT.format(where="import crawler.cli.values as it; name = 'headers'", good=0)
+    fault = FAULT.format(
+        where="import crawler.cli.environment as it; name = 'check_certificates'", good=0
+    )
     done = run(fault, "http://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint(done) == "internal error: KeyError: 'a [/red] fault'"

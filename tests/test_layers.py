@@ -44,7 +44,8 @@ app.collect app.conclusion app.demo app.interruption app.settings
 app.assemble app.opening app.run
 app.rounds
 app.job
-cli.values
+cli.declare cli.defaults cli.stderr cli.values
+cli.environment cli.options
 cli.command
 crawler
 __main__

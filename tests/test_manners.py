@@ -46,7 +46,7 @@ from shell import (
 
 from crawler import Check, Expectation, Limits
 from crawler import crawl as crawl_urls
-from crawler.cli.command import run
+from crawler.cli.command import main
 from crawler.core import expect
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
@@ -1364,7 +1364,7 @@ BAD_VALUES = [
 def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
     capsys: pytest.CaptureFixture[str], option: str, value: str, rule: str
 ) -> None:
-    assert run(["http://127.0.0.1:1/", option, value]) == 2
+    assert main(["http://127.0.0.1:1/", option, value]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"crawl: [^\n]+\n", err)
@@ -1384,7 +1384,7 @@ def test_a_bad_place_for_failed_lines_is_one_line(tmp_path: Path, value: str) ->
 
 
 def test_head_and_another_method_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["http://127.0.0.1:1/", "--head", "--method", "GET"]) == 2
+    assert main(["http://127.0.0.1:1/", "--head", "--method", "GET"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"crawl: [^\n]*--head and --method exclude each other[^\n]*\n", err)
+    assert re.fullmatch(r"crawl: [^\n]*--head and --method cannot be used together[^\n]*\n", err)

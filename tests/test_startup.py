@@ -54,9 +54,10 @@ def test_the_first_request_of_the_stock_engine_loads_no_module() -> None:
     code = """
 import asyncio, sys, httpx
 from crawler.engine.transports import ConnectionSettings, open_transport
+from crawler.models import Engine
 
 async def main():
-    transport = open_transport(ConnectionSettings(engine="stock"))
+    transport = open_transport(ConnectionSettings(engine=Engine.STOCK))
     before = set(sys.modules)
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:1/"))

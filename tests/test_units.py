@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.core.units import duration, parse_size, size
+from crawler.core.units import duration, exact_size, parse_size, size
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 
@@ -151,3 +151,12 @@ def test_hostile_sizes_cost_little(unit: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(unit * (65_000 // len(unit)) + "!")
     assert time.process_time() - before < 1
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (4096, "4096"), (500_000, "500KB"), (10_000_000, "10MB")],
+)
+def test_an_exact_size_is_read_back_without_loss(count: int, text: str) -> None:
+    assert exact_size(count) == text
+    assert parse_size(text) == count

@@ -1,20 +1,21 @@
-"""Text of an option or a variable -> its value, or a ValueError with the broken rule."""
+"""Text of an option -> its value, or a ValueError with the rule that it breaks."""
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from crawler.core import url
-from crawler.core.display import escape, mask_loosely, parameter_key
+from crawler.core.display import escape, parameter_key
 from crawler.core.semantics import is_token
 from crawler.models import Engine
 from crawler.report import formats
 
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", re.ASCII)
-_MOST = 10_000_000
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", re.ASCII)
+_MAX_COUNT = 10_000_000
 ENGINE_NAMES = "{}, {} or {}".format(*Engine)
+Header = tuple[str, str]
 
 
 def count(least: int) -> Callable[[str], int]:
@@ -22,9 +23,9 @@ def count(least: int) -> Callable[[str], int]:
 
     def convert(text: str) -> int:
         short = text.isascii() and text.isdigit() and len(text) < 9
-        if short and least <= int(text) <= _MOST:
+        if short and least <= int(text) <= _MAX_COUNT:
             return int(text)
-        raise ValueError(f"is not a whole number from {least} to {_MOST:,}")
+        raise ValueError(f"is not a whole number from {least} to {_MAX_COUNT:,}")
 
     return convert
 
@@ -36,7 +37,7 @@ def seconds(text: str) -> float:
 
 
 def pause(text: str) -> float:
-    """Return seconds that may be none at all."""
+    """Return seconds, which may be 0."""
     if re.fullmatch(r"0+\.?0*|\.0+", text):
         return 0.0
     try:
@@ -53,15 +54,15 @@ def rate(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """Return what part of the whole a percentage such as 2% is."""
-    match = _PERCENT.fullmatch(text)
+    """Return a percentage such as 2% as a share, 0 to 1."""
+    match = _PERCENTAGE.fullmatch(text)
     if match is None or float(match[1]) > 100:
         raise ValueError("is not a percentage such as 2%")
     return float(match[1]) / 100
 
 
 def tolerance(text: str) -> int | float:
-    """Return a number of URLs, or as a float the part of all that a percentage is."""
+    """Return a number of URLs as an int, or a percentage of them as a share, a float."""
     if text.endswith("%"):
         return share(text)
     try:
@@ -84,39 +85,30 @@ def output(path: str) -> str:
 
 def file(path: str) -> str:
     if path in ("", "-"):
-        raise ValueError("is no name of a file")
+        raise ValueError("is not a file name")
     return path
 
 
 def pem(path: str) -> str:
-    """Return the path of a file that holds certificates."""
+    """Return the path of a file that contains certificates."""
     try:
         with open(path, "rb") as file:
             if b"-----BEGIN " in file.read():
                 return path
     except OSError as exc:
         raise ValueError(f"cannot be read: {exc.strerror}") from exc
-    raise ValueError("holds no certificate in PEM form")
+    raise ValueError("contains no certificate in PEM format")
 
 
 def authorities(path: str) -> str:
-    """Return the path of a PEM file that OpenSSL takes certificates from."""
-    import ssl  # only where the option is given
+    """Return the path of a PEM file from which OpenSSL can load certificates."""
+    import ssl  # slow to import, and rarely needed here
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(pem(path))
     except ssl.SSLError as exc:
-        raise ValueError("holds no certificate that can be used") from exc
+        raise ValueError("contains no usable certificate") from exc
     return path
-
-
-def directory(path: str) -> str:
-    """Return a list of directories separated by ":", the form of SSL_CERT_DIR."""
-    import os
-
-    if any(os.path.isdir(part) for part in path.split(os.pathsep)):
-        return path
-    raise ValueError("is not a directory")
 
 
 def proxy(text: str) -> str:
@@ -139,37 +131,12 @@ def parameter(text: str) -> str:
     return name
 
 
-def headers(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return name and value of each `K: V`, or of each line of an `@file`.
+def headers(given: str) -> tuple[Header, ...]:
+    """Return name and value of a header `K: V`, or of each line of an `@file`.
 
-    A ValueError names the place but shows no value: it may be a secret.
+    A ValueError names the header or the line but never shows a value: it may be a secret.
     """
-    return tuple(_header(place, text) for one in given for place, text in _header_lines(one))
-
-
-def environment_proxies(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return (variable, proxy URL) for "http" and "https", as the environment has them.
-
-    A lower-case name wins. `HTTP_PROXY` is not believed in a CGI script, where a
-    request's header could have set it.
-    """
-    found = {}
-    for scheme in ("http", "https"):
-        names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
-        if "REQUEST_METHOD" in environ:
-            names = [name for name in names if name != "HTTP_PROXY"]
-        name = next((name for name in names if environ.get(name)), None)
-        if name is not None:
-            found[scheme] = (name, from_environment(environ, name, proxy))
-    return found
-
-
-def from_environment(environ: Mapping[str, str], name: str, convert: Callable[[str], str]) -> str:
-    try:
-        return convert(environ[name])
-    except ValueError as exc:
-        shown = mask_loosely(environ[name])
-        raise ValueError(f"environment variable {name}: '{shown}' {exc}") from exc
+    return tuple(_header(place, text) for place, text in _header_lines(given))
 
 
 def _header_lines(given: str) -> list[tuple[str, str]]:
@@ -187,10 +154,10 @@ def _header_lines(given: str) -> list[tuple[str, str]]:
     return [(place, line) for place, line in named if line and not line.startswith("#")]
 
 
-def _header(place: str, text: str) -> tuple[str, str]:
+def _header(place: str, text: str) -> Header:
     name, colon, value = text.partition(":")
     if not colon or not is_token(name.strip()):
         raise ValueError(f"{place} is not of the form 'Name: value'")
     if _NOT_IN_VALUE.search(value):
-        raise ValueError(f"{place} has a character in its value that no header may hold")
+        raise ValueError(f"{place} has a character in its value that is not allowed in a header")
     return name.strip(), value.strip()

@@ -133,11 +133,13 @@ def _reason(result: Result) -> str:
     if result.attempt.blocked_by is not None:
         by = f"{result.attempt.blocked_by}, status {result.attempt.status}"
         return f"{BLOCKED_BY_BOT_PROTECTION} ({by})"
-    reason = f"status {result.attempt.status} is not in {_show(result.target.expectation.accept)}"
+    accept = format_statuses(result.target.expectation.accept)
+    reason = f"status {result.attempt.status} is not in {accept}"
     if result.attempt.retry_after is not None:
         reason += f"; the server asks to wait {duration(result.attempt.retry_after)}"
     return reason
 
 
-def _show(accept: tuple[tuple[int, int], ...]) -> str:
+def format_statuses(accept: tuple[tuple[int, int], ...]) -> str:
+    """Return ranges of statuses in the form that `parse` reads."""
     return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in accept)

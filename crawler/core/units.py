@@ -30,6 +30,14 @@ def parse_size(text: str) -> int:
     return int(Decimal(match[1]) * _FACTORS[match[2].upper()])
 
 
+def exact_size(count: int) -> str:
+    """Return bytes in the form that `parse_size` reads, without loss: "10MB", "4096"."""
+    for unit in ("GB", "MB", "KB"):
+        if count and count % _FACTORS[unit] == 0:
+            return f"{count // _FACTORS[unit]}{unit}"
+    return str(count)
+
+
 def size(count: int | None) -> str:
     """Return bytes for people: "512 B", "1.5 kB", "10.0 MB"; "-" where not measured."""
     if count is None:

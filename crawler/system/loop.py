@@ -1,4 +1,4 @@
-"""The process: its event loop and memory, signals turned into calls, enough file descriptors."""
+"""The event loop of the process: which one, what it runs, what it reports."""
 
 import asyncio
 import gc
@@ -10,39 +10,41 @@ from typing import Any
 
 from crawler.core import faults
 
-_COLLECT_AFTER = 10_000  # new objects, against 700 by default: costs 2 MB and saves 5 to 10 %
+Factory = Callable[[], asyncio.AbstractEventLoop]
+_COLLECT_AFTER = 10_000  # new objects, not 700: costs 2 MB and saves 5 to 10 % of the time
 
 
-def run_on_a_loop(
-    work: Coroutine[Any, Any, int],
-    say: Callable[[str], None],
-    engine: str,
-    *,
-    verbose: bool = False,
-) -> int:
-    """Run on uvloop where it is installed, else on asyncio's own loop.
-
-    `say` gets what a loop complains of, one line each. With `verbose` it is told what is
-    used, and tracebacks are shown.
-    """
-    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
-    factory: Any = None
+def choose() -> tuple[str, Factory | None]:
+    """Return name and factory of the fastest event loop: uvloop if it is installed and works."""
     if importlib.util.find_spec("uvloop") is not None and _can_start_a_thread():
         import uvloop
 
-        # Older ones may close a descriptor twice when a connection attempt is cancelled.
+        # Older versions may close a descriptor twice when a connection attempt is cancelled.
         version: str = vars(uvloop)["__version__"]
         if tuple(map(int, version.split(".")[:2])) >= (0, 23):
-            factory = uvloop.new_event_loop
-    if verbose:
-        say(f"engine {engine}, event loop {'asyncio' if factory is None else 'uvloop'}")
+            return "uvloop", uvloop.new_event_loop
+    return "asyncio", None
+
+
+def run(
+    work: Coroutine[Any, Any, int],
+    factory: Factory | None,
+    notify: Callable[[str], None],
+    *,
+    verbose: bool = False,
+) -> int:
+    """Run `work` and return its value. `notify` gets the loop's own errors, one line each.
+
+    With `verbose` they are logged by asyncio, with tracebacks.
+    """
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.get_loop().set_exception_handler(partial(_complain, say, verbose))
+        runner.get_loop().set_exception_handler(partial(_report, notify, verbose))
         return runner.run(work)
 
 
 def _can_start_a_thread() -> bool:
-    """Whether the system allows one more: without any, uvloop aborts the process (libuv)."""
+    """Whether the system allows one more thread: uvloop (libuv) aborts the process without it."""
     try:
         threading.Thread(target=int, daemon=True).start()
     except (RuntimeError, MemoryError):
@@ -50,15 +52,15 @@ def _can_start_a_thread() -> bool:
     return True
 
 
-def _complain(
-    say: Callable[[str], None],
+def _report(
+    notify: Callable[[str], None],
     verbose: bool,
     loop: asyncio.AbstractEventLoop,
     context: dict[str, Any],
 ) -> None:
-    """Pass on what a loop complains of, but for connections that broke while they were closed.
+    """Event-loop exception handler that ignores errors from connections being closed.
 
-    What they were for has its record.
+    Their URLs have a record already.
     """
     if str(context.get("message")).startswith("Fatal error on "):
         return
@@ -66,4 +68,4 @@ def _complain(
         loop.default_exception_handler(context)
         return
     exc = context.get("exception")
-    say(f"internal error: {context.get('message')}" if exc is None else faults.describe(exc))
+    notify(f"internal error: {context.get('message')}" if exc is None else faults.describe(exc))

@@ -33,6 +33,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def terminal_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 100 columns with colours, whatever the environment says."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "25")
+
+
+@pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
         yield running

@@ -79,6 +79,16 @@ def on(host: str, index: int = 0) -> Target:
     return target(index, url=f"https://{host}/{index}")
 
 
+def many(count: int, hosts: int = 10) -> list[Target]:
+    """Return `count` targets on `hosts` hosts in turn."""
+    return [on(f"host{index % hosts}.example", index) for index in range(count)]
+
+
+def indices(checks: Iterable[Check]) -> list[int]:
+    """Return the indices of checks, sorted."""
+    return sorted(one.result.target.index for one in checks)
+
+
 def result(of: Target, outcome: Outcome, fields: dict[str, Any]) -> Result:
     """Return a result; `fields` are those of its attempt and its own; `retried` are `Try`s."""
     if "retried" in fields:

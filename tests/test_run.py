@@ -10,7 +10,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import httpx
@@ -19,9 +18,11 @@ from samples import (
     Gate,
     check,
     failed,
+    indices,
     invalid,
     largest_file,
     listed,
+    many,
     on,
     responded,
     run,
@@ -29,6 +30,7 @@ from samples import (
     summary,
     target,
 )
+from sinks import FULL, GONE, Broken, Kept, Valve
 
 from crawler.app.collect import Collector, Fetching
 from crawler.app.run import GATHER, Observer, Pass
@@ -37,89 +39,10 @@ from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, Fetcher
 from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
-from crawler.models import (
-    Check,
-    ErrorKind,
-    Limits,
-    Result,
-    Target,
-    Verdict,
-)
+from crawler.models import Check, ErrorKind, Limits, Result, Target, Verdict
 from crawler.report import jsondocument
-from crawler.report.broadcast import Broadcast
 from crawler.report.sinks import DocumentSink, Sink
 from crawler.report.streams import open_file
-
-
-def many(count: int, hosts: int = 10) -> list[Target]:
-    return [on(f"host{index % hosts}.example", index) for index in range(count)]
-
-
-def indices(checks: Iterable[Check]) -> list[int]:
-    return sorted(one.result.target.index for one in checks)
-
-
-class Kept:
-    """A sink that keeps what it gets."""
-
-    def __init__(self, name: str = "kept") -> None:
-        self.name = name
-        self.checks: list[Check] = []
-        self.summaries: list[Summary] = []
-        self._waiting: list[Check] = []
-
-    def accept(self, check: Check) -> None:
-        self._waiting.append(check)
-
-    def accept_deferred(self) -> bool:
-        return False
-
-    def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            self.put(one)
-
-    def put(self, check: Check) -> None:
-        self.checks.append(check)
-
-    def finish(self, summary: Summary) -> None:
-        self.summaries.append(summary)
-
-
-class Broken(Kept):
-    """A sink whose output takes so many checks and then breaks; -1 means at the end."""
-
-    def __init__(self, error: OSError, after: int = 0, name: str = "broken") -> None:
-        super().__init__(name)
-        self.error = error
-        self.after = after
-
-    def put(self, check: Check) -> None:
-        if len(self.checks) == self.after:
-            raise self.error
-        super().put(check)
-
-    def finish(self, summary: Summary) -> None:
-        raise self.error
-
-
-class Valve(Kept):
-    """A sink that blocks, with the first check in its hands, until it is opened."""
-
-    def __init__(self) -> None:
-        super().__init__("valve")
-        self.opened = threading.Event()
-        self.reached = threading.Event()
-
-    def put(self, check: Check) -> None:
-        self.reached.set()
-        assert self.opened.wait(30)
-        super().put(check)
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-GONE = BrokenPipeError(errno.EPIPE, "Broken pipe")
-
 
 # Collector
 
@@ -321,376 +244,6 @@ def test_a_stop_at_any_moment_gives_each_entry_read_one_check() -> None:
         while await stopped_after(turns):
             turns += 1
         assert turns > 20
-
-    run(body())
-
-
-# Broadcast
-
-CHECKS = [check(responded(one)) for one in many(5)]
-
-
-def broadcast(*sinks: Sink) -> tuple[Broadcast, asyncio.Event]:
-    stop = asyncio.Event()
-    return Broadcast(sinks, stop), stop
-
-
-def test_every_sink_gets_every_check_and_the_summary() -> None:
-    async def body() -> None:
-        sinks = [Kept("one"), Kept("two")]
-        outputs, stop = broadcast(*sinks)
-        await outputs.publish(CHECKS[:2])
-        await outputs.publish(CHECKS[2:])
-        end = summary(*CHECKS)
-        await outputs.finish_all(end)
-        assert [(sink.checks, sink.summaries) for sink in sinks] == [(CHECKS, [end])] * 2
-        assert (outputs.failed, stop.is_set()) == ({}, False)
-
-    run(body())
-
-
-@pytest.mark.parametrize("after", [0, 3], ids=["at once", "in the middle"])
-@pytest.mark.parametrize("place", [0, 1], ids=["first", "last"])
-def test_a_broken_sink_costs_the_others_no_check(after: int, place: int) -> None:
-    async def body() -> None:
-        broken, good = Broken(FULL, after), Kept()
-        outputs, stop = broadcast(*((broken, good) if place == 0 else (good, broken)))
-        await outputs.publish(CHECKS)
-        await outputs.finish_all(summary())
-        assert (good.checks, good.summaries) == (CHECKS, [summary()])
-        assert broken.checks == CHECKS[:after]
-        assert outputs.failed == {"broken": FULL}
-        assert not stop.is_set()
-
-    run(body())
-
-
-def test_a_broken_sink_is_asked_nothing_more() -> None:
-    async def body() -> None:
-        broken = Broken(FULL, after=1)
-        outputs, _ = broadcast(broken, Kept())
-        await outputs.publish(CHECKS)
-        broken.error = OSError(errno.EIO, "Input/output error")
-        await outputs.publish(CHECKS)
-        await outputs.finish_all(summary())
-        assert (broken.checks, outputs.failed) == (CHECKS[:1], {"broken": FULL})
-
-    run(body())
-
-
-def test_a_sink_that_breaks_at_the_end_has_failed() -> None:
-    async def body() -> None:
-        good = Kept()
-        outputs, _ = broadcast(Broken(FULL, after=-1), good)
-        await outputs.publish(CHECKS)
-        await outputs.finish_all(summary())
-        assert outputs.failed == {"broken": FULL}
-        assert good.summaries == [summary()]
-
-    run(body())
-
-
-def test_a_reader_that_goes_away_stops_the_crawl_and_is_no_failure() -> None:
-    async def body() -> None:
-        good = Kept()
-        outputs, stop = broadcast(Broken(GONE), good)
-        await outputs.publish(CHECKS)
-        assert (stop.is_set(), outputs.failed) == (True, {})
-        await outputs.publish(CHECKS)
-        await outputs.finish_all(summary())
-        assert (len(good.checks), len(good.summaries)) == (10, 1)
-
-    run(body())
-
-
-def test_a_crawl_whose_outputs_are_all_broken_is_stopped() -> None:
-    async def body() -> None:
-        outputs, stop = broadcast(Broken(FULL, 0, "one"), Broken(FULL, 2, "two"))
-        await outputs.publish(CHECKS[:1])
-        assert not stop.is_set()
-        await outputs.publish(CHECKS[1:])
-        assert stop.is_set()
-        assert outputs.failed == {"one": FULL, "two": FULL}
-
-    run(body())
-
-
-def test_a_crawl_without_outputs_goes_on() -> None:
-    async def body() -> None:
-        outputs, stop = broadcast()
-        await outputs.publish(CHECKS)
-        assert not stop.is_set()
-
-    run(body())
-
-
-def test_each_sink_writes_in_one_thread_that_is_not_the_loop_s() -> None:
-    class Threaded(Kept):
-        def put(self, check: Check) -> None:
-            threads.add((self.name, threading.get_ident()))
-
-        def finish(self, summary: Summary) -> None:
-            threads.add((self.name, threading.get_ident()))
-
-    async def body() -> None:
-        outputs, _ = broadcast(Threaded("one"), Threaded("two"))
-        await outputs.publish(CHECKS[:2])
-        await outputs.publish(CHECKS[2:])
-        await outputs.finish_all(summary())
-
-    threads: set[tuple[str, int]] = set()
-    run(body())
-    assert sorted(name for name, _ in threads) == ["one", "two"]
-    assert threading.get_ident() not in {ident for _, ident in threads}
-
-
-def test_a_write_returns_when_the_slowest_sink_has_it() -> None:
-    async def body() -> None:
-        valve, good = Valve(), Kept()
-        outputs, _ = broadcast(valve, good)
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        await settle()
-        assert not writing.done()
-        valve.opened.set()
-        await writing
-        assert (valve.checks, good.checks) == (CHECKS, CHECKS)
-
-    run(body())
-
-
-class Costly(Kept):
-    """A sink that takes 0.1 ms of a clock for each check; `burst` of them are due at once."""
-
-    def __init__(self, name: str, clock: "Watch", burst: int) -> None:
-        super().__init__(name)
-        self._clock = clock
-        self._left: list[Check] = []
-        self._burst = burst
-
-    def accept(self, check: Check) -> None:
-        self._left.append(check)
-        if len(self._left) == self._burst:
-            self._burst = 0
-            self.accept_deferred()
-
-    def accept_deferred(self) -> bool:
-        if self._burst or not self._left:
-            return False
-        self._clock.now += 0.0001
-        super().accept(self._left.pop(0))
-        return True
-
-
-class Watch:
-    """A clock that is set by hand, and what it showed at each turn of the event loop."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.turns: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def look(self) -> None:
-        while True:
-            self.turns.append(self.now)
-            await asyncio.sleep(0)
-
-
-@pytest.mark.parametrize("burst", [1, 250], ids=["one by one", "all at once"])
-@pytest.mark.parametrize("count", [1, 4], ids=["one output", "four outputs"])
-def test_the_event_loop_stands_still_for_all_encoding_for_less_than_a_millisecond(
-    count: int, burst: int
-) -> None:
-    async def body() -> None:
-        watch = Watch()
-        sinks = [Costly(str(number), watch, burst) for number in range(count)]
-        outputs = Broadcast(sinks, asyncio.Event(), clock=watch)
-        checks = [check(responded(one)) for one in many(250)]
-        looking = asyncio.create_task(watch.look())
-        await outputs.publish(checks)
-        looking.cancel()
-        assert [sink.checks for sink in sinks] == [checks] * count
-        watch.turns = [0.0, *watch.turns, watch.now]
-        steps = [after - before for before, after in itertools.pairwise(watch.turns)]
-        assert sum(steps) == pytest.approx(0.025 * count)
-        assert max(steps) < 0.001
-
-    run(body())
-
-
-def test_what_encoding_took_is_taken_off_the_time_for_writing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def body() -> None:
-        watch = Watch()
-        loop = asyncio.get_running_loop()
-        valve = Valve()
-
-        class Late(Kept):
-            def accept(self, check: Check) -> None:
-                watch.now += 30.0
-
-        outputs = Broadcast([valve, Late("late")], asyncio.Event(), clock=watch)
-        loop.call_soon(valve.opened.set)
-        begun = loop.time()
-        await outputs.publish(CHECKS[:1])
-        assert loop.time() - begun < 10.0
-
-    monkeypatch.setattr("crawler.report.broadcast._BLOCK_LIMIT", 30.0)
-    monkeypatch.setattr("crawler.report.broadcast._ENCODE_LIMIT", 60.0)
-    run(body())
-
-
-def test_a_sink_that_takes_what_it_gets_at_once_costs_no_turn_of_the_loop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def body() -> None:
-        turns: list[None] = []
-        kept = Kept()
-        outputs = Broadcast([kept], asyncio.Event(), clock=lambda: 0.0)
-        asyncio.get_running_loop().call_soon(turns.append, None)
-        await outputs.publish(CHECKS)
-        assert (kept.checks, turns) == (CHECKS, [])
-
-    monkeypatch.setattr(
-        "crawler.report.broadcast._BLOCK_LIMIT", 30
-    )  # no thread is starved for so long
-    run(body())
-
-
-def test_a_sink_that_does_not_take_it_at_once_makes_the_loop_stand_still_once_in_fifty_times(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def body() -> None:
-        loop = asyncio.get_running_loop()
-        valve = Valve()
-        outputs, _ = broadcast(valve)
-        begun = loop.time()
-        for one in CHECKS * 20:
-            valve.opened.clear()
-            loop.call_soon(valve.opened.set)  # the loop has to have its turn for that
-            await outputs.publish([one])
-            if len(valve.checks) == 51:
-                break
-        assert 0.3 <= loop.time() - begun < 7.0
-
-    monkeypatch.setattr("crawler.report.broadcast._BLOCK_LIMIT", 0.3)
-    run(body())
-
-
-def test_a_sink_that_takes_nothing_after_a_stop_is_given_up() -> None:
-    async def body() -> None:
-        valve = Valve()
-        outputs, stop = broadcast(valve)
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        stop.set()
-        await writing
-        assert list(outputs.failed) == [valve.name]
-        valve.opened.set()
-
-    run(body())
-
-
-def test_a_sink_that_takes_nothing_costs_the_others_nothing() -> None:
-    async def body() -> None:
-        valve, good = Valve(), Kept("good")
-        outputs, stop = broadcast(valve, good)
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        stop.set()
-        await writing
-        await outputs.publish(CHECKS)
-        await outputs.finish_all(summary())
-        assert good.checks == CHECKS + CHECKS
-        assert len(good.summaries) == 1
-        valve.opened.set()
-
-    run(body())
-
-
-def test_a_sink_that_is_only_slow_is_waited_for_after_a_stop() -> None:
-    async def body() -> None:
-        valve = Valve()
-        stop = asyncio.Event()
-        stop.set()
-        outputs = Broadcast([valve], stop, lambda _name: None)
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        await asyncio.sleep(1.0)  # more than a sink is given that is stuck
-        assert not writing.done()
-        valve.opened.set()
-        await writing
-        assert (valve.checks, outputs.failed) == (CHECKS, {})
-
-    run(body())
-
-
-def test_a_sink_whose_reader_moves_is_waited_for_after_a_stop() -> None:
-    """Less than a line comes through at a time, so that each write takes longer than the grace."""
-
-    async def body() -> None:
-        valve = Valve()
-        stop = asyncio.Event()
-        stop.set()
-        taken = itertools.count()
-        outputs = Broadcast([valve], stop, lambda _name: next(taken))
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        await asyncio.sleep(1.0)
-        assert not writing.done()
-        valve.opened.set()
-        await writing
-        assert (valve.checks, outputs.failed) == (CHECKS, {})
-
-    run(body())
-
-
-@pytest.mark.parametrize("computes", [True, False], ids=["a sink that computes", "a slow reader"])
-def test_after_a_stop_all_writing_together_is_bounded(computes: bool) -> None:
-    """The clock runs ten times as fast; the limit is for all batches, not for each."""
-
-    async def body() -> None:
-        valve = Valve()
-        stop = asyncio.Event()
-        stop.set()
-        taken = itertools.count()
-        begun = perf_counter()
-        outputs = Broadcast(
-            [valve],
-            stop,
-            lambda _name: None if computes else next(taken),
-            clock=lambda: 10 * perf_counter(),
-        )
-        for _ in range(2):
-            writing = asyncio.create_task(outputs.publish(CHECKS))
-            await asyncio.to_thread(valve.reached.wait, 30)
-            await asyncio.sleep(0.3)
-            assert not writing.done()
-            valve.opened.set()
-            await writing
-            valve.reached.clear()
-            valve.opened.clear()
-        await outputs.publish(CHECKS)
-        assert 0.7 < perf_counter() - begun < 5.0
-        assert "within 8 s" in str(outputs.failed[valve.name])
-        valve.opened.set()
-
-    run(body())
-
-
-def test_a_sink_that_blocks_for_a_moment_after_a_stop_is_waited_for() -> None:
-    async def body() -> None:
-        valve = Valve()
-        outputs, stop = broadcast(valve)
-        stop.set()
-        writing = asyncio.create_task(outputs.publish(CHECKS))
-        await asyncio.to_thread(valve.reached.wait, 30)
-        valve.opened.set()
-        await writing
-        assert valve.checks == CHECKS
 
     run(body())
 
@@ -901,8 +454,8 @@ class Interrupting(Kept):
         self.loop = asyncio.get_running_loop()
         self.interrupt: Callable[[], None] = self.loop.stop
 
-    def put(self, check: Check) -> None:
-        super().put(check)
+    def write(self, check: Check) -> None:
+        super().write(check)
         self.loop.call_soon_threadsafe(self.interrupt)
 
 

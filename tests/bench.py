@@ -1,25 +1,25 @@
-"""A script and limits in, a crawl by a clock of its own out, whose results end in a list."""
+"""A script and limits -> a crawl by a fake clock, whose results end in a list."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
-from clocks import FakeClock, Script, Step, Web, quiet, scripted
-from samples import listed, on
+from clocks import FakeClock, Script, Step, Web, error, quiet, scripted, status
+from samples import listed, on, run
 
 from crawler.engine.schedule import Scheduler
-from crawler.models import Limits, Result, Target
+from crawler.models import ErrorKind, Limits, Result, Target
 
 Entry = Target | Result
 WARM = 30
-"""How many requests are answered before those that a test of slow ones is about."""
+"""Requests with a response before those that a test of hedging is about."""
 
 
 class Bench:
-    """A crawl by a clock of its own, over a scripted web; its results end in a list.
+    """A crawl by a fake clock, over a scripted web; its results end in a list.
 
-    Giving a result away takes `taken` seconds.
+    Emitting a result takes `taken` seconds.
     """
 
     def __init__(
@@ -93,6 +93,47 @@ async def warmed(
 
 
 def hedging(steps: Mapping[int, Iterable[Step]], **fields: Any) -> Bench:
-    """Return a bench on which each answer takes 0.1 s but what `steps` says."""
+    """Return a bench on which each response takes 0.1 s except those of `steps`."""
     known: dict[str, Any] = {"hedge_budget": 1.0, "retries": 0, "max": 50, "per_host": 50}
     return Bench(scripted(steps), **(known | fields))
+
+
+TRANSIENT_KINDS = {
+    *(ErrorKind.DNS_TEMPORARY, ErrorKind.CONNECT_REFUSED, ErrorKind.UNREACHABLE),
+    *(ErrorKind.RESET, ErrorKind.DISCONNECTED, ErrorKind.TIMEOUT),
+}
+
+
+TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+
+
+KEY = {kind.value: error(kind) for kind in ErrorKind if kind is not ErrorKind.INVALID_URL}
+
+
+KEY |= {
+    f"{code}": status(code)
+    for code in (*sorted(TRANSIENT_STATUSES), 400, 401, 403, 404, 405, 410, 501, 505)
+}
+"""A step for every kind of error and many a bad status, by its name."""
+
+
+def is_transient(name: str) -> bool:
+    return name in {str(code) for code in TRANSIENT_STATUSES} | {
+        kind.value for kind in TRANSIENT_KINDS
+    }
+
+
+def alone(script: Script | Sequence[Step], of: Target | None = None, **limits: Any) -> Result:
+    """Return the result of a single target."""
+
+    async def body() -> Result:
+        known = script if callable(script) else scripted({0: script})
+        return (await Bench(known, **limits).crawl([of or on("a")]))[0]
+
+    return run(body())
+
+
+def in_flight_at(web: Web, host: str, when: float) -> int:
+    """Return how many requests of a host were in flight at a time."""
+    started = [one for one in web.requests if one.target.host == host and one.at <= when]
+    return sum(one.end is None or one.end > when for one in started)

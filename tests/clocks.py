@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told, and a fetch whose answers take time by it."""
+"""A clock that tests advance, and a scripted fetch whose responses take time by it."""
 
 import asyncio
 import itertools
@@ -13,11 +13,11 @@ from samples import NOON, failed, responded
 from crawler.engine.transports.wire import Gate
 from crawler.models import Attempt, ErrorKind, Result, Target
 
-_TURNS = 100_000  # of the loop without a pause: that many mean that something spins
+_TURNS = 100_000  # of the loop without a pause: more mean that a task spins
 
 
 class Alarm:
-    """A call that is to come, unless it is cancelled."""
+    """A call that is due later, unless it is cancelled."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
@@ -52,7 +52,7 @@ class FakeClock:
 
     @property
     def next(self) -> float | None:
-        """When the next call is due, None where nothing is to come."""
+        """When the next call is due, None if there is none."""
         while self._alarms and self._alarms[0][2].cancelled:
             heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
@@ -66,7 +66,7 @@ class FakeClock:
             alarm.cancel()
 
     async def rest(self) -> None:
-        """Let all tasks run until each waits for something; what is due meanwhile is called."""
+        """Let all tasks run until each waits for something; timers that are due are called."""
         await quiet()
         while (due := self.next) is not None and due <= self.now:
             await self._fire()
@@ -80,14 +80,14 @@ class FakeClock:
         self.now = until
 
     async def finish(self, work: asyncio.Task[Any]) -> None:
-        """Let as much time pass as it takes until a task is done.
+        """Let time pass until a task is done.
 
-        One that waits for what will never come is a failure, and is cancelled.
+        A task that would wait for ever is cancelled, and fails the test.
         """
         try:
             await quiet()
             while not work.done():
-                assert self.next is not None, "it hangs: nothing is to come"
+                assert self.next is not None, "it hangs: no call is due"
                 await self._fire()
         finally:
             work.cancel()
@@ -107,19 +107,19 @@ async def quiet() -> None:
     loop: Any = asyncio.get_running_loop()
     for _ in range(_TURNS):
         await asyncio.sleep(0)
-        if not loop._ready:  # no public way to ask whether a loop has anything to do
+        if not loop._ready:  # there is no public way to see whether a loop is idle
             return
     raise AssertionError("it spins: the loop never comes to rest")
 
 
-Answer = Callable[[Target], Result]
+Respond = Callable[[Target], Result]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a request comes to: redirects to these hosts, then an answer, each after `seconds`."""
+    """The outcome of a request: redirects to these hosts, then a response, each after `seconds`."""
 
-    answer: Answer
+    respond: Respond
     seconds: float = 0.1
     hosts: tuple[str, ...] = ()
 
@@ -130,23 +130,23 @@ def status(
     return Step(
         seconds=seconds,
         hosts=hosts,
-        answer=lambda of: responded(of, status=code, latency=seconds, **fields),
+        respond=lambda of: responded(of, status=code, latency=seconds, **fields),
     )
 
 
 def error(kind: ErrorKind = ErrorKind.RESET, seconds: float = 0.1, **fields: Any) -> Step:
-    return Step(seconds=seconds, answer=lambda of: failed(kind, of, latency=seconds, **fields))
+    return Step(seconds=seconds, respond=lambda of: failed(kind, of, latency=seconds, **fields))
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
-    """A request that was sent, and how it ended: answered, cancelled, or not yet."""
+class Sent:
+    """A request that was sent, and when it ended: `responded_to`, cancelled, or None."""
 
     target: Target
     at: float
     fresh: bool
     end: float | None = None
-    answered: bool = False
+    responded_to: bool = False
 
     @property
     def index(self) -> int:
@@ -158,18 +158,18 @@ Script = Callable[[Target, int], Step]
 
 @dataclass(slots=True)
 class Web:
-    """Two fetches, `__call__` and `fresh`, that answer by a script and remember their requests.
+    """Two fetches, `__call__` and `fresh`, that respond by a script and record their requests.
 
-    `sent` tells the host and the time of each request, those after redirects among them.
+    `sent` has the host and the time of each request, including those after redirects.
 
-    The script is asked with a target and how many requests for it came before.
+    The script is called with a target and the number of earlier requests for it.
     A request that is cancelled takes `closing` seconds to end.
     """
 
     clock: FakeClock
     script: Script
     closing: float = 0.0
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Sent] = field(default_factory=list)
     sent: list[tuple[str, float]] = field(default_factory=list)
     live: Counter[str] = field(default_factory=Counter)
     most: int = 0
@@ -177,29 +177,29 @@ class Web:
     _before: Counter[int] = field(default_factory=Counter)
 
     async def __call__(self, of: Target, gate: Gate | None = None) -> Attempt:
-        return await self._ask(of, gate, fresh=False)
+        return await self._send(of, gate, fresh=False)
 
     async def fresh(self, of: Target, gate: Gate | None = None) -> Attempt:
-        return await self._ask(of, gate, fresh=True)
+        return await self._send(of, gate, fresh=True)
 
-    def of(self, index: int) -> list[Asked]:
-        return [one for one in self.asked if one.index == index]
+    def of(self, index: int) -> list[Sent]:
+        return [one for one in self.requests if one.index == index]
 
     def times(self, index: int) -> list[float]:
-        """Return when a target was asked, in seconds since its first request."""
+        """Return when a target was requested, in seconds since its first request."""
         at = [one.at for one in self.of(index)]
         return [time - at[0] for time in at]
 
     @property
-    def hedges(self) -> list[Asked]:
-        return [one for one in self.asked if one.fresh]
+    def hedges(self) -> list[Sent]:
+        return [one for one in self.requests if one.fresh]
 
-    async def _ask(self, of: Target, gate: Gate | None, *, fresh: bool) -> Attempt:
+    async def _send(self, of: Target, gate: Gate | None, *, fresh: bool) -> Attempt:
         start = self.clock.now
-        one = Asked(of, start, fresh)
+        one = Sent(of, start, fresh)
         step = self.script(of, self._before[of.index])
         self._before[of.index] += 1
-        self.asked.append(one)
+        self.requests.append(one)
         try:
             await self._request(of.host, step.seconds)
             for host in step.hosts:
@@ -207,8 +207,8 @@ class Web:
                 if not gate.try_hop(host):
                     await gate.wait_for_turn()
                 await self._request(host, step.seconds)
-            one.answered = True
-            attempt = step.answer(of).attempt
+            one.responded_to = True
+            attempt = step.respond(of).attempt
         finally:
             one.end = self.clock.now
         return replace(attempt, timestamp=NOON + start)
@@ -230,7 +230,7 @@ class Web:
 
 
 def scripted(steps: Mapping[int, Iterable[Step]], otherwise: Step | None = None) -> Script:
-    """Return the script that takes a target's steps one by one, the last one for ever."""
+    """Return the script that takes a target's steps one by one, and repeats the last one."""
     known = {index: list(some) for index, some in steps.items()}
     rest = [otherwise or status()]
 

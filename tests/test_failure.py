@@ -16,7 +16,7 @@ EACH_CODE = pytest.mark.parametrize("code", CODES, ids=lambda code: errno.errorc
 
 @pytest.mark.parametrize("phase", list(Phase))
 @EACH_CODE
-def test_no_error_of_the_system_is_a_fault_of_ours(code: int, phase: Phase) -> None:
+def test_no_system_error_is_an_internal_error(code: int, phase: Phase) -> None:
     for exc in (OSError(code, "words"), _caused(httpx.ReadError(""), OSError(code, "words"))):
         told = failure.from_exception(exc, phase)
         assert told.kind is not ErrorKind.INTERNAL
@@ -39,7 +39,7 @@ def test_no_error_of_the_system_is_a_fault_of_ours(code: int, phase: Phase) -> N
         (Phase.DOWNLOAD, ErrorKind.RESET),
     ],
 )
-def test_an_error_that_is_not_listed_keeps_the_words_of_the_system(
+def test_an_unlisted_error_keeps_the_message_of_the_system(
     code: int, phase: Phase, kind: ErrorKind
 ) -> None:
     told = failure.from_exception(OSError(code, "words of a library"), phase)
@@ -48,11 +48,11 @@ def test_an_error_that_is_not_listed_keeps_the_words_of_the_system(
 
 
 @pytest.mark.parametrize("code", sorted(MISUSE), ids=lambda code: errno.errorcode[code])
-def test_a_socket_that_we_used_wrongly_is_a_fault_of_ours(code: int) -> None:
+def test_a_misused_socket_is_an_internal_error(code: int) -> None:
     assert failure.from_exception(OSError(code, "words"), Phase.CONNECT).kind is ErrorKind.INTERNAL
 
 
-def test_a_file_that_cannot_be_read_is_no_failure_of_the_server() -> None:
+def test_an_unreadable_file_is_an_internal_error() -> None:
     exc = OSError(errno.EIO, "words", "/etc/ssl/cert.pem")
     assert failure.from_exception(exc, Phase.TLS).kind is ErrorKind.INTERNAL
 

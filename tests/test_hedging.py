@@ -1,181 +1,231 @@
-"""Two requests for one URL: which answer counts, and what is no second request but a retry."""
+"""When a request is hedged, and how many are."""
 
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import pytest
-from bench import WARM, Bench, hedging, warmed
-from clocks import FakeClock, Step, error, status
-from samples import Try, on, run, tries
+from bench import KEY, WARM, Bench, Entry, hedging, many, warmed
+from clocks import Step, status
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import on, run, steady, target
 
-from crawler.models import ErrorKind, Outcome, Result
-
-
-async def slow(bench: Bench) -> Result:
-    """Return the result of the one URL that is slow enough for a second request."""
-    return (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
+from crawler.engine.schedule import Scheduler
+from crawler.models import Attempt, Limits, Result, Target
 
 
-# A second request that has not started when the first ends
-
-NO_SLOT: dict[str, dict[str, Any]] = {
-    "in all": {"max": 1},
-    "of the host": {"per_host": 1},
-    "for the rate": {"host_rate": 0.2},
-}
-
-
-@pytest.mark.parametrize("bound", NO_SLOT)
-@pytest.mark.parametrize("step", [error(seconds=3), status(503, 3)], ids=["reset", "503"])
-def test_a_second_request_without_a_slot_is_no_hidden_retry(step: Step, bound: str) -> None:
+def test_a_response_received_while_the_process_was_suspended_is_not_hedged() -> None:
     async def body() -> None:
-        bench = hedging({WARM: [step, status(200, 0.1)]}, **NO_SLOT[bound])
-        result = await slow(bench)
-        assert len(bench.web.of(WARM)) == 1
-        assert (result.outcome, result.attempt.status) == (
-            step.answer(on("a")).outcome,
-            result.attempt.status,
-        )
-        assert result.attempt.status != 200
-        assert (result.attempts, result.earlier, result.hedged) == (1, (), False)
+        def script(of: Target, _before: int) -> Step:
+            if of.index == WARM:
+                bench.clock.call_at(bench.clock.now + 0.05, stop)
+            return status(200, 0.15 if of.index == WARM else 0.1)
+
+        def stop() -> None:
+            bench.clock.now += 10
+
+        bench = Bench(script, hedge_budget=1.0, retries=0, max=50, per_host=50)
+        result = (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
+        assert (result.attempt.status, result.hedged, bench.web.hedges) == (200, False, [])
 
     run(body())
-
-
-@pytest.mark.parametrize("bound", NO_SLOT)
-def test_what_follows_a_second_request_that_was_withdrawn_is_counted_as_a_retry(
-    bound: str,
-) -> None:
-    async def body() -> None:
-        steps = [error(seconds=3), status(200, 0.1)]
-        bench = hedging({WARM: steps}, retries=1, **NO_SLOT[bound])
-        result = await slow(bench)
-        assert [one.fresh for one in bench.web.of(WARM)] == [False, False]
-        assert (result.attempt.status, result.attempts, result.hedged) == (200, 2, False)
-        assert tries(result) == (Try(method="GET", kind=ErrorKind.RESET),)
-
-    run(body())
-
-
-def test_what_was_withdrawn_takes_nothing_from_the_budget() -> None:
-    async def body() -> None:
-        steps = {WARM: [error(seconds=3)], WARM + 1: [status(200, 60), status(200, 0.1)]}
-        bench = hedging(steps, hedge_budget=0.04, per_host=1)  # one of 31 requests
-        results = await bench.crawl(
-            warmed(bench.clock, on("a", WARM), on("b", WARM + 1), on("b", WARM + 2))
-        )
-        assert not results[WARM].hedged
-        assert bench.scheduler._sender._hedging._quota.hedges == len(bench.web.hedges)
-
-    run(body())
-
-
-# The first good answer
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [status(503, 1), status(429, 1), status(500, 1), error(seconds=1)],
-    ids=["503", "429", "500", "reset"],
+    ("method", "hedged"),
+    [("GET", True), ("HEAD", True), ("OPTIONS", False), ("PUT", False), ("POST", False)],
 )
-@pytest.mark.parametrize("which", ["first", "second"])
-def test_a_failure_that_may_pass_does_not_cancel_the_other_request(which: str, bad: Step) -> None:
+def test_only_get_and_head_are_hedged(method: str, hedged: bool) -> None:
     async def body() -> None:
-        steps = [bad, status(200, 5)] if which == "first" else [status(200, 5), bad]
-        bench = hedging({WARM: steps}, retries=3)
-        result = await slow(bench)
-        assert len(bench.web.of(WARM)) == 2
-        assert (result.attempt.status, result.attempts, result.earlier) == (200, 1, ())
+        bench = hedging({WARM: [status(200, 9)]})
+        slow = target(WARM, method=method)
+        result = (await bench.crawl(warmed(bench.clock, slow)))[WARM]
+        assert (result.hedged, len(bench.web.hedges)) == (hedged, int(hedged))
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    "fields", [{"hedge_budget": 0.0}, {"fresh": False}], ids=["no budget", "no fetch"]
+)
+def test_without_a_quota_or_a_fetch_for_hedges_nothing_is_hedged(fields: dict[str, Any]) -> None:
+    async def body() -> None:
+        bench = hedging({WARM: [status(200, 9)]}, **fields)
+        results = await bench.crawl(warmed(bench.clock, on("a", WARM)))
+        assert not any(result.hedged for result in results.values())
+        assert len(bench.web.requests) == WARM + 1
+
+    run(body())
+
+
+@pytest.mark.parametrize(("count", "hedges"), [(19, 0), (20, 1)])
+def test_twenty_responses_are_needed_before_a_request_counts_as_slow(
+    count: int, hedges: int
+) -> None:
+    async def body() -> None:
+        bench = hedging({count: [status(200, 9)]})
+        await bench.crawl(warmed(bench.clock, on("a", count), count=count))
+        assert len(bench.web.hedges) == hedges
+
+    run(body())
+
+
+def test_requests_in_flight_are_hedged_once_a_percentile_is_known() -> None:
+    async def body() -> None:
+        bench = hedging({0: [status(200, 60), status(200, 1)]})
+        result = (await bench.crawl(many(WARM)))[0]
+        first, second = bench.web.of(0)
+        assert second.at - first.at < 0.3
         assert result.hedged
 
     run(body())
 
 
-def test_an_answer_that_stays_bad_cancels_the_other_request() -> None:
+def test_a_request_slower_than_the_95th_percentile_is_hedged() -> None:
     async def body() -> None:
-        bench = hedging({WARM: [status(200, 60), status(404, 1)]})
-        result = await slow(bench)
-        first, second = bench.web.of(WARM)
-        assert (result.attempt.status, first.end) == (404, second.end)
-
-    run(body())
-
-
-def test_two_failures_that_may_pass_are_one_attempt() -> None:
-    async def body() -> None:
-        steps = [status(503, 5), status(500, 1), status(200, 0.05)]
-        bench = hedging({WARM: steps}, retries=1)
-        result = await slow(bench)
-        assert len(bench.web.of(WARM)) == 3
-        assert (result.attempt.status, result.attempts) == (200, 2)
-        assert tries(result) == (Try(method="GET", status=503),)
-
-    run(body())
-
-
-def test_the_pause_that_one_of_two_answers_asks_for_is_kept_while_the_other_is_waited_for() -> None:
-    async def body() -> None:
-        steps = {WARM: [status(200, 30), status(503, 1, retry_after=9.0)]}
-        bench = hedging(steps, clock=FakeClock(0.0), max_wait=60.0)
-
-        async def entries() -> Any:
-            async for one in warmed(bench.clock, on("a", WARM)):
-                yield one
-            await bench.clock.sleep(2)
-            yield on("a", WARM + 1)
-
-        results = await bench.crawl(entries())
-        paused = bench.web.of(WARM)[1].end
-        assert paused is not None
-        assert bench.web.of(WARM + 1)[0].at >= paused + 9
-        assert [results[index].attempt.status for index in (WARM, WARM + 1)] == [200, 200]
-
-    run(body())
-
-
-# Redirects
-
-
-def test_an_attempt_that_waits_for_its_host_is_not_slow() -> None:
-    """It waits for b, which asked for a pause; its own requests take a tenth of a second."""
-
-    async def body() -> None:
-        steps = {
-            WARM: [status(429, 0.02, retry_after=20.0)],
-            WARM + 1: [status(200, 0.05, hosts=("b",))],
+        steps: dict[int, Iterable[Step]] = {
+            index: [status(200, (index + 1) / 10)] for index in range(100)
         }
-        bench = hedging(steps, clock=FakeClock(0.0))
-        await bench.crawl(warmed(bench.clock, on("b", WARM), on("a", WARM + 1)))
-        assert bench.web.hedges == []
-        assert bench.at[WARM + 1] > 120
+        bench = hedging(steps | {100: [status(200, 60)]}, max=1000, per_host=1000)
+        # All start at once: a percentile of the first responses would make the others slow.
+        await bench.crawl(warmed(bench.clock, on("a", 100), count=100))
+        first, second, *_ = bench.web.of(100)
+        assert 9.0 <= second.at - first.at <= 10.0
 
     run(body())
 
 
-@pytest.mark.parametrize("closing", [0.0, 0.5])
-def test_a_request_that_waits_for_its_host_is_withdrawn_with_the_answer_of_the_other(
-    closing: float,
+def test_the_percentile_of_all_hosts_applies_until_a_host_has_twenty_responses() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(WARM):
+                yield one
+            await bench.clock.sleep(100)
+            yield on("b", WARM)
+            await bench.clock.sleep(100)
+            for one in many(40, "b", first=WARM + 1):
+                yield one
+                await bench.clock.sleep(100)
+            yield on("b", WARM + 41)
+
+        slow: list[Step] = [status(200, 60)]
+        ordinary: list[Step] = [status(200, 3)]
+        steps: dict[int, Iterable[Step]] = {WARM: slow, WARM + 41: slow}
+        steps |= dict.fromkeys(range(WARM + 1, WARM + 41), ordinary)
+        bench = hedging(steps)
+        await bench.crawl(entries())
+        waits = [bench.web.times(index)[1] for index in (WARM, WARM + 41)]
+        assert waits == [pytest.approx(0.1, rel=0.05), pytest.approx(3, rel=0.05)]
+
+    run(body())
+
+
+class Name(str):
+    """A host name of which one can know whether it is still in use."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.mark.parametrize("outcome", ["reset", "404"])
+def test_hedging_keeps_no_finished_visit_alive(outcome: str) -> None:
+    async def body() -> None:
+        async def emit(result: Result) -> None:
+            """The result is nobody's any more."""
+
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for index in range(500):
+                host = Name("a")
+                alive.append(weakref.ref(host))
+                one = target(index, host=host)
+                del host
+                yield one
+                del one
+            gc.collect()
+            left.append(sum(ref() is not None for ref in alive))
+
+        alive: list[weakref.ref[Name]] = []
+        left: list[int] = []
+
+        async def fetch(of: Target, _gate: object = None) -> Attempt:
+            await asyncio.sleep(0)
+            return KEY[outcome].respond(of).attempt
+
+        limits = Limits(max=2, window=5, hedge_budget=0.02, retries=0)
+        scheduler = Scheduler(fetch, limits, emit, asyncio.Event(), fetch_fresh=fetch)
+        await scheduler.run(entries())
+        assert left[0] < 100
+
+    run(body())
+
+
+def test_a_withdrawn_hedge_leaves_room_in_a_small_window() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(WARM):
+                yield one
+            await bench.clock.sleep(100)
+            yield on("a", WARM)
+            await bench.clock.sleep(1)
+            for one in many(20, "b", first=WARM + 1):
+                yield one
+
+        bench = hedging({WARM: [status(200, 9)]}, per_host=1, window=1)
+        assert len(await bench.crawl(entries())) == WARM + 21
+
+    run(body())
+
+
+LATENCIES = st.lists(
+    st.one_of(st.floats(0.01, 0.5), st.floats(0.01, 60)), min_size=40, max_size=120
+)
+
+
+@settings(steady, max_examples=50)
+@given(
+    LATENCIES,
+    LATENCIES,
+    st.sampled_from([0.01, 0.02, 0.1, 0.5, 1.0]),
+    st.integers(2, 20),
+    st.integers(1, 20),
+    st.integers(1, 3),
+)
+def test_hedges_never_exceed_their_quota_or_the_slots(
+    first: list[float],
+    second: list[float],
+    budget: float,
+    limit: int,
+    per_host: int,
+    hosts: int,
 ) -> None:
-    """All slots are free again afterwards, and nothing of it stays behind."""
-
     async def body() -> None:
-        steps = {
-            WARM: [status(200, 5), status(200, 0.05, hosts=("b",))],
-            WARM + 1: [status(429, 0.02, retry_after=50.0)],
+        def script(of: Target, before: int) -> Step:
+            seconds = (second if before else first)[of.index % len(second if before else first)]
+            return status(200, seconds)
+
+        bench = Bench(script, max=limit, per_host=per_host, hedge_budget=budget, retries=0)
+        await bench.crawl(on(f"host{index % hosts}", index) for index in range(len(first)))
+        hedges = 0
+        for number, one in enumerate(bench.web.requests, 1):
+            hedges += one.fresh
+            assert hedges <= budget * number or not one.fresh
+        assert all(len(bench.web.of(index)) <= 2 for index in range(len(first)))
+        hedged = {result.target.index for result in bench.results if result.hedged}
+        assert hedged == {one.index for one in bench.web.hedges}
+        assert bench.clock.next is None
+
+    run(body())
+
+
+def test_the_load_of_a_slow_site_is_not_doubled() -> None:
+    async def body() -> None:
+        steps: dict[int, Iterable[Step]] = {
+            index: [status(200, 5)] for index in range(WARM, WARM + 400)
         }
-        bench = hedging(steps, clock=FakeClock(0.0), max=4, per_host=4, closing=closing)
-
-        async def entries() -> Any:
-            async for one in warmed(bench.clock, on("b", WARM + 1), on("a", WARM)):
-                yield one
-            await bench.clock.sleep(20)
-            for index in range(4):
-                yield on("a", WARM + 2 + index)
-
-        results = await bench.crawl(entries())
-        last = {bench.web.of(WARM + 2 + index)[0].at for index in range(4)}
-        assert len(last) == 1
-        assert results[WARM].outcome is Outcome.RESPONDED
-        assert [host for host, at in bench.web.sent if host == "b"] == ["b"]
-        assert len(bench.scheduler._lanes) == 0
+        bench = hedging(steps, hedge_budget=0.02)
+        await bench.crawl(warmed(bench.clock, *many(400, "a", first=WARM)))
+        assert 1 <= len(bench.web.hedges) <= 0.02 * len(bench.web.requests)
 
     run(body())

@@ -1,4 +1,4 @@
-"""Targets in, results out: each once, so many at once, and what becomes of them at the end."""
+"""Targets -> results: each once, within the bounds, also when a run ends early."""
 
 import asyncio
 import itertools
@@ -110,7 +110,7 @@ def test_the_number_of_tasks_does_not_grow_with_the_list() -> None:
     assert most_tasks(1000) == most_tasks(50)
 
 
-def test_a_host_that_does_not_answer_does_not_hold_up_the_others() -> None:
+def test_a_host_that_does_not_respond_does_not_hold_up_the_others() -> None:
     async def body() -> None:
         stuck = [on("stuck.example", index) for index in range(20)]
         good = [on("good.example", index) for index in range(20, 40)]
@@ -142,7 +142,7 @@ def test_the_window_bounds_how_far_the_list_is_read_ahead() -> None:
     run(body())
 
 
-def test_one_slow_host_fills_the_window_and_the_list_goes_on_when_it_answers() -> None:
+def test_reading_continues_when_a_slow_host_that_fills_the_window_responds() -> None:
     async def body() -> None:
         gate = Gate()
         bench = Bench(gate, max=5, per_host=1, window=3)
@@ -156,7 +156,7 @@ def test_one_slow_host_fills_the_window_and_the_list_goes_on_when_it_answers() -
     run(body())
 
 
-def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
+def test_reading_continues_when_a_waiting_request_is_cancelled() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
         gate = Gate()
@@ -169,13 +169,13 @@ def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
                 yield on("other.example", index)
 
         async def never(of: Target, _gate: object = None) -> Attempt:
-            raise AssertionError("there is no place for it")
+            raise AssertionError("there is no slot for it")
 
         slow = asyncio.Event()
         bench = Bench(gate, clock=clock, fetch_fresh=never, per_host=1, window=1, hedge_budget=1.0)
         crawl = asyncio.create_task(bench.scheduler.run(entries()))
         gate.answer(*many(20))
-        await clock.advance(60)  # the last one is slow, but its host has no place for a second
+        await clock.advance(60)  # the last one is slow, but its host has no slot for a hedge
         slow.set()
         await clock.advance(60)
         gate.open()
@@ -190,7 +190,7 @@ def test_the_list_goes_on_when_what_waited_beside_it_is_called_off() -> None:
     run(body())
 
 
-def test_a_list_without_end_starts_at_once() -> None:
+def test_an_endless_list_starts_at_once() -> None:
     async def body() -> None:
         read_before: list[int] = []
 
@@ -209,7 +209,7 @@ def test_a_list_without_end_starts_at_once() -> None:
     run(body())
 
 
-def test_a_target_starts_before_the_next_line_has_come() -> None:
+def test_a_target_starts_before_the_next_line_is_read() -> None:
     async def body() -> None:
         more = asyncio.Event()
 
@@ -229,7 +229,7 @@ def test_a_target_starts_before_the_next_line_has_come() -> None:
     run(body())
 
 
-def test_a_line_that_is_no_url_is_handed_on_and_not_fetched() -> None:
+def test_an_invalid_entry_is_emitted_and_not_fetched() -> None:
     async def body() -> None:
         gate = Gate(shut=False)
         bench = Bench(gate)
@@ -242,7 +242,7 @@ def test_a_line_that_is_no_url_is_handed_on_and_not_fetched() -> None:
     run(body())
 
 
-def test_the_result_of_a_fetch_is_handed_on_with_the_time_it_queued() -> None:
+def test_a_result_is_emitted_with_its_queue_time() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False, answer=lambda of: responded(of, queue=None)))
         await bench.scheduler.run(listed([on("a")]))
@@ -284,7 +284,7 @@ def test_a_wait_for_the_rate_is_queue_time(limits: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "fault", [RuntimeError("out of cheese"), KeyError("key"), ExceptionGroup("all", [OSError("a")])]
 )
-def test_a_fetch_that_raises_gives_an_internal_error_and_harms_no_neighbour(
+def test_a_fetch_that_raises_gives_an_internal_error_and_affects_no_other_target(
     fault: Exception,
 ) -> None:
     def answer(of: Target) -> Result:
@@ -308,7 +308,7 @@ def test_a_fetch_that_raises_gives_an_internal_error_and_harms_no_neighbour(
     run(body())
 
 
-def test_the_detail_of_a_fault_without_a_message_says_more_than_its_name() -> None:
+def test_the_detail_of_an_exception_without_a_message_is_more_than_its_class_name() -> None:
     def answer(of: Target) -> Result:
         raise RuntimeError
 
@@ -322,7 +322,7 @@ def test_the_detail_of_a_fault_without_a_message_says_more_than_its_name() -> No
     run(body())
 
 
-def test_a_fetch_that_was_cancelled_from_within_holds_up_nobody() -> None:
+def test_a_fetch_that_cancels_itself_holds_up_no_other_target() -> None:
     def answer(of: Target) -> Result:
         if of.index == 0:
             raise asyncio.CancelledError
@@ -342,7 +342,7 @@ def test_a_fetch_that_was_cancelled_from_within_holds_up_nobody() -> None:
     run(body())
 
 
-def test_a_list_that_breaks_raises_once_what_came_before_is_done() -> None:
+def test_an_error_of_the_list_is_raised_after_the_results_before_it() -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(20):
@@ -357,7 +357,7 @@ def test_a_list_that_breaks_raises_once_what_came_before_is_done() -> None:
     run(body())
 
 
-def test_a_list_that_broke_before_the_stop_raises_too() -> None:
+def test_an_error_of_the_list_before_a_stop_is_raised_too() -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Target | Result, None]:
             yield on("a")
@@ -398,7 +398,7 @@ def test_a_stop_closes_the_list(window: int) -> None:
     run(body())
 
 
-def test_a_stop_before_the_start_fetches_nothing_to_its_end() -> None:
+def test_a_stop_before_the_start_completes_no_fetch() -> None:
     async def body() -> None:
         bench = Bench(Gate())
         bench.stop.set()
@@ -408,7 +408,7 @@ def test_a_stop_before_the_start_fetches_nothing_to_its_end() -> None:
     run(body())
 
 
-def test_what_a_stop_leaves_unreached_was_never_sent() -> None:
+def test_targets_left_unreached_by_a_stop_were_never_requested() -> None:
     async def body() -> None:
         bench = Bench(Gate())
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
@@ -435,7 +435,7 @@ def test_nothing_is_in_flight_after_a_stop() -> None:
 
 
 async def stopped_after(turns: int) -> bool:
-    """Check a crawl that is stopped after so many turns of the loop, unless it ends before.
+    """Check a crawl that is stopped after `turns` turns of the loop, unless it ends before.
 
     Return whether it was stopped.
     """
@@ -474,7 +474,7 @@ async def stopped_after(turns: int) -> bool:
     return early
 
 
-def test_a_stop_at_any_moment_leaves_each_entry_read_with_one_record() -> None:
+def test_a_stop_at_any_moment_leaves_each_entry_read_with_one_result() -> None:
     async def body() -> None:
         turns = 0
         while await stopped_after(turns):
@@ -484,7 +484,7 @@ def test_a_stop_at_any_moment_leaves_each_entry_read_with_one_record() -> None:
     run(body())
 
 
-def test_results_that_nobody_takes_bound_what_is_started() -> None:
+def test_results_that_are_not_consumed_stop_new_requests() -> None:
     async def body() -> None:
         gate = Gate(shut=False)
         taken = asyncio.Event()
@@ -527,8 +527,8 @@ def test_an_error_is_a_result_like_any_other() -> None:
 # Pace
 
 
-def asks_for(seconds: float, of: Target) -> Result:
-    """Return the answer of a host of which the first URL asks to be left alone."""
+def sends_retry_after(seconds: float, of: Target) -> Result:
+    """Return the response of a host whose first URL sends a Retry-After."""
     if of.index == 0:
         return responded(of, status=429, retry_after=seconds)
     return responded(of)
@@ -568,10 +568,10 @@ def test_the_host_rate_spaces_the_starts_on_each_host() -> None:
     run(body())
 
 
-def test_all_urls_of_a_host_wait_as_long_as_it_asks_and_others_do_not() -> None:
+def test_all_urls_of_a_host_wait_for_its_retry_after_and_others_do_not() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: asks_for(2.0, of))
+        gate = Gate(shut=False, answer=lambda of: sends_retry_after(2.0, of))
         bench = Bench(gate, clock=clock, per_host=1, retries=0)
         entries = [*(on("a", index) for index in range(5)), *many(60, hosts=5)[5:]]
         crawl = asyncio.create_task(bench.scheduler.run(listed(entries)))
@@ -584,10 +584,10 @@ def test_all_urls_of_a_host_wait_as_long_as_it_asks_and_others_do_not() -> None:
     run(body())
 
 
-def test_a_host_that_asks_for_more_than_max_wait_is_not_waited_for() -> None:
+def test_a_retry_after_beyond_max_wait_is_not_honoured() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: asks_for(61.0, of))
+        gate = Gate(shut=False, answer=lambda of: sends_retry_after(61.0, of))
         bench = Bench(gate, clock=clock, per_host=1, max_wait=60.0)
         await bench.scheduler.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.RESPONDED)
@@ -596,7 +596,7 @@ def test_a_host_that_asks_for_more_than_max_wait_is_not_waited_for() -> None:
     run(body())
 
 
-def test_a_host_that_pushes_back_gets_half_as_many_at_once_and_others_all() -> None:
+def test_a_host_that_throttles_gets_half_its_slots_and_others_keep_all() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
         gate = Gate()
@@ -618,7 +618,7 @@ def test_a_host_that_pushes_back_gets_half_as_many_at_once_and_others_all() -> N
     run(body())
 
 
-def test_a_host_that_throttles_starts_with_no_more_slots_than_there_are_in_all() -> None:
+def test_a_host_has_no_more_slots_than_max() -> None:
     """With 100 for each host and 8 in all, the first decrease leaves 4, not 50."""
 
     async def body() -> None:
@@ -642,15 +642,15 @@ def test_a_host_that_throttles_starts_with_no_more_slots_than_there_are_in_all()
 WAITS: dict[str, dict[str, Any]] = {
     "the rate": {"rate": 0.001},
     "the host's rate": {"host_rate": 0.001},
-    "what the host asked": {"per_host": 1, "retries": 0},
+    "a Retry-After": {"per_host": 1, "retries": 0},
 }
 
 
 @pytest.mark.parametrize("limits", WAITS.values(), ids=WAITS)
-def test_a_stop_does_not_wait_for_a_pace(limits: dict[str, Any]) -> None:
+def test_a_stop_does_not_wait_for_rates_or_pauses(limits: dict[str, Any]) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
+        gate = Gate(shut=False, answer=lambda of: sends_retry_after(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)
@@ -665,10 +665,12 @@ def test_a_stop_does_not_wait_for_a_pace(limits: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("limits", WAITS.values(), ids=WAITS)
-def test_who_waits_for_a_pace_does_not_look_again_and_again(limits: dict[str, Any]) -> None:
+def test_the_scheduler_does_not_poll_while_it_waits_for_rates_or_pauses(
+    limits: dict[str, Any],
+) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: asks_for(50.0, of))
+        gate = Gate(shut=False, answer=lambda of: sends_retry_after(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)
@@ -690,9 +692,7 @@ def test_who_waits_for_a_pace_does_not_look_again_and_again(limits: dict[str, An
         ({"rate": 4.0, "host_rate": 4.0}, 25.0),
     ],
 )
-def test_the_rates_tell_how_long_a_list_takes_at_least(
-    limits: dict[str, Any], seconds: float
-) -> None:
+def test_the_rates_give_the_least_time_for_a_list(limits: dict[str, Any], seconds: float) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
         bench = Bench(Gate(), clock=clock, max=1, **limits)
@@ -705,7 +705,7 @@ def test_the_rates_tell_how_long_a_list_takes_at_least(
     run(body())
 
 
-def test_a_list_that_may_have_no_end_is_not_read_on_for_long_after_the_deadline(
+def test_a_list_without_a_known_end_is_read_for_a_few_seconds_past_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(intake, "_STALLED", 0.05)

@@ -27,7 +27,7 @@ def times(bench: Bench, host: str) -> list[float]:
 # Holds, rates and slots of the host that a redirect leads to
 
 
-def test_a_redirect_waits_for_as_long_as_the_host_that_it_leads_to_asks() -> None:
+def test_a_redirect_waits_for_the_retry_after_of_the_host_it_leads_to() -> None:
     """Of 60 URLs on a that redirect to b, only those in flight reach it in the pause."""
 
     async def body() -> None:
@@ -82,7 +82,7 @@ def test_the_bounds_on_requests_in_flight_hold_over_redirects(limits: dict[str, 
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_two_hosts_that_redirect_to_each_other_never_block_each_other(most: int) -> None:
+def test_hosts_that_redirect_to_each_other_never_deadlock(most: int) -> None:
     async def body() -> None:
         def script(of: Target, before: int) -> Step:
             other = "b" if of.host == "a" else "a"
@@ -113,7 +113,7 @@ def test_an_attempt_that_waits_for_its_host_occupies_no_slot() -> None:
     run(body())
 
 
-def test_an_attempt_that_goes_on_does_so_before_what_has_not_begun() -> None:
+def test_an_attempt_in_progress_goes_before_visits_that_have_not_started() -> None:
     async def body() -> None:
         script = scripted({5: [status(hosts=("a",))]}, status(seconds=1))
         bench = Bench(script, clock=FakeClock(0.0), max=2, per_host=1)
@@ -161,8 +161,8 @@ def test_redirects_give_a_host_that_throttled_its_slots_back() -> None:
 # The same request once more
 
 
-def test_a_resend_waits_for_the_hold_and_the_rate_of_its_host_and_goes_first() -> None:
-    """0 asks for a pause of 9 s at 1.5 s; 1 is sent once more then, and 2 for the first time."""
+def test_a_resend_waits_for_the_pause_and_the_rate_of_its_host_and_goes_first() -> None:
+    """0 gets a Retry-After of 9 s at 1.5 s; then 1 is resent, and 2 is sent."""
 
     async def body() -> None:
         clock = FakeClock(0.0)
@@ -206,7 +206,7 @@ def checked(urls: list[str], **limits: Any) -> list[Result]:
     return run(body())
 
 
-def test_the_pause_that_a_host_behind_redirects_asks_for_is_nobodys_latency(
+def test_the_pause_of_a_host_behind_redirects_is_not_latency(
     server: Server,
 ) -> None:
     """Nor does it count against the timeout, which is shorter."""
@@ -232,7 +232,7 @@ def test_the_pause_that_a_host_behind_redirects_asks_for_is_nobodys_latency(
     assert (len(came), soon) == (30, [])
 
 
-def test_a_request_that_a_dying_connection_lost_is_sent_again_at_the_hosts_rate(
+def test_a_request_lost_with_its_connection_is_resent_at_the_rate_of_the_host(
     server: Server,
 ) -> None:
     came: list[float] = []
@@ -260,7 +260,7 @@ def test_a_request_that_a_dying_connection_lost_is_sent_again_at_the_hosts_rate(
 
 @pytest.mark.parametrize("how", ["stop", "deadline"])
 @pytest.mark.parametrize("failed_before", [False, True], ids=["first attempt", "second attempt"])
-def test_the_end_while_an_attempt_waits_leaves_what_was_finished(
+def test_an_end_while_an_attempt_waits_keeps_the_finished_results(
     failed_before: bool, how: str
 ) -> None:
     async def body() -> None:
@@ -285,7 +285,7 @@ def test_the_end_while_an_attempt_waits_leaves_what_was_finished(
     run(body())
 
 
-def test_five_thousand_that_wait_are_let_go_at_once() -> None:
+def test_five_thousand_waiting_attempts_are_cancelled_at_once() -> None:
     async def body() -> None:
         def script(of: Target, before: int) -> Step:
             return (
@@ -329,7 +329,7 @@ hosts = st.sampled_from("abc")
     st.sampled_from([None, 2.0]),
     st.sampled_from([1, 5000]),
 )
-def test_no_host_gets_more_than_it_may_whatever_redirects_where(
+def test_no_host_exceeds_its_bounds_whatever_redirects_where(
     plan: list[tuple[str, list[str], float, int]],
     most: int,
     per_host: int,

@@ -62,7 +62,7 @@ def results(path: Path) -> list[dict[str, Any]]:
 
 @both
 @pytest.mark.parametrize("engine", ["direct", "stock"])
-def test_a_stopped_process_charges_its_time_to_no_server(
+def test_the_time_of_a_stopped_process_is_not_latency(
     server: Server, tmp_path: Path, loop: str, engine: str
 ) -> None:
     server.on("/slow", delayed(1.0, reply(200, b"good")))
@@ -85,7 +85,7 @@ def test_a_stopped_process_charges_its_time_to_no_server(
 
 
 @both
-def test_a_server_that_never_answers_times_out_after_a_stop_too(
+def test_a_server_that_never_responds_times_out_after_a_suspension_too(
     server: Server, tmp_path: Path, loop: str
 ) -> None:
     url = server.on("/hang", silent())
@@ -100,9 +100,7 @@ def test_a_server_that_never_answers_times_out_after_a_stop_too(
 
 
 @both
-def test_the_deadline_of_a_run_goes_on_while_the_process_is_stopped(
-    server: Server, loop: str
-) -> None:
+def test_the_deadline_continues_while_the_process_is_stopped(server: Server, loop: str) -> None:
     url = server.on("/hang", silent())
     with started(loop, url, "--jsonl", "--deadline", "1") as process:
         wait_until(lambda: server.live == 1)
@@ -145,19 +143,19 @@ def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool],
     return run(body()), suspensions
 
 
-def test_time_without_a_processor_is_a_stop() -> None:
+def test_time_without_a_processor_is_a_suspension() -> None:
     expired, suspensions = attempts(0.6, lambda: time.sleep(0.4))
     assert expired == [False] * 10
     assert 0.3 < suspensions.total <= 0.45
 
 
-def test_an_attempt_that_is_too_slow_expires_after_a_stop() -> None:
+def test_a_slow_attempt_times_out_after_a_suspension() -> None:
     expired, suspensions = attempts(1.5, lambda: time.sleep(0.4))
     assert expired == [True] * 10
     assert suspensions.total > 0.3
 
 
-def test_a_process_at_work_is_not_stopped() -> None:
+def test_a_busy_process_is_not_suspended() -> None:
     taken_away = 0.0  # by other processes
 
     def work() -> None:
@@ -172,7 +170,7 @@ def test_a_process_at_work_is_not_stopped() -> None:
     assert suspensions.total <= taken_away + 0.01
 
 
-def test_two_timers_note_one_stop_once() -> None:
+def test_two_timers_record_one_suspension_once() -> None:
     suspensions = Suspensions()
     suspensions.record(10.0, 13.0, 0.0)
     suspensions.record(10.04, 13.01, 0.0)
@@ -180,7 +178,7 @@ def test_two_timers_note_one_stop_once() -> None:
     assert suspensions.seconds_between(9.0, 20.0) == pytest.approx(3.0)
 
 
-def test_processor_time_is_taken_off_a_stop() -> None:
+def test_processor_time_is_subtracted_from_a_suspension() -> None:
     suspensions = Suspensions()
     suspensions.record(10.0, 11.0, 0.9)
     assert suspensions.total == 0
@@ -192,7 +190,7 @@ def test_processor_time_is_taken_off_a_stop() -> None:
     ("start", "end", "lost"),
     [(0, 5, 0), (0, 10, 0), (0, 11, 1), (10.5, 11, 0.5), (11, 30, 3), (13, 30, 1), (31, 40, 0)],
 )
-def test_only_what_of_a_stop_lies_in_an_attempt_counts(
+def test_only_the_part_of_a_suspension_within_an_attempt_counts(
     start: float, end: float, lost: float
 ) -> None:
     suspensions = Suspensions()
@@ -201,7 +199,7 @@ def test_only_what_of_a_stop_lies_in_an_attempt_counts(
     assert suspensions.seconds_between(start, end) == pytest.approx(lost)
 
 
-def test_a_machine_that_is_always_late_is_forgiven_five_times_in_an_attempt() -> None:
+def test_at_most_five_suspensions_count_in_an_attempt() -> None:
     suspensions = Suspensions()
     for second in range(20):
         suspensions.record(second, second + 0.5, 0.0)
@@ -210,7 +208,7 @@ def test_a_machine_that_is_always_late_is_forgiven_five_times_in_an_attempt() ->
     assert suspensions.total == pytest.approx(10)
 
 
-def test_the_spans_of_a_long_run_do_not_add_up_without_end() -> None:
+def test_the_number_of_spans_is_bounded() -> None:
     suspensions = Suspensions()
     for second in range(10_000):
         suspensions.record(second, second + 0.5, 0.0)
@@ -230,7 +228,7 @@ def test_the_spans_of_a_long_run_do_not_add_up_without_end() -> None:
     ],
     ids=["dns", "connect", "not measured", "wait", "download", "later"],
 )
-def test_a_stop_is_taken_off_the_phase_that_it_fell_into(
+def test_a_suspension_is_subtracted_from_its_phase(
     since: float, before: tuple[Any, ...], after: tuple[Any, ...], ttfb: float, latency: float
 ) -> None:
     suspensions = Suspensions()
@@ -242,7 +240,7 @@ def test_a_stop_is_taken_off_the_phase_that_it_fell_into(
     assert (taken.ttfb, taken.latency) == (ttfb, latency)
 
 
-def test_a_stop_within_our_own_stall_is_not_taken_off_twice() -> None:
+def test_a_suspension_within_a_stall_is_not_subtracted_twice() -> None:
     suspensions = Suspensions()
     suspensions.record(1.0, 3.0, 0.0)
     wire = Wire(sent=4.0, first_byte=5.0, stall=2.5, stalls=((0.5, 3.0),))

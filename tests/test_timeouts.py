@@ -42,7 +42,7 @@ class Timers:
         monkeypatch.setattr(loop, "call_at", counted)
 
 
-def test_each_attempt_ends_when_its_own_seconds_have_passed() -> None:
+def test_each_attempt_times_out_after_its_own_seconds() -> None:
     async def body() -> None:
         timeouts = AttemptTimeouts(SECONDS)
 
@@ -57,7 +57,7 @@ def test_each_attempt_ends_when_its_own_seconds_have_passed() -> None:
     run(body())
 
 
-def test_an_attempt_that_is_done_in_time_goes_on_unharmed() -> None:
+def test_an_attempt_that_ends_in_time_is_not_cancelled() -> None:
     async def body() -> None:
         timeouts = AttemptTimeouts(SECONDS)
         slow = asyncio.create_task(attempt(timeouts, 10))
@@ -82,7 +82,7 @@ def test_one_timer_serves_all_and_none_is_left(monkeypatch: pytest.MonkeyPatch) 
     run(body())
 
 
-def test_the_timer_moves_on_to_those_that_are_left() -> None:
+def test_the_timer_is_set_again_for_the_remaining_attempts() -> None:
     async def body() -> None:
         timeouts = AttemptTimeouts(SECONDS)
         first = asyncio.create_task(attempt(timeouts, 10))
@@ -95,7 +95,7 @@ def test_the_timer_moves_on_to_those_that_are_left() -> None:
     run(body())
 
 
-def test_a_pause_is_not_counted() -> None:
+def test_a_pause_does_not_count_against_the_timeout() -> None:
     async def body() -> None:
         timeouts = AttemptTimeouts(SECONDS)
         bound = asyncio.timeout(None)
@@ -118,7 +118,7 @@ def test_a_pause_is_not_counted() -> None:
     run(body())
 
 
-def test_a_pause_of_one_is_none_of_the_others() -> None:
+def test_a_pause_of_one_attempt_does_not_extend_the_others() -> None:
     async def body() -> None:
         timeouts = AttemptTimeouts(SECONDS)
         other = asyncio.create_task(attempt(timeouts, 10))
@@ -133,7 +133,7 @@ def test_a_pause_of_one_is_none_of_the_others() -> None:
     run(body())
 
 
-def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
+def test_an_attempt_that_ends_after_a_pause_leaves_no_timer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def body() -> None:
@@ -151,7 +151,7 @@ def test_an_attempt_that_is_done_after_a_pause_leaves_no_timer(
     run(body())
 
 
-def test_a_cancelled_attempt_is_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_attempt_leaves_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         timers = Timers(monkeypatch)
         task = asyncio.create_task(attempt(AttemptTimeouts(100), 50))

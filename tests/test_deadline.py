@@ -1,0 +1,184 @@
+"""--deadline: what has finished is reported, and all else that was read is unreached."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from time import perf_counter
+
+import pytest
+from bench import KEY, Bench, Entry, many
+from clocks import FakeClock, Web, scripted, status
+from samples import invalid, listed, on, run, target
+
+from crawler.engine.schedule import Scheduler
+from crawler.models import Limits, Outcome, Result
+
+# Scheduled
+
+
+def test_at_the_deadline_no_request_starts_and_those_in_flight_are_cancelled() -> None:
+    async def body() -> None:
+        bench = Bench(scripted({}, status(seconds=1)), max=2, deadline=2.5)
+        results = await bench.crawl(many(100))
+        assert bench.clock.now == 2.5
+        assert [one.at for one in bench.web.requests] == [0, 0, 1, 1, 2, 2]
+        assert [one.responded_to for one in bench.web.requests] == [True] * 4 + [False] * 2
+        expected = [Outcome.RESPONDED] * 4 + [Outcome.UNREACHED] * 96
+        assert [results[index].outcome for index in range(100)] == expected
+        assert results[5] == Result(target=on("a", 5), outcome=Outcome.UNREACHED)
+
+    run(body())
+
+
+def test_after_the_deadline_the_list_is_read_to_its_end() -> None:
+    async def body() -> None:
+        entries: list[Entry] = [*many(1000)]
+        for index in range(3, 1000, 7):
+            entries[index] = invalid(target(index, url="ftp://a/", host=""))
+        bench = Bench(scripted({}, status(seconds=1)), max=2, window=10, deadline=1.5)
+        results = await bench.crawl(entries)
+        assert len(results) == 1000
+        for index in range(4, 1000):
+            bad = isinstance(entries[index], Result)
+            assert results[index].outcome is (Outcome.INVALID if bad else Outcome.UNREACHED)
+
+    run(body())
+
+
+def test_a_slow_list_is_read_to_its_end_after_the_deadline() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(400):
+                await bench.clock.sleep(0.01)
+                yield one
+
+        bench = Bench(scripted({}), deadline=1.1)
+        results = await bench.crawl(entries())
+        assert bench.clock.now == pytest.approx(4)
+        assert len(results) == 400
+        assert max(one.at for one in bench.web.requests) <= 1.1
+
+    run(body())
+
+
+def test_entries_read_after_the_deadline_are_emitted_at_once_and_not_kept() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(500):
+                yield one
+                late = bench.clock.now >= 1 and one.index > 20
+                kept.append(bench.scheduler.read - len(bench.results) if late else 0)
+
+        kept: list[int] = []
+        bench = Bench(scripted({}, status(seconds=9)), max=2, window=10, deadline=1.0)
+        assert len(await bench.crawl(entries())) == 500
+        assert max(kept) <= 3
+
+    run(body())
+
+
+async def overrun(bench: Bench, crawl: asyncio.Task[None]) -> float:
+    """Let a crawl end whose list or output stands still; return the seconds it really took.
+
+    How long that is waited for is no policy: it may be by either clock.
+    """
+    start = perf_counter()
+    while not crawl.done() and perf_counter() - start < 5:
+        if bench.clock.next is None:
+            await asyncio.wait((crawl,), timeout=0.05)
+        else:
+            await bench.clock.advance(bench.clock.next - bench.clock.now)
+    return perf_counter() - start
+
+
+def test_a_stalled_list_is_not_awaited_after_the_deadline() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(60):
+                yield one
+            await asyncio.Event().wait()
+
+        bench = Bench(scripted({}, status(seconds=9)), deadline=5.0)
+        crawl = bench.start(entries())
+        assert await overrun(bench, crawl) < 3
+        assert bench.clock.now <= 7
+        results = await bench.finish(crawl)
+        assert [result.outcome for result in results.values()] == [Outcome.UNREACHED] * 60
+
+    run(body())
+
+
+def test_a_slow_output_is_not_taken_for_a_stalled_list() -> None:
+    async def body() -> None:
+        async def emit(result: Result) -> None:
+            if not results:
+                await asyncio.sleep(1.2)  # longer than a list is waited for
+            results.append(result)
+
+        results: list[Result] = []
+        clock = FakeClock()
+        limits = Limits(max=1, deadline=1.0, window=5)
+        web = Web(clock, scripted({}, status(seconds=9)))
+        scheduler = Scheduler(web, limits, emit, asyncio.Event(), clock=clock)
+        crawl = asyncio.create_task(scheduler.run(listed(many(200))))
+        await clock.advance(1.0)
+        await crawl
+        assert sorted(result.target.index for result in results) == list(range(200))
+
+    run(body())
+
+
+def test_a_stop_ends_the_reading_that_a_deadline_began() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            for one in many(1000):
+                await bench.clock.sleep(0.01)
+                yield one
+
+        bench = Bench(scripted({}), deadline=1.1)
+        crawl = bench.start(entries())
+        await bench.clock.advance(3.005)
+        assert not crawl.done()
+        bench.stop.set()
+        assert len(await bench.finish(crawl)) == 300
+        assert bench.clock.now == 3.005
+
+    run(body())
+
+
+@pytest.mark.parametrize("name", ["timeout", "503"])
+def test_a_failure_before_the_deadline_is_kept(name: str) -> None:
+    async def body() -> None:
+        script = scripted({0: [KEY[name]], 1: [status(seconds=99)]})
+        bench = Bench(script, clock=FakeClock(1.0), backoff=20, deadline=3.0)
+        results = await bench.crawl(many(2))
+        assert results[0].outcome is KEY[name].respond(on("a")).outcome
+        assert (results[0].attempts, results[0].earlier) == (1, ())
+        assert results[1].outcome is Outcome.UNREACHED
+
+    run(body())
+
+
+def test_a_finished_crawl_does_not_wait_for_its_deadline() -> None:
+    async def body() -> None:
+        bench = Bench(scripted({}), deadline=100.0)
+        await bench.crawl(many(5))
+        assert bench.clock.now < 1
+        assert bench.clock.next is None
+
+    run(body())
+
+
+def test_an_error_of_the_list_after_the_deadline_is_raised_too() -> None:
+    async def body() -> None:
+        async def entries() -> AsyncGenerator[Entry, None]:
+            yield on("a")
+            await bench.clock.sleep(3)
+            raise LookupError("line 2")
+
+        bench = Bench(scripted({}, status(seconds=9)), deadline=2.9)
+        crawl = bench.start(entries())
+        with pytest.raises(LookupError, match="line 2"):
+            await bench.clock.finish(crawl)
+        assert [result.outcome for result in bench.results] == [Outcome.UNREACHED]
+
+    run(body())

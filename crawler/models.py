@@ -1,4 +1,4 @@
-"""The nouns: what a URL list, a fetch, a verdict and a whole crawl are made of.
+"""The nouns: entries of a list, attempts, results, verdicts, and the limits of a crawl.
 
 Seconds are floats, sizes are bytes; None means "not measured", never zero.
 """
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What happened to one target on the wire; says nothing about good or bad."""
+    """What happened to a target on the wire; the verdict says whether that is good."""
 
     RESPONDED = "responded"
     ERROR = "error"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 class Phase(StrEnum):
-    """The stretch of an attempt in which it was when it ended."""
+    """The phase an attempt was in when it ended."""
 
     DNS = "dns"
     CONNECT = "connect"
@@ -55,7 +55,7 @@ class ErrorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """Kinds of results: names of classes and error kinds, and inclusive ranges of statuses."""
+    """Classes of results: names of classes and error kinds, inclusive (low, high) statuses."""
 
     names: frozenset[str] = frozenset()
     statuses: tuple[tuple[int, int], ...] = ()
@@ -66,10 +66,10 @@ NO_CLASSES = Classes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What makes a result a pass: it responded, and its status lies in one of `accept`.
+    """What makes a result a pass: a response with a status in one of the ranges of `accept`.
 
-    `accept` holds inclusive (low, high) pairs of status codes. What is in `fail_on` fails
-    even so; what fails but is only in `warn_on` passes with a warning.
+    `accept` holds inclusive (low, high) pairs of status codes. Results in `fail_on` fail even
+    if their status is accepted; other results in `warn_on` pass with a warning.
     """
 
     accept: tuple[tuple[int, int], ...] = ((200, 399),)
@@ -79,12 +79,13 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One URL to ask, and where in the list it stood.
+    """One URL to check, and its position in the input.
 
-    `url` is normalised and may hold credentials; `host` is its lower-case host
-    without port, the key under which it queues. `line` is 1-based. `written` is what
-    stood in the list, where `input` hides or shortens that. `masked` are parameters
-    whose values are shown in no output, besides those that are known for it.
+    `index` counts entries from 0, `line` counts lines from 1. `url` is normalised and may
+    contain credentials; `host` is its lower-case host without port, the key of its queue.
+    `input` is the entry as written, secrets masked; `written` is the original text if that
+    differs. `masked` are names of parameters to mask in addition to the built-in ones, in
+    the form of `display.parameter_key`.
     """
 
     index: int
@@ -95,13 +96,13 @@ class Target:
     host: str
     expectation: Expectation
     method: str
-    written: str | None = field(default=None, repr=False)  # it may hold a password
+    written: str | None = field(default=None, repr=False)  # may contain a password
     masked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why there is no complete response. `detail` is a sentence, never empty."""
+    """Why there is no complete response. `detail` is for people, and never empty."""
 
     kind: ErrorKind
     phase: Phase | None
@@ -110,7 +111,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """A redirect that was followed: the URL that answered, and its status."""
+    """A redirect that was followed: the URL that was requested, and the status of its response."""
 
     url: str
     status: int
@@ -129,10 +130,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """What the TLS connection to the final URL was, and whose certificate it showed.
+    """The TLS connection to the final URL, and the certificate of the server.
 
-    `expires` is seconds since the epoch. `expires`, `issuer` and `subject` are None
-    where the certificate was not verified.
+    `expires` is seconds since the epoch. `expires`, `issuer` and `subject` are None if the
+    certificate was not verified.
     """
 
     version: str | None = None
@@ -144,13 +145,13 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The facts of one attempt on a target: what was requested, what came, how long it took.
+    """The facts of one attempt on a target: the request, the response, the time it took.
 
     `latency` runs from the start of the attempt to the last body byte or the error, `ttfb`
     to the first byte of the final response's head. `size` counts body bytes as sent on the
-    wire. `timestamp` is the start of the attempt as seconds since the epoch. `retry_after`
-    is how many seconds the server asked us to wait (RFC 9110, section 10.2.3), `blocked_by`
-    whose bot protection responded in its place.
+    wire. `timestamp` is the start of the attempt in seconds since the epoch, `retry_after`
+    the Retry-After of the response in seconds (RFC 9110, section 10.2.3), `blocked_by` the
+    name of the bot protection that responded instead of the site.
     """
 
     method: str = "GET"
@@ -188,12 +189,12 @@ NO_ATTEMPT = Attempt()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one target: the attempt that counted, and the history of its visit.
+    """The outcome of one target: the attempt that counted, and the history of its visit.
 
-    `attempt` is the last one; it is empty if no request was sent. `queue` is the time
-    between reading the line and the start of the first attempt, which began at `timestamp`
-    (seconds since the epoch). `earlier` are the attempts before. `flaky`: it passed only on
-    the recheck. `hedged`: a second request was sent because the first one was slow.
+    `attempt` is the last one, empty if no request was sent; `earlier` are those before it.
+    `queue` is the time from reading the entry to the start of the first attempt, at
+    `timestamp` (seconds since the epoch). `flaky`: it passed only on the recheck. `hedged`:
+    a second request was sent because the first one was slow.
     """
 
     target: Target
@@ -207,16 +208,16 @@ class Result:
 
     @property
     def attempts(self) -> int:
-        """How often the target was requested, hedged requests excluded; 0 if never."""
+        """The number of attempts, hedged requests excluded; 0 if no request was sent."""
         sent = self.outcome in (Outcome.RESPONDED, Outcome.ERROR)
         return len(self.earlier) + sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Policy's word on a result: the reasons why it is not a pass, for people.
+    """The verdict on a result: why it does not pass, for people.
 
-    `warnings` are reasons that were to be no more than that.
+    `warnings` are reasons downgraded by `Expectation.warn_on`.
     """
 
     reasons: tuple[str, ...] = ()
@@ -234,14 +235,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A result and its verdict: what reports are made of."""
+    """A result and its verdict: the unit of every report."""
 
     result: Result
     verdict: Verdict
 
     @property
     def ok(self) -> bool | None:
-        """True, False, or None where nothing can be said: the URL was not reached."""
+        """Whether it passed; None if the URL was not checked."""
         if self.result.outcome is Outcome.UNREACHED:
             return None
         return self.verdict.passed
@@ -264,16 +265,16 @@ DEFAULT_HEDGE_BUDGET = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of a crawl: concurrency in all and per host, pace, seconds, bytes, attempts.
+    """The limits of a crawl; times in seconds, sizes in bytes.
 
-    `rate` and `host_rate` are requests per second, None for as fast as may be.
-    `timeout` is for one attempt, `deadline` for the whole crawl. A failure that may pass
-    is asked again up to `retries` times, after a random part of `backoff`, doubled each
-    time; `max_wait` is the longest that a server may ask us to wait. With `confirm_after`
-    such failures are asked once more, so many seconds after the list is through.
-    `hedge_budget` is the share of requests that may be sent a second time because the
-    first one is slow. With `head_first`, what does not answer HEAD is asked with GET.
-    `window` is how many targets may be read ahead of the ones being fetched.
+    `max` and `per_host` are requests in flight, `rate` and `host_rate` requests started per
+    second, None for no limit. `timeout` is for one attempt including redirects, `deadline`
+    for the whole crawl. A transient failure is retried up to `retries` times, after a random
+    part of `backoff`, which doubles with each retry; a Retry-After longer than `max_wait` is
+    not honoured. `confirm_after` is when transient failures are rechecked once, counted from
+    the end of the last URL; None for never. `hedge_budget` is the share (0 to 1) of requests
+    that may be hedges. With `head_first`, a refused HEAD is followed by GET. `window` is how
+    many targets are read ahead.
     """
 
     max: int = 10
@@ -294,7 +295,7 @@ class Limits:
     window: int = 5_000
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a bound allows nothing."""
+        """Raises ValueError for a value that is out of range."""
         for name in ("max", "per_host", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is less than 1")

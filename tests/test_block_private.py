@@ -73,7 +73,7 @@ def fetched(
         inner: httpx.AsyncBaseTransport
         async with made(ConnectionSettings(block_private=True, **options), resolver) as inner:
             transport = inner if location is None else Redirecting(inner, location)
-            target = UrlList().entry(url)
+            target = UrlList().parse_entry(url)
             assert isinstance(target, Target)
             attempt = await Fetcher(transport, Limits(timeout=30))(target)
             return result_of(target, attempt)
@@ -115,7 +115,7 @@ def test_a_host_that_spells_a_private_address_out_is_refused(host: str, words: s
     "host", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "127.0.0.0x1", "0177.0.0.1", "0"]
 )
 def test_another_way_to_write_an_address_passes_for_no_name(host: str) -> None:
-    entry = UrlList().entry(f"http://{host}/")
+    entry = UrlList().parse_entry(f"http://{host}/")
     assert isinstance(entry, Result)
     assert entry.outcome is Outcome.INVALID
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from samples import EVERY, check, failed, responded, steady, summary, target, unreached
 
 from crawler.core.summary import CrawlStats
-from crawler.core.urllist import MAX_LINE, Splitter, UrlList
+from crawler.core.urllist import MAX_LINE, LineSplitter, UrlList
 from crawler.models import (
     Check,
     Classes,
@@ -45,7 +45,7 @@ LINES = st.lists(
 
 def parsed(data: bytes) -> list[Target | Result]:
     """Read bytes as a list in which each line counts."""
-    splitter = Splitter()
+    splitter = LineSplitter()
     lines = splitter.feed(data) + splitter.feed(b"", final=True)
     return list(UrlList(repeat=True).parse(lines, source="urls.txt"))
 
@@ -93,7 +93,7 @@ def test_each_failed_line_follows_its_reason() -> None:
         "ftp://x/\n"
         "# status 404 is not in 200-399\n"
         "B.example/missing\n"
-        "# not reached: the crawl ended first\n"
+        "# not checked: the run ended first\n"
         "https://c.example/\n"
     )
 
@@ -176,7 +176,7 @@ def test_a_password_is_kept_in_the_line_and_masked_in_the_comment(
     line: bytes,
 ) -> None:
     entries = parsed(line)
-    data = listing(broken(entries, f"redirects back to {line.decode()}"))
+    data = listing(broken(entries, f"redirect loop: {line.decode()}"))
     comment, written = data.splitlines()
     assert written == line
     assert SECRET.encode() not in comment
@@ -227,7 +227,7 @@ def test_a_line_that_is_too_long_is_invalid_when_read_back_too() -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 def test_an_argument_with_a_line_end_does_not_become_two_urls(end: str) -> None:
-    entry = UrlList().entry(f"https://a b/{end}{B}", source="argument")
+    entry = UrlList().parse_entry(f"https://a b/{end}{B}", source="argument")
     assert isinstance(entry, Result)
     assert [url for good, url in shown(parsed(listing([check(entry)]))) if good] == []
 

@@ -1313,7 +1313,7 @@ def by_query(handlers: Mapping[str, Handler], *, otherwise: Handler) -> Handler:
 
 
 def target(url: str, method: str = "GET") -> Target:
-    entry = UrlList(method=method).entry(url)
+    entry = UrlList(method=method).parse_entry(url)
     assert isinstance(entry, Target), entry
     return entry
 

@@ -88,7 +88,7 @@ def answers(state: Any, stream: int, end: int = len(BODY)) -> None:
 
 
 def target(url: str, method: str) -> Target:
-    entry = UrlList(method=method).entry(url)
+    entry = UrlList(method=method).parse_entry(url)
     assert isinstance(entry, Target), entry
     return entry
 

@@ -106,7 +106,7 @@ def way(
 
 
 def target(url: str, method: str = "GET") -> Target:
-    entry = UrlList(method=method).entry(url)
+    entry = UrlList(method=method).parse_entry(url)
     assert isinstance(entry, Target), entry
     return entry
 

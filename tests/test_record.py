@@ -259,7 +259,7 @@ def test_the_record_of_an_unreached_url_has_no_figures() -> None:
         "attempts": 0,
         "redirects": [],
         "truncated": False,
-        "reasons": ["not reached: the crawl ended first"],
+        "reasons": ["not checked: the run ended first"],
         "retried": [],
         "flaky": False,
         "hedged": False,

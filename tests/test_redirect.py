@@ -122,12 +122,12 @@ def test_a_location_sent_twice_alike_is_one() -> None:
 
 
 def test_two_different_locations_are_a_bad_redirect() -> None:
-    assert "two different locations" in complaint(step("/b", "/c"))
+    assert "two different Location fields" in complaint(step("/b", "/c"))
 
 
 @pytest.mark.parametrize("location", ["", " ", "\t", " \t "])
 def test_an_empty_location_is_a_bad_redirect(location: str) -> None:
-    assert "an empty location" in complaint(step(location))
+    assert "an empty Location" in complaint(step(location))
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_an_empty_location_is_a_bad_redirect(location: str) -> None:
         ("//[", "has a malformed"),
         ("https://1.2.3.999/", "has a malformed IPv4 address"),
         ("https://☃.example/", "has a host that is not a valid international name"),
-        ("/b\r\nSet-Cookie: x", "holds a control character"),
-        ("/b\x00", "holds a control character"),
-        ("/b\x7f", "holds a control character"),
-        ("/b\x1b[31m", "holds a control character"),
-        ("/b\x1fc", "holds a control character"),
+        ("/b\r\nSet-Cookie: x", "contains a control character"),
+        ("/b\x00", "contains a control character"),
+        ("/b\x7f", "contains a control character"),
+        ("/b\x1b[31m", "contains a control character"),
+        ("/b\x1fc", "contains a control character"),
         ("/\\evil.example/", "has a backslash before its host"),
         ("//\udcfc.example/", "has a host that is not UTF-8"),
         (f"/{'b' * 20_000}", "is longer than"),
@@ -201,7 +201,7 @@ def test_the_fragment_of_the_page_goes_on_where_the_location_has_none() -> None:
 
 def test_too_many_redirects_say_how_many_are_followed() -> None:
     assert too_many(10) == Failure(
-        kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail="redirects more than 10 times"
+        kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail="more than 10 redirects"
     )
 
 
@@ -231,7 +231,7 @@ def test_a_secret_in_a_url_that_is_a_loop_is_not_shown() -> None:
     found = step(here, url=here)
     assert isinstance(found, Failure)
     assert found.kind is ErrorKind.REDIRECT_LOOP
-    assert "https://h.example/a?token=***, which" in found.detail
+    assert "https://h.example/a?token=*** was" in found.detail
 
 
 def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:

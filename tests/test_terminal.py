@@ -85,7 +85,7 @@ def test_without_a_terminal_the_table_is_plain_text() -> None:
         "https://b.example/  404             0 B    35 ms  status 404 is not in 200-399\n"
         "https://c.example/  timeout           -   1.50 s  it ended in timeout\n"
         "ftp://d.example/    invalid url       -        -  line 4: no http:// URL\n"
-        "https://e.example/  unreached         -        -  not reached: the crawl ended first\n"
+        "https://e.example/  unreached         -        -  not checked: the run ended first\n"
         "\n"
         "Failures: 1 status 404, 1 timeout, 1 invalid url\n"
         "Latency: p50 35 ms, p95 250 ms, p99 250 ms, max 250 ms\n"
@@ -218,7 +218,7 @@ def test_a_flaky_pass_shows_how_the_first_attempt_failed() -> None:
 
 def test_a_flaky_failure_shows_both_reasons() -> None:
     shown = row(flaky(0, expectation=STRICT))
-    assert shown.endswith("  flaky fails here; flaky: connect refused on the first attempt")
+    assert shown.endswith("  flaky is in --fail-on; flaky: connect refused on the first attempt")
 
 
 def test_a_retried_pass_needs_no_remark() -> None:

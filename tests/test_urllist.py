@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core.url import without_userinfo
-from crawler.core.urllist import MAX_LINE, SHOWN, ListError, Splitter, UrlList, parse
+from crawler.core.urllist import MAX_LINE, MAX_SHOWN, LineSplitter, ListError, UrlList, parse
 from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
 
 PROPERTY = settings(
@@ -43,7 +43,7 @@ HARD = st.text(st.sampled_from("#:/@?[]%ab 1\u3000é"), max_size=5)
 
 def split(data: bytes, cuts: Iterable[int] = ()) -> list[str]:
     """Return the lines of `data`, given to a splitter in pieces that end at `cuts`."""
-    splitter = Splitter()
+    splitter = LineSplitter()
     ends = [*sorted(cuts), len(data)]
     lines = []
     for start, end in zip([0, *ends], ends, strict=False):
@@ -107,7 +107,7 @@ def test_only_the_first_byte_order_mark_is_dropped() -> None:
 def test_bytes_that_are_not_utf8_are_kept_for_the_parser_to_complain_of() -> None:
     (line,) = split(b"https://a.example/caf\xe9")
     assert complaints(parse([line], source="urls.txt")) == [
-        r"urls.txt, line 1: 'https://a.example/caf\xe9' holds a byte that is not UTF-8 (0xe9)"
+        r"urls.txt, line 1: 'https://a.example/caf\xe9' contains a byte that is not UTF-8 (0xe9)"
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_long_comment_is_no_bad_line(step: int) -> None:
 
 
 def test_a_line_that_never_ends_costs_no_more_memory_than_a_long_one() -> None:
-    splitter = Splitter()
+    splitter = LineSplitter()
     piece = b"x" * 65_536
     tracemalloc.start()
     try:
@@ -225,8 +225,8 @@ def test_a_complaint_names_standard_input_in_words() -> None:
 
 def test_the_entry_of_an_argument_has_no_line_and_neither_has_its_complaint() -> None:
     listed = UrlList()
-    good = listed.entry(A, source="argument")
-    bad = listed.entry("ftp://x/", source="argument")
+    good = listed.parse_entry(A, source="argument")
+    bad = listed.parse_entry("ftp://x/", source="argument")
     assert isinstance(good, Target)
     assert (good.index, good.source, good.line, good.url) == (0, "argument", None, A)
     assert isinstance(bad, Result)
@@ -319,7 +319,7 @@ def test_a_duplicate_is_known_across_lists_and_arguments() -> None:
     first = list(listed.parse([A], source="a.txt"))
     second = list(listed.parse([B, A], source="b.txt"))
     assert urls(first + second) == [A, B]
-    assert listed.entry("b.example", source="argument") is None
+    assert listed.parse_entry("b.example", source="argument") is None
     assert [target.index for target in targets(first + second)] == [0, 1]
     assert listed.duplicates == 2
 
@@ -514,7 +514,7 @@ def test_no_password_comes_through_whatever_stands_around_it(
 
 def test_a_bad_line_is_shown_in_part_where_it_is_long() -> None:
     (entry,) = entries("ftp://" + "x" * 60_000)
-    assert len(targets([entry])[0].input) < SHOWN + 100
+    assert len(targets([entry])[0].input) < MAX_SHOWN + 100
     assert len(str(complaints([entry])[0])) < 400
 
 

@@ -1,12 +1,12 @@
-"""An IP address -> what it is where it is not a public one, None where it is.
+"""An IP address -> its special purpose, such as loopback; None for a public address.
 
-After the IANA special-purpose address registries (RFC 6890), in a table of our own:
-`ipaddress` judges some addresses differently from one Python version to the next.
+After the IANA special-purpose address registries (RFC 6890), in a table of our own,
+because the `ipaddress` module classifies some addresses differently in each Python version.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-# Where clouds serve credentials to whoever asks, some of them on public addresses.
+# Clouds serve credentials here, to any process that connects; some addresses are public.
 _METADATA = frozenset(
     {
         "169.254.169.254",  # most clouds
@@ -42,14 +42,14 @@ _BY_NETWORK = (
     ("fe80::/10", "a link-local address"),
     ("fec0::/10", "a site-local address"),
     ("ff00::/8", "a multicast address"),
-    ("2001::/23", "a reserved address"),  # Teredo, which hides an IPv4 address, among others
+    ("2001::/23", "a reserved address"),  # Teredo, which embeds an IPv4 address, among others
     ("2001:db8::/32", "a documentation address"),
     ("3fff::/20", "a documentation address"),
 )
 _IPV4 = [(IPv4Network(net), what) for net, what in _BY_NETWORK if ":" not in net]
 _IPV6 = [(IPv6Network(net), what) for net, what in _BY_NETWORK if ":" in net]
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
-# Networks whose addresses lead to an IPv4 address, and how many bits stand behind that.
+# Networks whose addresses embed an IPv4 address, and the number of bits after it.
 _EMBEDDING = [
     (IPv6Network("::ffff:0:0/96"), 0),  # mapped (RFC 4291, section 2.5.5.2)
     (IPv6Network("::ffff:0:0:0/96"), 0),  # translated (RFC 7915)
@@ -59,10 +59,10 @@ _EMBEDDING = [
 
 
 def special_purpose(ip: str) -> str | None:
-    """Return what an address is, such as "a loopback address"; None for a public one.
+    """Return the purpose of an address, such as "a loopback address"; None if it is public.
 
-    IPv6 addresses that lead to an IPv4 address are what that is. Raises ValueError where
-    `ip` is no address.
+    An IPv6 address that embeds an IPv4 address has the purpose of that. A zone identifier
+    is ignored. Raises ValueError if `ip` is not an IP address.
     """
     address = ip_address(ip.partition("%")[0])
     if isinstance(address, IPv6Address):

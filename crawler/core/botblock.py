@@ -1,24 +1,24 @@
-"""A response -> whose bot protection answered instead of the site, or None."""
+"""A response -> the bot protection that sent it in place of the site, or None."""
 
 import zlib
 from collections.abc import Mapping
 
 _PAGE_STATUSES = frozenset({403, 429, 503})
-# Not /cdn-cgi/challenge-platform/ alone: JavaScript detections put that into any page.
+# Not /cdn-cgi/challenge-platform/ alone: JavaScript detections add that to any page.
 _CLOUDFLARE_PAGE = (b"/orchestrate/chl_page/", b"__cf_chl", b"cf-chl-", b"cf_chl_opt")
-_PIECE = 512  # bytes decompressed at once: what comes before a fault in the data is kept
+_PIECE = 512  # bytes decompressed at once: data before a corrupt part is kept
 FIELDS = (b"server", b"content-encoding", b"cf-mitigated", b"x-amzn-waf-action")
 PEEK = 32_768
-"""How many bytes of a body `blocked_by` looks at, at most."""
+"""The number of body bytes that `blocked_by` examines, at most."""
 
 
 def blocked_by(status: int, fields: Mapping[bytes, str], body: bytes) -> str | None:
-    """Return "cloudflare", "aws-waf" or "linkedin" where their marks are on a response.
+    """Return "cloudflare", "aws-waf" or "linkedin"; None for a response of the site itself.
 
-    `fields` has lower-case names, `body` is how its first bytes came over the wire.
-    The marks: Cloudflare's header `cf-mitigated: challenge` or its challenge page, the
-    header `x-amzn-waf-action` of AWS WAF (whose challenge is a 202, its CAPTCHA a 405), and
-    LinkedIn's status 999.
+    `fields` has lower-case names; `body` holds the first bytes of the body as received, with
+    any content coding. Cloudflare is recognised by the header `cf-mitigated: challenge` or
+    its challenge page, AWS WAF by the header `x-amzn-waf-action` (on a 202 for a challenge, a
+    405 for a CAPTCHA), LinkedIn by status 999.
     """
     if status == 999:
         return "linkedin"
@@ -34,12 +34,12 @@ def blocked_by(status: int, fields: Mapping[bytes, str], body: bytes) -> str | N
 
 
 def needs_body(status: int, fields: Mapping[bytes, str]) -> bool:
-    """Whether the body of such a response may tell more than its head."""
+    """Whether the head alone cannot tell: the body may be a challenge page."""
     return status in _PAGE_STATUSES and fields.get(b"server", "").strip().lower() == "cloudflare"
 
 
 def _plain(body: bytes, coding: str) -> bytes:
-    """Undo a content coding as far as the bytes go; what cannot be undone is left as it is."""
+    """Decode as much of a content coding as possible; return `body` itself if nothing decodes."""
     if coding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         return body
     decoder, page = zlib.decompressobj(wbits=47), b""

@@ -1,4 +1,4 @@
-"""A result and what was expected of it -> a verdict."""
+"""A result and the expectation of its target -> a verdict."""
 
 import re
 
@@ -25,62 +25,64 @@ NAMES = (
     *CLASSES,
     *(kind.value for kind in ErrorKind if kind is not ErrorKind.INVALID_URL),
 )
-"""What results may be called in `--fail-on` and `--warn-on`, beside statuses."""
+"""The names that `--fail-on` and `--warn-on` accept, in addition to statuses."""
 BLOCKED_BY_BOT_PROTECTION = "blocked by bot protection"
 
 
 def parse(text: str) -> Expectation:
-    """Return the expectation that "200,204,300-399" or "2xx" stands for.
+    """Return the expectation for accepted statuses such as "200,204,300-399" or "2xx".
 
-    Raises ValueError with the part and the rule it breaks.
+    Raises ValueError with the part that is wrong and the rule it breaks.
     """
     accept = []
     for part in text.split(","):
         found = _statuses(part)
         if found is None:
-            raise ValueError(f"has '{part.strip()}', no status such as 204, 2xx or 200-399")
+            raise ValueError(
+                f"contains '{part.strip()}', which is not a status such as 204, 2xx or 200-399"
+            )
         accept.append(found)
     return Expectation(accept=tuple(accept))
 
 
 def classes(text: str) -> Classes:
-    """Return what "timeout,429,5xx" stands for. Raises ValueError as `parse` does."""
+    """Return the classes of a text such as "timeout,429,5xx". Raises ValueError as `parse` does."""
     names, statuses = set(), []
     for part in text.split(","):
         name = part.strip().lower()
         if name == ErrorKind.INVALID_URL:
-            raise ValueError(f"has '{name}', but a line that is no URL always fails")
+            raise ValueError(f"contains '{name}': an invalid URL always fails")
         if name in NAMES:
             names.add(name)
         elif (found := _statuses(part)) is not None:
             statuses.append(found)
         else:
             raise ValueError(
-                f"has '{part.strip()}', no error kind, no status such as 429 or 5xx, and none of "
-                f"{', '.join(CLASSES)}"
+                f"contains '{part.strip()}', which is neither an error kind, nor a status such as "
+                f"429 or 5xx, nor a class ({', '.join(CLASSES)})"
             )
     return Classes(names=frozenset(names), statuses=tuple(statuses))
 
 
 def accepted(result: Result) -> bool:
-    """Whether a result is a response of the site itself, whose status was expected."""
+    """Whether a result is a response of the site itself, with an accepted status."""
     if result.outcome is not Outcome.RESPONDED or result.attempt.blocked_by is not None:
         return False
     return _contains(result.target.expectation.accept, result.attempt.status)
 
 
 def judge(result: Result) -> Verdict:
-    """Return the verdict on a result, by the expectation its target carries."""
+    """Return the verdict on a result, by the expectation of its target."""
     expectation = result.target.expectation
     if result.outcome is Outcome.INVALID or result.outcome is Outcome.UNREACHED:
         return Verdict(reasons=(_reason(result),))
     good = accepted(result)
     if expectation.fail_on is NO_CLASSES and expectation.warn_on is NO_CLASSES:
         return PASS if good else Verdict(reasons=(_reason(result),))
-    if word := matching_class(expectation.fail_on, result):
-        return Verdict(reasons=(f"{word} fails here" if good else _reason(result),))
-    if word := matching_class(expectation.warn_on, result):
-        return Verdict(warnings=(word if good else _reason(result),))
+    if name := matching_class(expectation.fail_on, result):
+        return Verdict(reasons=(f"{name} is in --fail-on" if good else _reason(result),))
+    if name := matching_class(expectation.warn_on, result):
+        return Verdict(warnings=(name if good else _reason(result),))
     return PASS if good else Verdict(reasons=(_reason(result),))
 
 
@@ -88,9 +90,9 @@ PASS = Verdict()
 
 
 def _statuses(part: str) -> tuple[int, int] | None:
-    """Return the statuses that "204", "2xx" or "200-399" stands for, None where it is none.
+    """Return the inclusive range of "204", "2xx" or "200-399"; None for any other text.
 
-    Raises ValueError where it is an empty range.
+    Raises ValueError for an empty range.
     """
     match = _RANGE.fullmatch(part.strip())
     if match is None:
@@ -99,7 +101,7 @@ def _statuses(part: str) -> tuple[int, int] | None:
         return int(match[3]) * 100, int(match[3]) * 100 + 99
     low, high = int(match[1]), int(match[2] or match[1])
     if low < 100 or high < low:
-        raise ValueError(f"has '{part.strip()}', no range of statuses from low to high")
+        raise ValueError(f"contains '{part.strip()}', which is not a valid status range")
     return low, high
 
 
@@ -112,7 +114,7 @@ def _contains(ranges: tuple[tuple[int, int], ...], status: int | None) -> bool:
 
 
 def matching_class(classes: Classes, result: Result) -> str | None:
-    """Return by which of its names a result belongs to `classes`, None where by none."""
+    """Return the first of a result's names that is in `classes`; None if it has none."""
     names: list[str] = []
     if result.attempt.error is not None:
         names += [result.attempt.error.kind.value, _CLASS_OF.get(result.attempt.error.kind, "")]
@@ -125,18 +127,18 @@ def matching_class(classes: Classes, result: Result) -> str | None:
 
 
 def _reason(result: Result) -> str:
-    """Return, for people, why a result is not good."""
+    """Return, for people, why a result does not pass."""
     if result.attempt.error is not None:
         return result.attempt.error.detail
     if result.outcome is Outcome.UNREACHED:
-        return "not reached: the crawl ended first"
+        return "not checked: the run ended first"
     if result.attempt.blocked_by is not None:
         by = f"{result.attempt.blocked_by}, status {result.attempt.status}"
         return f"{BLOCKED_BY_BOT_PROTECTION} ({by})"
     accept = format_statuses(result.target.expectation.accept)
     reason = f"status {result.attempt.status} is not in {accept}"
     if result.attempt.retry_after is not None:
-        reason += f"; the server asks to wait {duration(result.attempt.retry_after)}"
+        reason += f"; Retry-After: {duration(result.attempt.retry_after)}"
     return reason
 
 

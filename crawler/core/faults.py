@@ -1,10 +1,10 @@
-"""An exception that nobody expected -> one line for people."""
+"""An unexpected exception -> one line for people."""
 
 from crawler.core.display import safe_loosely
 
 
 def describe(exc: BaseException) -> str:
-    """Return what a fault of ours was, in one line; of a group, its first exception."""
+    """Return one line about an internal error; for a group, about its first exception."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     words = safe_loosely(str(exc))

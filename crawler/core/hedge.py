@@ -1,4 +1,4 @@
-"""Which request has waited so long that a second one is worth sending.
+"""When to hedge a slow request, and how many hedges to send.
 
 Dean and Barroso, The Tail at Scale, Communications of the ACM 56(2), 2013.
 """
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from crawler.core.quantiles import Quantiles
 
-SAMPLES = 20  # answers before a host's own percentile counts
+SAMPLES = 20  # latencies before a host's own percentile is used
 _SHARE = 0.95
-_WITHIN = 0.05  # how fine a percentile has to be here; finer ones cost memory for each host
+_WITHIN = 0.05  # relative error of a percentile; a smaller one costs memory for each host
 _HOSTS = 10_000  # remembered
-_AGAIN = 1.1  # growth of the number of answers after which a percentile is looked up again
+_GROWTH = 1.1  # of the number of latencies until the percentile is computed again
 
 
 @dataclass(slots=True)
 class _Percentile:
-    """The 95th percentile of what was added, looked up only now and then."""
+    """The 95th percentile of the values observed, computed again only as they grow in number."""
 
     needed: int = SAMPLES
     _values: Quantiles = field(default_factory=lambda: Quantiles(within=_WITHIN))
@@ -29,7 +29,7 @@ class _Percentile:
         self._values.insert(value)
         count = self._values.count
         if count >= max(self.needed, self._next):
-            self._next = count * _AGAIN
+            self._next = count * _GROWTH
             (self._found,) = self._values.at(_SHARE)
 
     @property
@@ -38,11 +38,11 @@ class _Percentile:
 
 
 class HedgeDelay:
-    """How long answers take: `limit` is when one is late, in seconds from its request.
+    """After how many seconds a request is slow enough to hedge.
 
-    That is the 95th percentile of its host, of all hosts until that has 20 answers, and
-    None until there are as many in all: more where more were asked at once, as the first
-    ones to answer are the fastest of those.
+    That is the 95th percentile of the latencies of its host; with fewer than 20 of them, of
+    all hosts. The first responses are the fastest of the requests in flight with them, so
+    the percentile of all hosts needs 95 % as many latencies as requests were in flight.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class HedgeDelay:
         self._hosts: OrderedDict[str, _Percentile] = OrderedDict()
 
     def observe_latency(self, host: str, latency: float, in_flight: int = 1) -> None:
-        """Take the latency of an answer; `in_flight` is how many were waited for then."""
+        """Record the latency of a response; `in_flight` is the number of requests in flight."""
         if self._all is None:
             self._all = _Percentile(needed=max(SAMPLES, math.ceil(_SHARE * in_flight)))
         self._all.observe(latency)
@@ -61,13 +61,14 @@ class HedgeDelay:
             self._hosts.popitem(last=False)
 
     def seconds(self, host: str) -> float | None:
+        """Return the delay of a hedge; None while too few latencies are known."""
         own, every = self._hosts.get(host), self._all
         return (own.value if own is not None else None) or (every.value if every else None)
 
 
 @dataclass(slots=True)
 class HedgeQuota:
-    """Second requests: never more than a share of all that are sent, themselves included."""
+    """Limits hedges to a share of all requests sent, hedges included."""
 
     share: float
     sent: int = 0
@@ -75,5 +76,5 @@ class HedgeQuota:
 
     @property
     def allows(self) -> bool:
-        """Whether one more would keep the share."""
+        """Whether one more hedge stays within the share."""
         return self.hedges + 1 <= self.share * (self.sent + 1)

@@ -1,7 +1,7 @@
 """Text of a URL's host -> its normal form: a name in ASCII, or an IPv4 or IPv6 address.
 
-Other ways to write an IPv4 address than four decimal numbers ("127.1", "0x7f000001") are
-refused: programs differ in what they take them for.
+IPv4 addresses in any form but four decimal numbers ("127.1", "0x7f000001") are refused,
+because programs disagree on their meaning.
 """
 
 import ipaddress
@@ -14,9 +14,9 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # as a last label it makes the host
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Return the host as it stands in a URL, and as a key without brackets and dot.
+    """Return the host as written in a URL, and as a key without brackets and trailing dot.
 
-    Raises ValueError with the broken rule, which repeats no part of the text.
+    Raises ValueError with the broken rule, which never quotes the text.
     """
     if not text:
         raise ValueError("has no host")
@@ -40,7 +40,7 @@ def parse(text: str) -> tuple[str, str]:
 
 
 def is_normal(host: str) -> bool:
-    """Whether `host` is a name or an IPv4 address that `parse` would leave as it is."""
+    """Whether `host` is a name or an IPv4 address that `parse` would return unchanged."""
     if "xn--" in host:
         return False
     labels = host.split(".")
@@ -55,15 +55,15 @@ def _ipv6(text: str) -> tuple[str, str]:
     except ValueError as exc:
         raise ValueError("has a malformed IPv6 address") from exc
     if address.scope_id is not None:
-        raise ValueError("has an IPv6 zone, which cannot be asked")
+        raise ValueError("has an IPv6 zone identifier, which is not supported")
     return f"[{address.compressed}]", address.compressed
 
 
 def _to_ascii(name: str) -> str:
-    """Encode an international name (IDNA 2008, RFC 5891; mapped as UTS 46 says)."""
+    """Encode an international name (IDNA 2008, RFC 5891; mapped by UTS 46)."""
     import idna
 
-    if len(name) > 1_000:  # no name is, and the mapping of long ones is slow
+    if len(name) > 1_000:  # longer than any name, and slow to map
         raise ValueError("has a malformed host")
     try:
         return idna.encode(name, uts46=True).decode("ascii")
@@ -72,7 +72,7 @@ def _to_ascii(name: str) -> str:
 
 
 def _check_encoded(labels: list[str]) -> None:
-    """Refuse an "xn--" label that stands for no name (RFC 5891, section 5.4)."""
+    """Raise ValueError for an invalid "xn--" label (RFC 5891, section 5.4)."""
     import idna
 
     try:

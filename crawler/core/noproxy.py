@@ -1,8 +1,8 @@
-"""Text of NO_PROXY -> which hosts are requested without a proxy, as curl and Go read it.
+"""Text of NO_PROXY -> the hosts that are requested without a proxy, as in curl and Go.
 
 Entries are separated by commas or blanks. A name covers itself and its subdomains, with or
-without a leading dot; `*.name` covers the subdomains only; an address covers itself and a
-CIDR block its addresses; `*` covers all. With `:port` an entry covers that port only.
+without a leading dot; `*.name` covers only the subdomains; an address covers itself, a CIDR
+block its addresses, and `*` everything. An entry with `:port` covers only that port.
 """
 
 import ipaddress
@@ -18,9 +18,9 @@ _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})", re.ASCII)
 
 
 def parse(text: str) -> Covers:
-    """Return whether a host, as it stands in a URL, and a port go without a proxy.
+    """Return a predicate of a host, as written in a URL, and a port: no proxy for these.
 
-    An entry that is neither a name, an address nor a block covers nothing, as in curl.
+    An entry that is not a name, an address or a block covers nothing, as in curl.
     """
     entries = [_entry(part) for part in re.split(r"[,\s]+", text.strip()) if part]
 
@@ -42,7 +42,7 @@ def _entry(text: str) -> Covers:
     if not below:
         return lambda _, port: wanted in (None, port)
     suffix = below if below.startswith(".") else f".{below}"
-    # Go reads `.name` as the subdomains only; curl, wget and Python count the name itself.
+    # In Go `.name` covers only subdomains; in curl, wget and Python also the name itself.
     exact = None if name.startswith("*") else suffix[1:]
     return partial(_in_domain, exact, suffix, wanted)
 
@@ -58,7 +58,7 @@ def _in_network(network: _Network, wanted: int | None, host: str, port: int) -> 
 
 
 def _network(text: str) -> _Network | None:
-    """Return an address or a block as a block, None for a name."""
+    """Return an address or a block as a block; None for a name."""
     try:
         return ipaddress.ip_network(text.replace("[", "").replace("]", ""), strict=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How fast to ask: starts per second, slots of a host that pushes back, what fits a deadline."""
+"""Rate limiting, adaptive concurrency per host, and deadline forecasts."""
 
 import math
 from dataclasses import dataclass
@@ -7,98 +7,99 @@ from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.core.units import duration
 from crawler.models import Attempt, ErrorKind
 
-_LATE = 0.05  # seconds of starts that may be made up for after a late timer
-_SOON = 0.1  # of a deadline: when its pace tells whether a crawl will make it
-_EARLY = 3.0  # seconds, at least
+_CATCH_UP = 0.05  # seconds of starts that may be made up for after a late timer
+_MEASURED_SHARE = 0.1  # of a deadline, after which the throughput so far is a forecast
+_MEASURED_SECONDS = 3.0  # at least
 
 
 @dataclass(slots=True)
 class Rate:
-    """Spaces starts so that there are `per_second` of them; `due` is when the next one may be.
+    """Spaces request starts evenly; `due` is the earliest time of the next one.
 
-    A start that came late does not delay those after it, up to 50 ms.
+    A late start does not delay those after it, up to 50 ms.
     """
 
     per_second: float
     due: float = -math.inf
 
     def reserve(self, now: float, count: int = 1) -> None:
-        earliest = now if self.due == -math.inf else now - _LATE
+        """Record `count` starts at `now`."""
+        earliest = now if self.due == -math.inf else now - _CATCH_UP
         self.due = max(self.due, earliest) + count / self.per_second
 
 
 @dataclass(slots=True)
 class AdaptiveSlots:
-    """How many requests a host gets at once: `slots`, of `most`.
+    """The `slots` of a host, at most `most`: its limit of concurrent requests.
 
-    Additive increase, multiplicative decrease (Chiu and Jain, 1989): half of them when it
-    pushes back, one more after a round of as many good answers as there are slots. It
-    pushes back with 429, with 503, and when more requests of a round time out than of the
-    one before. Answers to what was sent before the last decrease do not count.
+    Additive increase, multiplicative decrease (Chiu and Jain, 1989): half as many when the
+    host throttles, one more after as many successes in a row as there are slots. It throttles
+    by 429, by 503, and if more requests of a round (as many as slots) time out than of the
+    round before. Requests that started before the last decrease do not count.
     """
 
     most: int
     slots: int
     _cut: float = -math.inf
-    _clean: int = 0
-    _answers: int = 0
+    _successes: int = 0  # in a row
+    _observed: int = 0  # in this round
     _timeouts: int = 0
     _timeouts_before: int = 0
 
     @property
     def unthrottled(self) -> bool:
-        """Whether there is nothing to remember about this host."""
+        """Whether the host has all its slots and no recent timeouts: nothing to remember."""
         return self.slots == self.most and not self._timeouts and not self._timeouts_before
 
     def observe_attempt(self, attempt: Attempt | None, started: float, now: float) -> None:
-        """Take an answer to a request that was started then. Times are in seconds.
+        """Adapt to an attempt that `started` then and has ended `now`; times in seconds.
 
-        None stands for a redirect that was followed: a good answer.
+        None stands for a redirect that was followed, which is a success.
         """
         if started < self._cut:
             return
         error = None if attempt is None else attempt.error
         timed_out = error is not None and error.kind is ErrorKind.TIMEOUT
-        pushed = attempt is not None and attempt.status in THROTTLING_STATUSES
-        self._answers += 1
+        throttled = attempt is not None and attempt.status in THROTTLING_STATUSES
+        self._observed += 1
         self._timeouts += timed_out
-        rising = timed_out and self._timeouts > max(1, self._timeouts_before)
-        if pushed or rising:
-            self._clean = 0
+        more_timeouts = timed_out and self._timeouts > max(1, self._timeouts_before)
+        if throttled or more_timeouts:
+            self._successes = 0
             self.slots = max(1, self.slots // 2)
             self._cut = now
             self._new_round()
             return
-        self._clean = self._clean + 1 if error is None else 0
-        if self._clean >= self.slots:
+        self._successes = self._successes + 1 if error is None else 0
+        if self._successes >= self.slots:
             self.slots = min(self.most, self.slots + 1)
-            self._clean = 0
+            self._successes = 0
             self._new_round()
-        elif self._answers >= self.slots:
+        elif self._observed >= self.slots:
             self._new_round()
 
     def _new_round(self) -> None:
         self._timeouts_before, self._timeouts = self._timeouts, 0
-        self._answers = 0
+        self._observed = 0
 
 
 def deadline_warning(
     *, deadline: float, elapsed: float, done: int, total: int | None, least: float
 ) -> str | None:
-    """Return a sentence when a crawl will not be through by its deadline, else None.
+    """Return a warning if a crawl will probably not finish by its deadline, else None.
 
-    `least` is how many seconds the rates make it take from now on: that is known at once.
-    The pace so far counts once a tenth of the time has passed. `total` is how many URLs
-    there are in all, None while unknown.
+    `least` is the number of seconds that the configured rates require from now on. The
+    throughput so far counts once a tenth of the deadline has passed. `total` is the number
+    of URLs, None while unknown. Times are in seconds.
     """
     if total is None or elapsed >= deadline:
         return None
     needed = least
-    if elapsed >= max(_EARLY, deadline * _SOON) and done:
+    if elapsed >= max(_MEASURED_SECONDS, deadline * _MEASURED_SHARE) and done:
         needed = max(needed, (total - done) * elapsed / done)
     if elapsed + needed <= deadline * 1.05:
         return None
     return (
-        f"the {total:,} URLs will take about {duration(elapsed + needed)} at this pace: "
-        f"the deadline of {duration(deadline)} will leave some unreached"
+        f"at this rate the {total:,} URLs take about {duration(elapsed + needed)}: "
+        f"some will not be checked before the deadline of {duration(deadline)}"
     )

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 class Quantiles:
     """Nearest-rank quantiles in memory that does not grow with the count.
 
-    Each answer is a value that was added, and exceeds the exact nearest rank by less than
-    the share `within`: values that differ by less share a bucket.
+    Each quantile is a value that was inserted, and exceeds the exact nearest rank by less
+    than the share `within`, because closer values share a bucket.
     """
 
     within: float = 0.001
     count: int = 0
     total: float = 0.0
-    # Two tables of plain numbers, which the garbage collector need not look through.
-    _many: dict[int, int] = field(default_factory=dict)
-    _most: dict[int, float] = field(default_factory=dict)
+    # Two tables of plain numbers: the garbage collector does not traverse them.
+    _counts: dict[int, int] = field(default_factory=dict)
+    _maxima: dict[int, float] = field(default_factory=dict)
     _step: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -27,16 +27,16 @@ class Quantiles:
         self.count += 1
         self.total += value
         key = int(math.log(value) // self._step) if value > 1e-9 else -(10**6)
-        self._many[key] = self._many.get(key, 0) + 1
-        self._most[key] = max(self._most.get(key, value), value)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._maxima[key] = max(self._maxima.get(key, value), value)
 
     def at(self, *shares: float) -> list[float]:
-        """Return the value at each share (0 to 1, rising) of the sorted values."""
+        """Return the values at `shares` (0 to 1, ascending) of the sorted values."""
         ranks = [max(1, math.ceil(share * self.count)) for share in shares]
         found: list[float] = []
         seen = 0
-        for key in sorted(self._many):
-            seen += self._many[key]
+        for key in sorted(self._counts):
+            seen += self._counts[key]
             while len(found) < len(ranks) and ranks[len(found)] <= seen:
-                found.append(self._most[key])
+                found.append(self._maxima[key])
         return found

@@ -1,4 +1,4 @@
-"""A response's status and Location -> the request that follows, or why none can."""
+"""The status and Location of a response -> the next request, or why there is none."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from crawler.models import ErrorKind, Failure, Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextRequest:
-    """The request that a redirect asks for. `same_origin` says whether secrets may go along."""
+    """The request after a redirect. Only to the `same_origin` may secrets be sent again."""
 
     method: str
     url: str
@@ -27,16 +27,16 @@ def follow(
     requested: Collection[tuple[str, str]],
     masked: frozenset[str] = frozenset(),
 ) -> NextRequest | Failure:
-    """Return where a redirect leads (RFC 9110, section 15.4).
+    """Return the request after a redirect, or why it cannot be made (RFC 9110, section 15.4).
 
-    `url` is without userinfo. `requested` holds the (method, URL without fragment) pairs
-    asked so far, the present one among them. Bytes of `locations` that are not ASCII may
-    come as lone surrogates (PEP 383). `masked` are parameters that a complaint hides, too.
+    `url` has no userinfo. `requested` holds the (method, URL without fragment) pairs of all
+    requests so far, this one included. `locations` may contain lone surrogates for bytes that
+    are not ASCII (PEP 383). `masked` are parameters to mask in the detail of a failure.
     """
     if len(set(locations)) > 1:
-        return _bad("gives two different locations")
+        return _bad("has two different Location fields")
     if not locations[0].strip():
-        return _bad("gives an empty location")
+        return _bad("has an empty Location")
     try:
         target, host = urls.join(url, locations[0])
     except ValueError as exc:
@@ -45,26 +45,28 @@ def follow(
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method = "GET"
     if (method, target.partition("#")[0]) in requested:
-        detail = f"redirects back to {shorten(mask(target, masked), 200)}, which was asked before"
+        shown = shorten(mask(target, masked), 200)
+        detail = f"redirect loop: {shown} was already requested"
         return Failure(kind=ErrorKind.REDIRECT_LOOP, phase=None, detail=detail)
     same_origin = urls.origin(url) == urls.origin(target)
     return NextRequest(method=method, url=target, host=host, same_origin=same_origin)
 
 
 def too_many(limit: int) -> Failure:
-    detail = f"redirects more than {limit} times"
+    """Return the failure of a URL that redirects more often than allowed."""
+    detail = f"more than {limit} redirects"
     return Failure(kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail=detail)
 
 
-def _bad(complaint: str) -> Failure:
+def _bad(rule: str) -> Failure:
     phase: Phase | None = None
-    return Failure(kind=ErrorKind.BAD_REDIRECT, phase=phase, detail=f"the redirect {complaint}")
+    return Failure(kind=ErrorKind.BAD_REDIRECT, phase=phase, detail=f"the redirect {rule}")
 
 
 def _text(location: str) -> str:
-    """Read what is UTF-8 in a Location as that; other bytes stay lone surrogates (PEP 383)."""
+    """Decode UTF-8 in a Location; other bytes stay lone surrogates (PEP 383)."""
     try:
         data = location.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # surrogates that stand for no byte: not from a server
+    except UnicodeEncodeError:  # a surrogate that does not stand for a byte: not from a server
         return location
     return data.decode("utf-8", "surrogateescape")

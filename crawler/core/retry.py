@@ -1,4 +1,4 @@
-"""A result and how often it was asked -> seconds to wait before it is asked again, or None."""
+"""A result and its number of attempts -> the delay of a retry in seconds, or None."""
 
 import re
 from datetime import UTC
@@ -8,7 +8,7 @@ from crawler.core.expect import accepted
 from crawler.core.semantics import IDEMPOTENT_METHODS, TRANSIENT_STATUSES
 from crawler.models import ErrorKind, Limits, Outcome, Result
 
-MAX_BACKOFF = 30.0  # seconds a back-off lasts at most
+MAX_BACKOFF = 30.0  # seconds
 TRANSIENT_KINDS = frozenset(
     {
         ErrorKind.DNS_TEMPORARY,
@@ -20,16 +20,16 @@ TRANSIENT_KINDS = frozenset(
     }
 )
 _CLOSED_KINDS = frozenset({ErrorKind.RESET, ErrorKind.DISCONNECTED})
-_HEAD_REFUSED = frozenset({403, 404, 405, 501})  # answers of servers that answer GET otherwise
+_HEAD_REFUSED = frozenset({403, 404, 405, 501})  # of servers that respond differently to GET
 _SECONDS = re.compile(r"[0-9]+")
-_FOREVER = 1e9  # seconds: for any number with more digits
-_JITTER = 0.1  # of the wait that a server asks for
+_FOREVER = 1e9  # seconds: stands for any longer number
+_JITTER = 0.1  # of a Retry-After, added to it
 
 
 def is_transient(result: Result) -> bool:
-    """Whether a result is a failure that says little about the next attempt.
+    """Whether a result is a transient failure of an idempotent request.
 
-    One by bot protection says a lot: it would only be provoked.
+    A response of a bot protection is not transient: more requests would only provoke it.
     """
     if result.target.method not in IDEMPOTENT_METHODS or result.attempt.blocked_by is not None:
         return False
@@ -39,10 +39,10 @@ def is_transient(result: Result) -> bool:
 
 
 def delay(result: Result, limits: Limits, attempts: int, chance: float) -> float | None:
-    """Return the seconds until a target may be asked again, None where it may not.
+    """Return the seconds until the retry of a target; None if it is not retried.
 
-    `attempts` is how often it was asked, `chance` a random number from 0 to 1. None, too,
-    where its server asks for a longer wait than `limits.max_wait`.
+    `attempts` is the number of attempts so far, `chance` a random number from 0 to 1. A
+    Retry-After longer than `limits.max_wait` means no retry.
     """
     if attempts > limits.retries or not is_transient(result):
         return None
@@ -52,29 +52,29 @@ def delay(result: Result, limits: Limits, attempts: int, chance: float) -> float
 
 
 def worth_rechecking(result: Result, limits: Limits) -> bool:
-    """Whether a failure is worth a second opinion: not where its server asks for longer."""
+    """Whether a result is a transient failure without a Retry-After that is too long."""
     return is_transient(result) and not _too_long(result.attempt.retry_after, limits)
 
 
 def host_pause(result: Result, limits: Limits, attempts: int, chance: float) -> float | None:
-    """Return for how many seconds a host asks to be left alone, None where it does not.
+    """Return for how many seconds to pause a host because of a Retry-After, else None.
 
-    The longer of what it says and of our own back-off, and some more so that not all come
-    back at once; None where that is longer than `limits.max_wait`.
+    That is the longer of Retry-After and our own back-off, and up to 10 % more so that not
+    all requests return at once. None if Retry-After is longer than `limits.max_wait`.
     """
-    asked = result.attempt.retry_after
-    if asked is None or _too_long(asked, limits):
+    retry_after = result.attempt.retry_after
+    if retry_after is None or _too_long(retry_after, limits):
         return None
-    longer = max(asked, backoff_delay(limits.backoff, attempts, chance))
+    longer = max(retry_after, backoff_delay(limits.backoff, attempts, chance))
     return min(limits.max_wait, longer * (1 + _JITTER * chance))
 
 
-def _too_long(asked: float | None, limits: Limits) -> bool:
-    return asked is not None and asked > limits.max_wait
+def _too_long(retry_after: float | None, limits: Limits) -> bool:
+    return retry_after is not None and retry_after > limits.max_wait
 
 
 def backoff_delay(base: float, attempts: int, chance: float) -> float:
-    """Return a random part of a time that doubles with each attempt ("full jitter").
+    """Return a random part of `base` seconds, doubled with each attempt ("full jitter").
 
     Marc Brooker, Exponential Backoff And Jitter, 2015.
     """
@@ -82,17 +82,17 @@ def backoff_delay(base: float, attempts: int, chance: float) -> float:
 
 
 def parse_retry_after(text: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After asks to wait, None where it is none.
+    """Return the seconds of a Retry-After field; None if it is missing or malformed.
 
-    It is a number of seconds or an HTTP date (RFC 9110, sections 10.2.3 and 5.6.7); `now`
-    is in seconds since the epoch.
+    It holds a number of seconds or an HTTP date (RFC 9110, sections 10.2.3 and 5.6.7).
+    `now` is in seconds since the epoch.
     """
     text = (text or "").strip()
     if _SECONDS.fullmatch(text):
         return float(text) if len(text) < 10 else _FOREVER
     try:
         date = parsedate_to_datetime(text)
-        if date.tzinfo is None:  # the form of asctime names no zone; all are UTC
+        if date.tzinfo is None:  # the asctime form has no zone; all are UTC
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - now)
     except (ValueError, OverflowError):
@@ -100,7 +100,7 @@ def parse_retry_after(text: str | None, now: float) -> float | None:
 
 
 def refuses_head(result: Result) -> bool:
-    """Whether the answer to a HEAD says nothing about what GET would give."""
+    """Whether a result of HEAD says nothing about the response to GET."""
     if result.attempt.error is not None:
         return result.attempt.error.kind in _CLOSED_KINDS
     if result.attempt.blocked_by is not None:

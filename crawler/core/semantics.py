@@ -1,4 +1,4 @@
-"""What HTTP methods and status codes mean to a client (RFC 9110)."""
+"""Classes of HTTP methods and status codes (RFC 9110)."""
 
 import re
 

@@ -11,7 +11,7 @@ from crawler.models import Check, Outcome, Result
 
 
 class ExitCode(IntEnum):
-    """What a run tells the shell; 128 + N where signal N ended it."""
+    """Exit codes of the process; 128 + N if signal N ended it."""
 
     PASSED = 0
     FAILED = 1
@@ -21,9 +21,9 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The progress of a run. `total` is None where it cannot be known yet.
+    """The progress of a run after `elapsed` seconds. `total` is None while unknown.
 
-    `estimated` says that `total` is a projection from the part of the list read.
+    `estimated`: `total` is a projection from the part of the list read so far.
     """
 
     elapsed: float
@@ -37,18 +37,16 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlStats:
-    """How a crawl as a whole went.
+    """Facts of a crawl as a whole; times in seconds.
 
-    `lag` is how late, in seconds, the event loop was at worst: what this machine, not a
-    server, may have added to a latency. `stopped` is how many seconds this process did not
-    run while requests were in flight, which are part of no latency and no timeout.
-    `interrupted` is the signal number that ended it, or None. `list_read` says
-    whether the list was read to its end, `list_failed` that it turned out to be no
-    list, `output_failed` that an output could not be written, `faulty` that an exception
-    which nobody expected ended it. `duplicates` counts the
-    entries that were not asked again because an equal URL stood before them.
-    `tolerated` is how many URLs may fail before the exit code says so, `tolerated_share`
-    which part of them.
+    `lag` is the greatest delay of the event loop: this machine may have added that much to a
+    latency. `stopped` is how long this process was stopped while requests were in flight; no
+    latency or timeout includes it. `duplicates` counts entries that were not checked because
+    an equal URL came earlier. `interrupted` is the number of the signal that ended the crawl.
+    `list_read`: the list was read to its end. `list_failed`: it was not a list of URLs.
+    `output_failed`: an output could not be written. `faulty`: an internal error ended the
+    crawl. Up to `tolerated` failures, or a `tolerated_share` (0 to 1) of all URLs, do not
+    affect the exit code.
     """
 
     elapsed: float
@@ -66,7 +64,7 @@ class CrawlStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds, over the URLs that responded. All but the mean were really measured."""
+    """Seconds, over the URLs that responded. All but the mean are observed values."""
 
     min: float
     mean: float
@@ -81,9 +79,9 @@ class Latency:
 class Summary:
     """The counts of a whole crawl; `total` is the sum of the four that follow it.
 
-    `by_failure` counts the failed and invalid ones by error kind, status or bot protection.
-    `flaky` and `warned` are among the passed, unless flaky ones are to fail; `blocked` are
-    those that a bot protection answered for.
+    `bytes` is the sum of the body sizes. `by_failure` counts failed and invalid URLs by error
+    kind, status or bot protection. `flaky` and `warned` URLs are among the passed, unless
+    --fail-on includes them; `blocked` counts responses of bot protections.
     """
 
     total: int
@@ -107,14 +105,14 @@ class Summary:
 
     @property
     def requests_per_s(self) -> float | None:
-        """Finished URLs per second, over the whole run."""
+        """URLs finished per second, over the whole run; None if no time has passed."""
         done = self.passed + self.failed
         return done / self.stats.elapsed if self.stats.elapsed > 0 else None
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts checks as they come."""
+    """The counts of the checks so far."""
 
     passed: int = 0
     failed: int = 0
@@ -186,19 +184,19 @@ class Tally:
 
 
 def _failure_name(result: Result) -> str:
-    """Return what a failure is counted as."""
+    """Return the key of a failure in `by_failure`."""
     if result.attempt.error is not None:
         return result.attempt.error.kind.value
     if result.attempt.blocked_by is not None:
         return BLOCKED_BY_BOT_PROTECTION
     status = f"status {result.attempt.status}"
-    if accepted(result):  # and yet to fail
+    if accepted(result):  # but in --fail-on
         return matching_class(result.target.expectation.fail_on, result) or status
     return status
 
 
 def exit_code(summary: Summary) -> int:
-    """Return what the process tells the shell about this crawl."""
+    """Return the exit code of the process for this crawl."""
     if summary.stats.interrupted is not None:
         return 128 + summary.stats.interrupted
     stats = summary.stats

@@ -1,4 +1,4 @@
-"""Text of a size to bytes, and bytes and seconds to text for people."""
+"""Text of a size -> bytes; bytes and seconds -> text for people."""
 
 import re
 from decimal import Decimal
@@ -20,9 +20,9 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that "500KB", "10MB", "1.5GiB" or "4096" mean (KB is 1,000 bytes).
+    """Return the bytes of "500KB", "10MB", "1.5GiB" or "4096"; a KB is 1,000 bytes.
 
-    Raises ValueError with the rule that is broken.
+    Raises ValueError with the broken rule.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].upper() not in _FACTORS:
@@ -39,7 +39,7 @@ def exact_size(count: int) -> str:
 
 
 def size(count: int | None) -> str:
-    """Return bytes for people: "512 B", "1.5 kB", "10.0 MB"; "-" where not measured."""
+    """Return bytes for people: "512 B", "1.5 kB", "10.0 MB"; "-" if not measured."""
     if count is None:
         return "-"
     if count < 1000:
@@ -53,7 +53,7 @@ def size(count: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds for people: "0.4 ms", "35 ms", "1.25 s", "2 min 05 s"."""
+    """Return seconds for people: "0.4 ms", "35 ms", "1.25 s", "2 min 05 s"; "-" if not measured."""
     if seconds is None:
         return "-"
     if seconds < 0.00995:

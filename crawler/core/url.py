@@ -1,7 +1,7 @@
-"""Text to a normalised http or https URL, or a `ValueError` that names the rule it breaks.
+"""Text -> a normalised http or https URL, or a `ValueError` with the rule it breaks.
 
-Follows the WHATWG URL standard, as browsers do: its percent-encode sets, "%2e" as a dot and
-a backslash in a path as a slash. The URL that is shown is, byte for byte, the one requested.
+Follows the WHATWG URL standard, as browsers do: its percent-encode sets, "%2e" as a dot, and
+a backslash in a path as a slash. The URL in a record is, byte for byte, the one requested.
 """
 
 import re
@@ -11,8 +11,8 @@ from crawler.core import hostname
 
 MAX_LENGTH = 16_384
 
-# A URL in this form needs no normalisation: it is what the long way would return.
-# Possessive quantifiers: a hostile line cannot make the match backtrack.
+# Most URLs are normalised already, and this matches them at a fraction of the cost of
+# `_normalise`. Possessive quantifiers: a hostile line cannot cause backtracking.
 _NORMAL = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+)"
@@ -23,10 +23,10 @@ _NORMAL = re.compile(
 _END = re.compile(r"[/?#]")
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
-# The same for a Location, whose bytes above 0x7f (as lone surrogates) can be encoded.
+# For a Location, whose bytes above 0x7f (lone surrogates) can be percent-encoded.
 _CONTROL = re.compile(r"[\x00-\x20\x7f\ud800-\udc7f\udd00-\udfff]")
 _TWO_SLASHES = re.compile(r"(?:https?:)?(?!//)[/\\]{2}", re.IGNORECASE)
-_PARTS = re.compile(
+_COMPONENTS = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
@@ -37,21 +37,21 @@ _DOT = re.compile("%2e", re.IGNORECASE)
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
-def _all_but(encoded: str) -> str:
+def _printable_but(encoded: str) -> str:
     return "".join(char for char in _PRINTABLE if char not in encoded)
 
 
-# What stays as it is in each part; "%" does everywhere, whatever follows it.
-_IN_FRAGMENT = _all_but('"<>`')
-_IN_QUERY = _all_but("\"#<>'")
-_IN_PATH = _all_but('"#<>?^`{}')
-_IN_USERINFO = _all_but('"#<>?^`{}/:;=@[\\]|')
+# Characters not to encode in each component; "%" is one everywhere, whatever follows it.
+_KEPT_IN_FRAGMENT = _printable_but('"<>`')
+_KEPT_IN_QUERY = _printable_but("\"#<>'")
+_KEPT_IN_PATH = _printable_but('"#<>?^`{}')
+_KEPT_IN_USERINFO = _printable_but('"#<>?^`{}/:;=@[\\]|')
 
 
 def parse(text: str) -> tuple[str, str]:
     """Return the normalised URL and its host: lower case, no brackets, no trailing dot.
 
-    Raises ValueError with the broken rule, worded to follow the URL in a sentence.
+    Raises ValueError with the broken rule, worded as the predicate of a sentence about the URL.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
@@ -63,47 +63,47 @@ def parse(text: str) -> tuple[str, str]:
 
 
 def join(base: str, location: str) -> tuple[str, str]:
-    """Return the URL that `location` means on a page at `base`, and its host (RFC 3986, 5.2).
+    """Return the URL of a `location` relative to `base`, and its host (RFC 3986, section 5.2).
 
-    Bytes of `location` that are not ASCII may come as lone surrogates (PEP 383); in a path,
-    a query or a fragment they are percent-encoded as they came, in a host they are UTF-8.
-    The fragment of `base` goes on where `location` has none (RFC 9110, section 10.2.2).
-    Userinfo in `location` is dropped, a space in it is taken for "%20", as browsers do.
+    Lone surrogates in `location` stand for bytes that are not ASCII (PEP 383): in a path,
+    query or fragment they are percent-encoded, in a host they must be UTF-8. A `location`
+    without a fragment inherits that of `base` (RFC 9110, section 10.2.2). Userinfo in
+    `location` is dropped, and a space is read as "%20", as in browsers.
     Raises ValueError as `parse` does.
     """
     location = location.strip(" \t").replace(" ", "%20")
     if len(location) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
     if found := _CONTROL.search(location):
-        raise ValueError(f"holds {_name(found[0])}")
+        raise ValueError(f"contains {_describe(found[0])}")
     if _TWO_SLASHES.match(location):
-        # Browsers take what follows for a host, others for a path: two different servers.
+        # Browsers read the rest as a host, others as a path: that is two different servers.
         raise ValueError("has a backslash before its host")
-    scheme, authority, path, query, fragment = _parts(location)
+    scheme, authority, path, query, fragment = _split(location)
     path = path.replace("\\", "/")
-    on_scheme, on_authority, on_path, on_query, on_fragment = _parts(base)
+    base_scheme, base_authority, base_path, base_query, base_fragment = _split(base)
     if scheme:
         pass
     elif authority is not None:
-        scheme = on_scheme
+        scheme = base_scheme
     else:
-        scheme, authority = on_scheme, on_authority
+        scheme, authority = base_scheme, base_authority
         if not path:
-            path, query = on_path, on_query if query is None else query
+            path, query = base_path, base_query if query is None else query
         elif not path.startswith("/"):
-            path = f"{on_path.rpartition('/')[0]}/{path}"
-    fragment = on_fragment if fragment is None else fragment
+            path = f"{base_path.rpartition('/')[0]}/{path}"
+    fragment = base_fragment if fragment is None else fragment
     if authority is not None and not authority.isascii():
-        authority = _utf8(authority)
-    url, host = _joined(scheme, authority, path, query, fragment)
+        authority = _decode_utf8(authority)
+    url, host = _compose(scheme, authority, path, query, fragment)
     return without_userinfo(url)[0], host
 
 
 def without_userinfo(url: str) -> tuple[str, str | None]:
-    """Split a normalised URL into the URL without credentials, and "user:password" or None.
+    """Split a normalised URL into the URL without userinfo, and "user:password" or None.
 
-    A user without a password has an empty one (RFC 7617, section 2). Bytes that are not
-    UTF-8 come as lone surrogates (PEP 383).
+    A missing password is empty (RFC 7617, section 2). Bytes that are not UTF-8 become lone
+    surrogates (PEP 383).
     """
     scheme, _, rest = url.partition("://")
     authority = _END.split(rest, maxsplit=1)[0]
@@ -127,20 +127,20 @@ def _is_plain_port(port: int, scheme: str) -> bool:
 
 
 def _normalise(text: str) -> tuple[str, str]:
-    """Go the long way. No complaint repeats a part of the text: it may be part of a password."""
+    """Slow path of `parse`. Errors never quote the text, which may contain a password."""
     if found := _UNPRINTABLE.search(text):
-        raise ValueError(f"holds {_name(found[0])}")
-    return _joined(*_parts(text))
+        raise ValueError(f"contains {_describe(found[0])}")
+    return _compose(*_split(text))
 
 
-def _joined(
+def _compose(
     scheme: str | None,
     authority: str | None,
     path: str,
     query: str | None,
     fragment: str | None,
 ) -> tuple[str, str]:
-    """Return the normalised URL of these parts, and its host (RFC 3986, section 5.3)."""
+    """Recompose a normalised URL from its components (RFC 3986, section 5.3), with its host."""
     if scheme is None or authority is None or scheme.lower() not in _DEFAULT_PORT:
         raise ValueError("is not an http:// or https:// URL")
     if "\\" in authority:
@@ -154,40 +154,40 @@ def _joined(
     url = f"{scheme}://{_userinfo(parts['userinfo'])}{shown}"
     if port not in (None, _DEFAULT_PORT[scheme]):
         url += f":{port}"
-    url += _encoded(_without_dot_segments(path.replace("\\", "/")), _IN_PATH)
+    url += _encode(_without_dot_segments(path.replace("\\", "/")), _KEPT_IN_PATH)
     if query is not None:
-        url += f"?{_encoded(query, _IN_QUERY)}"
+        url += f"?{_encode(query, _KEPT_IN_QUERY)}"
     if fragment is not None:
-        url += f"#{_encoded(fragment, _IN_FRAGMENT)}"
+        url += f"#{_encode(fragment, _KEPT_IN_FRAGMENT)}"
     if len(url) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters once encoded")
     return url, host
 
 
-def _encoded(text: str, kept: str) -> str:
-    """Percent-encode all but ASCII and `kept`: UTF-8, and other bytes as they came."""
+def _encode(text: str, kept: str) -> str:
+    """Percent-encode all characters but `kept`, as UTF-8; lone surrogates as their bytes."""
     return quote(text, safe=kept, errors="surrogateescape")
 
 
 def _userinfo(text: str | None) -> str:
-    """Return the userinfo as it stands in a URL, with its "@"; nothing where there is none."""
+    """Return the userinfo, encoded, with its "@"; empty if there is none."""
     if not text:
         return ""
     user, colon, password = text.partition(":")
-    return f"{_encoded(user, _IN_USERINFO)}{colon}{_encoded(password, _IN_USERINFO)}@"
+    return f"{_encode(user, _KEPT_IN_USERINFO)}{colon}{_encode(password, _KEPT_IN_USERINFO)}@"
 
 
-def _utf8(authority: str) -> str:
-    """Read an authority whose bytes may come as lone surrogates (PEP 383)."""
+def _decode_utf8(authority: str) -> str:
+    """Decode an authority in which lone surrogates stand for bytes (PEP 383)."""
     try:
         return authority.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError as exc:
         raise ValueError("has a host that is not UTF-8") from exc
 
 
-def _parts(text: str) -> tuple[str | None, str | None, str, str | None, str | None]:
+def _split(text: str) -> tuple[str | None, str | None, str, str | None, str | None]:
     """Split into scheme, authority, path, query and fragment (RFC 3986, appendix B)."""
-    match = _PARTS.fullmatch(text)
+    match = _COMPONENTS.fullmatch(text)
     assert match is not None  # it matches anything
     return match["scheme"], match["authority"], match["path"], match["query"], match["fragment"]
 
@@ -195,7 +195,7 @@ def _parts(text: str) -> tuple[str | None, str | None, str, str | None, str | No
 def _without_dot_segments(path: str) -> str:
     """Return an absolute path without "." and ".." (RFC 3986, section 5.2.4); never empty.
 
-    A dot may be written as "%2e" there.
+    In these segments "%2e" counts as a dot.
     """
     kept: list[str] = []
     segments = path.split("/")[1:]
@@ -225,7 +225,7 @@ def _port(text: str) -> int | None:
     return int(digits)
 
 
-def _name(char: str) -> str:
+def _describe(char: str) -> str:
     if char in " \t\xa0\u2028\u2029":
         return "white space"
     if "\udc80" <= char <= "\udcff":

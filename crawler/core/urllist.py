@@ -1,4 +1,4 @@
-"""Lines of text -> targets, or records that say why a line is none."""
+"""Lines of text -> targets, and results of outcome `invalid` for malformed entries."""
 
 import codecs
 import io
@@ -12,26 +12,26 @@ from crawler.core.display import escape_surrogates, mask, mask_loosely, shorten
 from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
 
 MAX_LINE = 65_536
-SHOWN = 2_000  # characters of a bad line that its record repeats
+MAX_SHOWN = 2_000  # characters of an invalid line kept in its record
 _BLANK = " \t\n\r\f\v"
 _COMMENT = re.compile(r"(?:^|[ \t\f\v])#")
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# The start of a line up to a colon, after which nothing says that the userinfo has ended.
-_UNFINISHED = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*", re.DOTALL)
+# A colon without an "@" after it: possibly a user name and the start of a password.
+_UNFINISHED_USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*", re.DOTALL)
 # A scheme other than http(s) without "//": "mailto:", "tel:"; but not "host:8080".
 _OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(?:[/?#]|$))")
 
 
 class ListError(Exception):
-    """A list that cannot be read, or is no list of URLs; its text is one line for people."""
+    """The list cannot be read, or is not a list of URLs; the text is one line for people."""
 
 
-class Splitter:
-    """Bytes, in pieces of any size, to lines: UTF-8, ended by LF, CRLF or CR alike.
+class LineSplitter:
+    """UTF-8 bytes, in chunks of any size -> lines that ended with LF, CRLF or CR.
 
     A byte order mark at the start is dropped. Bytes that are not UTF-8 become lone
-    surrogates (PEP 383), for the parser to complain about. Of a line longer than
-    `MAX_LINE` characters, that many and one more are kept, so memory stays flat.
+    surrogates (PEP 383), which the parser rejects. A line is cut after `MAX_LINE` + 1
+    characters, so that memory stays flat.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Splitter:
         self._rest = ""
 
     def feed(self, data: bytes, final: bool = False) -> list[str]:
-        """Return the lines that `data` completes; with `final`, the last one too."""
+        """Return the lines completed by `data`; if `final`, also an unterminated last one."""
         lines = self._decoder.decode(data, final=final).split("\n")
         lines[0] = self._rest + lines[0]
         self._rest = lines.pop()[: MAX_LINE + 1]
@@ -51,12 +51,12 @@ class Splitter:
 
 
 class UrlList:
-    """Turns the lines of one run's lists into targets, numbered in one sequence.
+    """Parses the lines of all lists of a run into targets, numbered in one sequence.
 
     An entry equal to an earlier one after normalisation is dropped and counted in
-    `duplicates`, unless `repeat` is true. `masked` are parameters whose values are hidden,
-    in the form that `display.parameter` gives them. To keep memory flat, the `memory` first
-    different URLs are remembered; a later one may be asked twice.
+    `duplicates`, unless `repeat` is true. To keep memory flat, only the first `memory`
+    distinct URLs are remembered; a later one may be checked twice. `masked` are parameters
+    to mask, as `display.parameter_key` returns them.
     """
 
     def __init__(
@@ -79,46 +79,49 @@ class UrlList:
     def parse(
         self, lines: Iterable[str], *, source: str | None = None, start: int = 1
     ) -> Iterator[Target | Result]:
-        """Yield a target, or a record of outcome `invalid`, for each line that holds one.
+        """Yield a target, or a result of outcome `invalid`, for each line with an entry.
 
-        `start` is the number of the first line. Raises ListError on a line with a NUL
-        character: then the file is UTF-16 or binary, not a list.
+        `start` is the number of the first line. Raises ListError for a line with a NUL
+        character: the file is UTF-16 or binary.
         """
         for number, line in enumerate(lines, start):
             if "\0" in line:
                 raise ListError(
-                    f"{_named(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
+                    f"{source_name(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
                 )
             text = line.strip(_BLANK)
-            comment = _COMMENT.search(text) if "#" in text else None
-            url_end = len(text[: comment.start()].rstrip(_BLANK)) if comment else len(text)
-            text, more = text[:url_end], text[url_end:]
-            if len(line) > MAX_LINE and not comment:
+            found = _COMMENT.search(text) if "#" in text else None
+            url_end = len(text[: found.start()].rstrip(_BLANK)) if found else len(text)
+            text, comment = text[:url_end], text[url_end:]
+            if len(line) > MAX_LINE and not found:
                 yield self._too_long(text, source, number)
-            elif text and (entry := self.entry(text, source=source, line=number, more=more)):
+            elif text and (
+                entry := self.parse_entry(text, source=source, line=number, comment=comment)
+            ):
                 yield entry
 
-    def entry(
-        self, text: str, *, source: str | None = None, line: int | None = None, more: str = ""
+    def parse_entry(
+        self, text: str, *, source: str | None = None, line: int | None = None, comment: str = ""
     ) -> Target | Result | None:
-        """Return the target or the `invalid` record of one entry; None for a duplicate.
+        """Return the target of one entry, or an `invalid` result; None for a duplicate.
 
-        `more` is what stood behind it: a comment, or the rest of a password with " #" in it.
+        `comment` is the text after it, which may also be the rest of a password with " #".
         """
         if len(text) > MAX_LINE:
             return self._too_long(text, source, line)
         try:
             address, host = url.parse(_with_scheme(text))
         except ValueError as exc:
-            hidden = "@" in more
-            shown, written = (self._veiled(text), text + more) if hidden else (text, text)
+            shown, written = text, text
+            if "@" in comment:
+                shown, written = self._mask_unfinished(text), text + comment
             return self._invalid(written, shown, str(exc), source, line)
         return self._target(text, address, host, source, line)
 
     def _too_long(self, text: str, source: str | None, line: int | None) -> Result:
-        """Return the record of a line whose end was cut off: no URL can be made of it."""
-        complaint = f"is longer than {MAX_LINE:,} characters"
-        return self._invalid(text, self._veiled(text), complaint, source, line)
+        """Return the result of a line that was cut, and so cannot be parsed."""
+        rule = f"is longer than {MAX_LINE:,} characters"
+        return self._invalid(text, self._mask_unfinished(text), rule, source, line)
 
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
@@ -144,9 +147,9 @@ class UrlList:
         )
 
     def _invalid(
-        self, written: str, text: str, complaint: str, source: str | None, line: int | None
+        self, written: str, text: str, rule: str, source: str | None, line: int | None
     ) -> Result:
-        shown = shorten(escape_surrogates(mask_loosely(text, self._masked)), SHOWN)
+        shown = shorten(escape_surrogates(mask_loosely(text, self._masked)), MAX_SHOWN)
         target = Target(
             index=next(self._numbers),
             source=source,
@@ -159,29 +162,30 @@ class UrlList:
             written=None if shown == written else written,
             masked=self._masked,
         )
-        place = "" if source is None or line is None else f"{_named(source)}, line {line}: "
-        detail = f"{place}'{shorten(shown, 200)}' {escape_surrogates(complaint)}"
+        position = "" if source is None or line is None else f"{source_name(source)}, line {line}: "
+        detail = f"{position}'{shorten(shown, 200)}' {escape_surrogates(rule)}"
         failure = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
         return Result(target=target, outcome=Outcome.INVALID, attempt=Attempt(error=failure))
 
-    def _veiled(self, text: str) -> str:
-        """Hide what may be a password whose "@" was cut off."""
-        if not _UNFINISHED.fullmatch(text):
+    def _mask_unfinished(self, text: str) -> str:
+        """Mask what may be a password whose "@" was cut off."""
+        if not _UNFINISHED_USERINFO.fullmatch(text):
             return text
         return mask_loosely(f"{text}@", self._masked)[:-1]
 
 
 def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | Result]:
-    """Yield what a whole list holds, with the default expectation and method."""
+    """Yield the entries of a list, with the default expectation and method."""
     return UrlList().parse(lines, source=source)
 
 
-def _named(source: str | None) -> str:
+def source_name(source: str | None) -> str:
+    """Return the name of a source for people, unescaped; `-` is standard input."""
     return "standard input" if source == "-" else source or "the list"
 
 
 def _with_scheme(text: str) -> str:
-    """Put "https:" before a name without a scheme; raise ValueError where it has another."""
+    """Prepend "https:" to a name without a scheme; raise ValueError for any other scheme."""
     if _WITH_SCHEME.match(text):
         return text
     if text.startswith("//"):

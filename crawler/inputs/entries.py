@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from crawler.core.display import escape
-from crawler.core.urllist import ListError, Splitter, UrlList
+from crawler.core.urllist import LineSplitter, ListError, UrlList
 from crawler.inputs.sources import Source
 from crawler.models import Result, Target
 from crawler.system.threads import DaemonExecutor
@@ -32,7 +32,7 @@ class SourceReader:
         """Yield targets and `invalid` results; raises ListError if a file is not a list."""
         for source in self.sources:
             if not source.is_list:
-                if entry := self.urls.entry(source.name, source="argument"):
+                if entry := self.urls.parse_entry(source.name, source="argument"):
                     yield entry
                 continue
             start = 1
@@ -69,7 +69,7 @@ class SourceReader:
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:
         """Yield the complete lines of each chunk of a file or a pipe, without blocking."""
         loop = asyncio.get_running_loop()
-        splitter = Splitter()
+        splitter = LineSplitter()
         first = True
         name = "standard input" if source.name == "-" else escape(source.name)
         while True:

@@ -62,7 +62,7 @@ class IterableReader:
                     name = type(item).__name__
                     raise TypeError(f"entry {position} of urls is {name}, not str")
                 self._characters += len(item)
-                if entry := self._urls.entry(item.strip(), line=position):
+                if entry := self._urls.parse_entry(item.strip(), line=position):
                     yield entry
                 if position % _BURST == 0:
                     await asyncio.sleep(0)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import EVERY, Recorder, check, responded, steady, summary, target
 
-from crawler.core.summary import Summary
+from crawler.core.summary import CrawlStats, Summary
 from crawler.models import Check
 from crawler.report import jsondocument, jsonl
-from crawler.report.sinks import DocumentSink, LineSink, Ordered
-from crawler.report.streams import open_file
+from crawler.report.sinks import DocumentSink, LineSink, Ordered, ReplacingSink
+from crawler.report.streams import open_file, open_list
 
 CHECKS = list(EVERY.values())
 
@@ -180,3 +180,27 @@ def test_checks_after_a_gap_are_forwarded_in_order_at_the_end() -> None:
     assert kept.indices == [0]
     sink.finish(summary())
     assert (kept.indices, kept.summaries, sink.name) == ([0, 2, 4], [summary()], "kept")
+
+
+# The list itself
+
+
+@pytest.mark.parametrize(
+    ("stats", "unchanged"),
+    [
+        ({}, False),
+        ({"list_read": False}, True),
+        ({"list_failed": True}, True),
+    ],
+    ids=["read", "not read to its end", "not a list"],
+)
+def test_a_list_is_replaced_only_if_it_was_read_to_its_end(
+    tmp_path: Path, stats: dict[str, bool], unchanged: bool
+) -> None:
+    path = tmp_path / "urls.txt"
+    path.write_text("the list\n")
+    sink = ReplacingSink(open_list(str(path)), jsondocument)
+    sink.accept(CHECKS[0])
+    sink.finish(summary(CHECKS[0], stats=CrawlStats(elapsed=1.0, **stats)))
+    assert (sink.unchanged, path.read_text() == "the list\n") == (unchanged, unchanged)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["urls.txt"]

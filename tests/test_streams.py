@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,16 @@ def test_a_descriptor_that_is_not_owned_stays_open() -> None:
 
 # Files
 
+OPENERS: dict[str, Callable[[str], Stream]] = {
+    "lines": partial(open_file, whole=False),
+    "document": partial(open_file, whole=True),
+    "list": open_list,
+}
+any_file = pytest.mark.parametrize("opener", OPENERS.values(), ids=OPENERS)
+whole_file = pytest.mark.parametrize(
+    "opener", [OPENERS["document"], open_list], ids=["document", "list"]
+)
+
 
 def test_a_file_of_lines_grows_under_its_name(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
@@ -200,14 +211,17 @@ def test_a_file_of_lines_grows_under_its_name(tmp_path: Path) -> None:
     assert (path.read_text(), stream.name) == ("one\n", str(path))
 
 
-def test_a_whole_file_appears_when_it_is_closed(tmp_path: Path) -> None:
+@whole_file
+def test_a_whole_file_replaces_the_old_one_when_it_is_closed(
+    tmp_path: Path, opener: Callable[[str], Stream]
+) -> None:
     path = tmp_path / "out.json"
-    path.write_text("old")
-    stream = open_file(str(path), whole=True)
-    stream.write("new")
-    assert path.read_text() == "old"
+    path.write_text("old content that is longer\n")
+    stream = opener(str(path))
+    stream.write("new\n")
+    assert path.read_text() == "old content that is longer\n"
     stream.close()
-    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["out.json"])
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new\n", ["out.json"])
 
 
 def test_a_new_whole_file_does_not_appear_early(tmp_path: Path) -> None:
@@ -219,10 +233,13 @@ def test_a_new_whole_file_does_not_appear_early(tmp_path: Path) -> None:
     assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["out.json"])
 
 
-def test_a_discarded_file_leaves_only_the_old_one(tmp_path: Path) -> None:
+@whole_file
+def test_a_discarded_file_leaves_only_the_old_one(
+    tmp_path: Path, opener: Callable[[str], Stream]
+) -> None:
     path = tmp_path / "out.json"
     path.write_text("old")
-    stream = AtomicFile(str(path))
+    stream = opener(str(path))
     stream.write("new")
     stream.discard()
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["out.json"])
@@ -266,41 +283,48 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path, whole: bool
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing yet"])
-def test_a_link_is_followed_and_stays_a_link(tmp_path: Path, there: bool) -> None:
+@whole_file
+@pytest.mark.parametrize("exists", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_is_followed_and_stays_a_link(
+    tmp_path: Path, exists: bool, opener: Callable[[str], Stream]
+) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "files").mkdir()
     file, link = tmp_path / "files" / "out.json", tmp_path / "links" / "latest.json"
-    if there:
+    if exists:
         file.write_text("old")
     link.symlink_to(file)
-    stream = open_file(str(link), whole=True)
+    stream = opener(str(link))
     stream.write("new")
     stream.close()
     assert (link.is_symlink(), file.read_text()) == (True, "new")
     assert [*os.listdir(file.parent), *os.listdir(link.parent)] == ["out.json", "latest.json"]
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_a_missing_directory_is_an_error_at_once(tmp_path: Path, whole: bool) -> None:
-    with pytest.raises(FileNotFoundError):
-        open_file(str(tmp_path / "missing" / "out.json"), whole=whole)
-
-
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_a_directory_is_not_an_output(tmp_path: Path, whole: bool) -> None:
-    with pytest.raises(IsADirectoryError):
-        open_file(str(tmp_path), whole=whole)
+@any_file
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("missing/out.json", FileNotFoundError), (".", IsADirectoryError)],
+    ids=["in no directory", "a directory"],
+)
+def test_a_bad_path_is_an_error_at_once(
+    tmp_path: Path, path: str, error: type[OSError], opener: Callable[[str], Stream]
+) -> None:
+    with pytest.raises(error):
+        opener(str(tmp_path / path))
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_a_read_only_file_is_an_error_at_once_and_kept(tmp_path: Path, whole: bool) -> None:
+@any_file
+def test_a_read_only_file_is_an_error_at_once_and_kept(
+    tmp_path: Path, opener: Callable[[str], Stream]
+) -> None:
     path = tmp_path / "out.json"
     path.write_text("old")
     path.chmod(0o400)
     with pytest.raises(PermissionError):
-        open_file(str(path), whole=whole)
+        opener(str(path))
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["out.json"])
 
 
@@ -348,8 +372,8 @@ def test_a_new_list_is_readable_by_its_owner_only_from_the_first_byte(
     finally:
         os.umask(before)
     stream.write("https://user:password@a.example/\n")
-    (growing,) = tmp_path.iterdir()
-    assert stat.S_IMODE(growing.stat().st_mode) == 0o600
+    (temporary,) = tmp_path.iterdir()
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
     stream.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -362,25 +386,6 @@ def test_a_private_list_stays_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_list_is_replaced_whole_and_only_at_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "failed.txt"
-    path.write_text("old content that is longer\n")
-    stream = open_list(str(path))
-    stream.write("new\n")
-    assert path.read_text() == "old content that is longer\n"
-    stream.close()
-    assert (path.read_text(), os.listdir(tmp_path)) == ("new\n", ["failed.txt"])
-
-
-def test_a_discarded_list_leaves_only_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "failed.txt"
-    path.write_text("old")
-    stream = open_list(str(path))
-    stream.write("new")
-    stream.discard()
-    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["failed.txt"])
-
-
 def test_bytes_that_are_not_utf8_are_preserved_in_a_list(tmp_path: Path) -> None:
     path = tmp_path / "failed.txt"
     data = bytes(range(1, 256)) + "é€😀".encode()
@@ -388,15 +393,6 @@ def test_bytes_that_are_not_utf8_are_preserved_in_a_list(tmp_path: Path) -> None
     stream.write(data.decode("utf-8", "surrogateescape"))
     stream.close()
     assert path.read_bytes() == data
-
-
-def test_a_link_to_a_list_stays_a_link(tmp_path: Path) -> None:
-    file, link = tmp_path / "failed.txt", tmp_path / "latest.txt"
-    link.symlink_to(file)
-    stream = open_list(str(link))
-    stream.write("new")
-    stream.close()
-    assert (link.is_symlink(), file.read_text()) == (True, "new")
 
 
 def test_a_list_can_be_written_to_a_fifo(tmp_path: Path) -> None:
@@ -409,21 +405,3 @@ def test_a_list_can_be_written_to_a_fifo(tmp_path: Path) -> None:
     stream.close()
     os.close(reader)
     assert path.is_fifo()
-
-
-def test_a_bad_path_for_a_list_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        open_list(str(tmp_path / "missing" / "failed.txt"))
-    with pytest.raises(IsADirectoryError):
-        open_list(str(tmp_path))
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_read_only_list_is_an_error_at_once_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "failed.txt"
-    path.write_text("old")
-    path.chmod(0o400)
-    with pytest.raises(PermissionError):
-        open_list(str(path))
-    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["failed.txt"])

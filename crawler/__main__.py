@@ -1,4 +1,4 @@
-"""`python -m crawler`, and the command `crawl`: the door, before anything heavy is imported."""
+"""`python -m crawler`, and the command `crawl`: the process, before anything heavy is imported."""
 
 import os
 import sys
@@ -10,47 +10,47 @@ if TYPE_CHECKING:
 
 
 def main() -> "NoReturn":
-    """Run the command line and leave at once.
+    """Run the command line and exit at once.
 
-    Without the interpreter's clean-up: a daemon thread that is inside a look-up, OpenSSL
-    or pyreqwest at that moment would crash it, and nobody is to wait for such a thread.
+    Interpreter shutdown is skipped: a daemon thread still inside getaddrinfo, OpenSSL or
+    pyreqwest would crash it.
     """
     try:
-        _end_at_signals()
+        _exit_at_signals()
         _occupy_standard_descriptors()
         from crawler.cli import command
 
         code = command.main(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
-    except SystemExit as exc:  # typer, when the reader of its help has gone
+    except SystemExit as exc:  # from typer, if the reader of the help has gone
         code = exc.code if isinstance(exc.code, int) else 1
     except BaseException as exc:
         code = 2
-        _say(exc)
+        _print_fault(exc)
     os._exit(_flushed(code))
 
 
-def _end_at_signals() -> None:
-    """Let the first signal to end do so in silence, until the run has its own way to end.
+def _exit_at_signals() -> None:
+    """Exit silently at the first signal, until the run installs its own handlers.
 
-    Importing all that a run needs takes a fifth of a second, and Python would show where
-    it was then.
+    The imports of a run take a fifth of a second, in which an interrupt would otherwise
+    show a traceback.
     """
     # Built in: importing `signal` takes 3 ms more.
     import _signal as signal  # type: ignore[import-not-found]  # not in typeshed
 
-    def end(number: int, _frame: "FrameType | None") -> None:
+    def leave(number: int, _frame: "FrameType | None") -> None:
         os._exit(128 + number)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
+            signal.signal(number, leave)
 
 
 def _occupy_standard_descriptors() -> None:
-    """Open what of 0, 1 and 2 is closed, or a socket would get the number: uvloop aborts then."""
+    """Open /dev/null on closed standard descriptors: uvloop aborts if a socket gets one of them."""
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -58,8 +58,8 @@ def _occupy_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDONLY)
 
 
-def _say(fault: BaseException) -> None:
-    """Write the line about what nobody expected; `crawler.cli` may be what cannot be imported."""
+def _print_fault(fault: BaseException) -> None:
+    """Print the line of an unexpected exception; `crawler.cli` may be what failed to import."""
     from crawler.core import faults
 
     if sys.stderr is not None:
@@ -67,7 +67,7 @@ def _say(fault: BaseException) -> None:
 
 
 def _flushed(code: int) -> int:
-    """Write what is still buffered, so that the interpreter's own exit cannot fail at it."""
+    """Flush the standard streams; return the exit code, 2 if standard output cannot be written."""
     for stream, name in ((sys.stdout, "standard output"), (sys.stderr, None)):
         try:
             if stream is not None:

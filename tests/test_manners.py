@@ -1207,7 +1207,7 @@ def test_wait_says_one_line_for_each_round(seen: Seen) -> None:
     assert all(line.startswith(f"crawl: round {n}: ") for n, line in enumerate(told, 1))
     assert "1 of 2 did not pass" in told[0]
     assert "status 503" in told[1]
-    assert "all 2 passed" in told[2]
+    assert "all 2 URLs passed" in told[2]
 
 
 def test_the_last_round_is_the_result(seen: Seen) -> None:
@@ -1275,7 +1275,7 @@ def test_a_signal_ends_the_polling_with_the_round_it_came_in(
 def test_nothing_to_poll_is_exit_code_2_at_once() -> None:
     ended, took = timed("--wait", "30", "-q", text="# nothing\n")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert complaint(ended) == "nothing to check: the list holds no URL"
+    assert complaint(ended) == "nothing to check: the list contains no URLs"
     assert took < 5
 
 

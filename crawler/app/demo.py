@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback with a good, a bad or an odd answer on each path."""
+"""`--demo`: a small HTTP server on loopback, with a different kind of response on each path."""
 
 import asyncio
 import gzip
@@ -14,13 +14,13 @@ _LARGE = 3_000_000
 
 @asynccontextmanager
 async def serve() -> AsyncIterator[tuple[str, ...]]:
-    """Serve while the context is open; its value is the URLs, one for each endpoint."""
-    answering: set[asyncio.Task[None]] = set()
+    """Serve while the context is open; its value is the URLs to check."""
+    responding: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(_answer(reader, writer))
-        answering.add(task)
-        task.add_done_callback(answering.discard)
+        task = asyncio.create_task(_respond(reader, writer))
+        responding.add(task)
+        task.add_done_callback(responding.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -29,12 +29,12 @@ async def serve() -> AsyncIterator[tuple[str, ...]]:
         yield (*urls, "http://127.0.0.1:1/nobody-listens", "ftp://127.0.0.1/not-http")
     finally:
         server.close()
-        for task in answering:
+        for task in responding:
             task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
+        await asyncio.gather(*responding, return_exceptions=True)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -89,8 +89,8 @@ async def _closing_early(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthat is all")
 
 
-async def _silent(writer: asyncio.StreamWriter) -> None:
-    """Close without a word."""
+async def _closing_at_once(writer: asyncio.StreamWriter) -> None:
+    """Close the connection without a response."""
 
 
 async def _not_http(writer: asyncio.StreamWriter) -> None:
@@ -109,6 +109,6 @@ _ENDPOINTS: dict[str, Handler] = {
     "/server-error": _status(500, "Internal Server Error"),
     "/dripping": _dripping,
     "/closing-early": _closing_early,
-    "/no-answer": _silent,
+    "/no-answer": _closing_at_once,
     "/not-http": _not_http,
 }

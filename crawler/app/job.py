@@ -50,7 +50,7 @@ async def execute(settings: Settings, notify: Notify) -> int:
     limits = replace(settings.limits, timeout=timeout, retries=0)  # a demo should be short
     async with serve() as targets:
         code = await _execute(replace(settings, targets=targets, limits=limits), notify)
-    notify(f"that was the demo; exit code {code}, as for any list in which a URL fails")
+    notify(f"demo finished with exit code {code}, because some URLs fail on purpose")
     return code
 
 
@@ -202,12 +202,13 @@ def _report_ending(
             output.stream.discard()
             notify(f"cannot write {escape(output.stream.name)}: {exc.strerror or exc}")
         elif isinstance(output.sink, ReplacingSink) and output.sink.unchanged:
-            notify(f"{escape(output.stream.name)} is left as it was: part of it was not read")
+            name = escape(output.stream.name)
+            notify(f"{name} was left unchanged: the list was not read to its end")
     summary = conclusion.summary
     if conclusion.list_error is not None:
         notify(str(conclusion.list_error))
     elif not summary.total and summary.stats.interrupted is None and conclusion.fault is None:
-        notify("nothing to check: the list holds no URL")
+        notify("nothing to check: the list contains no URLs")
     elif settings.closing_line and not conclusion.reader_gone:
         from crawler.report.terminal import closing_line
 
@@ -218,7 +219,8 @@ def _affordable(limits: Limits, notify: Notify) -> Limits:
     """Return the limits that the open-file limit allows, with a warning if `max` is lowered."""
     most = affordable(limits.max)
     if most < limits.max:
-        notify(f"--max lowered from {limits.max} to {most}: too few open files allowed (ulimit -n)")
+        reason = "the open-file limit is too low (ulimit -n)"
+        notify(f"--max lowered from {limits.max} to {most}: {reason}")
     return replace(limits, max=most)
 
 

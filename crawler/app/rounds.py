@@ -164,9 +164,9 @@ def _line(
 ) -> str:
     bad = [check for check in checks if not check.ok]
     if not bad:
-        return f"round {number}: all {summary.total:,} passed after {duration(elapsed)}"
+        return f"round {number}: all {summary.total:,} URLs passed after {duration(elapsed)}"
     first = min(bad, key=lambda check: check.result.target.index)
     target = first.result.target
     example = safe(f"{target.url}: {first.verdict.explanation}", target.masked)
-    then = "" if left is None else f"; asking again for {duration(left)}"
+    then = "" if left is None else f"; retrying for up to {duration(left)}"
     return f"round {number}: {len(bad):,} of {summary.total:,} did not pass ({example}){then}"

@@ -1,1 +1,1 @@
-"""What the program needs of the operating system: event loop, signals, descriptors, threads."""
+"""The operating system: event loop, signals, descriptors, threads."""

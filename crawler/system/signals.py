@@ -1,4 +1,4 @@
-"""Signals -> calls: the first ends a run in order, the second at once."""
+"""Signals -> calls: the first one ends a run gracefully, the second one at once."""
 
 import asyncio
 import os
@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def signals(first: Callable[[int], None], second: Callable[[], None]) -> Iterator[None]:
-    """Call `first` with the number of the first signal to end; on another one exit at once.
+    """Call `first` with the number of the first signal; at the second, call `second` and exit.
 
-    `second` runs before that exit. The signals are SIGINT, SIGTERM and SIGHUP; one that was
-    ignored at the start stays so. A terminal that closes may send SIGHUP more than once: as
-    a second signal it is no wish to end sooner.
+    Handles SIGINT, SIGTERM and SIGHUP, except those ignored at the start. A terminal that
+    closes may send SIGHUP several times, so SIGHUP is never taken for a second signal.
     """
     loop = asyncio.get_running_loop()
     seen = False

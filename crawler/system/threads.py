@@ -1,4 +1,4 @@
-"""Blocking calls -> futures, in daemon threads that never hold up the exit."""
+"""An executor with daemon threads, so that a blocked call never delays process exit."""
 
 import itertools
 import queue
@@ -14,19 +14,18 @@ _names = itertools.count()
 
 
 class NoThreadError(RuntimeError):
-    """The system lets this process start no more threads."""
+    """The system does not allow this process another thread."""
 
     def __init__(self) -> None:
         super().__init__("cannot start a thread: too many processes, or too little memory")
 
 
 class DaemonExecutor(Executor):
-    """At most `workers` threads, started as calls come; an exit waits for none of them.
+    """Runs calls in at most `workers` daemon threads, started as needed.
 
-    The standard pool joins its threads when the interpreter ends, so one stuck
-    look-up or one blocked pipe would keep the whole process alive.
-    Where a call needs a thread and none can be started, `submit` raises NoThreadError; with
-    `inline` the call is made in the caller's own thread.
+    `ThreadPoolExecutor` joins its threads at interpreter exit, so one stuck DNS lookup or one
+    blocked pipe would keep the process alive. If a call needs a thread and none can be
+    started, `submit` raises NoThreadError; with `inline` the call runs in the caller's thread.
     """
 
     def __init__(self, workers: int, name: str, *, inline: bool = False) -> None:
@@ -67,7 +66,7 @@ class DaemonExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
-        """Let the threads end once they are free; never waits for one that is not."""
+        """End the threads as they become idle; never waits for one that is busy."""
         with self._lock:
             self._closed = True
             if cancel_futures:
@@ -78,7 +77,7 @@ class DaemonExecutor(Executor):
                 self._calls.put(None)
 
     def _start_thread(self) -> bool:
-        """Start one more thread; False where that is not possible and calls may be inline."""
+        """Start a thread; return False if that fails and calls may run inline."""
         name = f"{self._name}-{next(_names)}"
         try:
             threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -92,5 +91,5 @@ class DaemonExecutor(Executor):
     def _work(self) -> None:
         while (waiting := self._calls.get()) is not None:
             waiting[1]()
-            del waiting  # or its result would live until the next call comes
+            del waiting  # or the thread would keep the result alive until its next call
             self._idle.release()

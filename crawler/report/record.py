@@ -27,8 +27,7 @@ def dump(check: Check) -> dict[str, Any]:
     Times are in milliseconds, sizes in bytes.
     """
     result = check.result
-    target = result.target
-    masked = target.masked
+    target, attempt, masked = result.target, result.attempt, result.target.masked
     return {
         "schema": SCHEMA,
         "index": target.index,
@@ -36,33 +35,30 @@ def dump(check: Check) -> dict[str, Any]:
         "line": target.line,
         "input": _clean(target.input, masked),
         "url": _clean(target.url, masked),
-        "final_url": _clean(result.attempt.final_url, masked),
+        "final_url": _clean(attempt.final_url, masked),
         "method": target.method,
         "ok": check.ok,
         "outcome": result.outcome.value,
-        "status": result.attempt.status,
-        "size": result.attempt.size,
-        "latency_ms": _ms(result.attempt.latency),
-        "ttfb_ms": _ms(result.attempt.ttfb),
+        "status": attempt.status,
+        "size": attempt.size,
+        "latency_ms": _ms(attempt.latency),
+        "ttfb_ms": _ms(attempt.ttfb),
         "timings_ms": _timings(result),
         "attempts": result.attempts,
-        "redirects": [
-            {"url": _clean(hop.url, masked), "status": hop.status}
-            for hop in result.attempt.redirects
-        ],
-        "http_version": result.attempt.http_version,
-        "remote_ip": result.attempt.remote_ip,
-        "content_type": _clean(result.attempt.content_type, masked),
-        "content_length": result.attempt.content_length,
-        "truncated": result.attempt.truncated,
-        "error": _error(result.attempt.error, masked),
-        "reasons": [_clean(reason, masked) for reason in check.verdict.reasons],
+        "redirects": _redirects(attempt, masked),
+        "http_version": attempt.http_version,
+        "remote_ip": attempt.remote_ip,
+        "content_type": _clean(attempt.content_type, masked),
+        "content_length": attempt.content_length,
+        "truncated": attempt.truncated,
+        "error": _error(attempt.error, masked),
+        "reasons": _reasons(check, masked),
         "timestamp": _timestamp(result.timestamp),
-        "tls": _tls(result.attempt.tls),
+        "tls": _tls(attempt.tls),
         "retried": [_retried(attempt) for attempt in result.earlier],
         "flaky": result.flaky,
         "hedged": result.hedged,
-        "blocked_by": result.attempt.blocked_by,
+        "blocked_by": attempt.blocked_by,
         "warned": bool(check.verdict.warnings),
     }
 
@@ -73,13 +69,12 @@ def dumps(check: Check) -> str:
     One template; only the rare nested values go through the JSON encoder.
     """
     result = check.result
-    target, attempt = result.target, result.attempt
-    masked = target.masked
+    target, attempt, masked = result.target, result.attempt, result.target.masked
     url = _text(target.url, masked)
     written = url if target.input == target.url else _text(target.input, masked)
     final = url if attempt.final_url == target.url else _text(attempt.final_url, masked)
-    reasons = [_clean(reason, masked) for reason in check.verdict.reasons]
-    hops = [{"url": _clean(hop.url, masked), "status": hop.status} for hop in attempt.redirects]
+    redirects = _to_json(_redirects(attempt, masked)) if attempt.redirects else "[]"
+    reasons = _to_json(_reasons(check, masked)) if check.verdict.reasons else "[]"
     text = (
         f'{{"schema": {SCHEMA}, "index": {target.index}, "source": {_quoted(target.source)}, '
         f'"line": {_number(target.line)}, "input": {written}, "url": {url}, '
@@ -87,14 +82,14 @@ def dumps(check: Check) -> str:
         f'"outcome": "{result.outcome.value}", "status": {_number(attempt.status)}, '
         f'"size": {_number(attempt.size)}, "latency_ms": {_ms_text(attempt.latency)}, '
         f'"ttfb_ms": {_ms_text(attempt.ttfb)}, "timings_ms": {_timings_text(result)}, '
-        f'"attempts": {result.attempts}, "redirects": {_to_json(hops) if hops else "[]"}, '
+        f'"attempts": {result.attempts}, "redirects": {redirects}, '
         f'"http_version": {_quoted(attempt.http_version)}, '
         f'"remote_ip": {_quoted(attempt.remote_ip)}, '
         f'"content_type": {_text(attempt.content_type, masked)}, '
         f'"content_length": {_number(attempt.content_length)}, '
         f'"truncated": {_WORDS[attempt.truncated]}, '
         f'"error": {_to_json(_error(attempt.error, masked)) if attempt.error else "null"}, '
-        f'"reasons": {_to_json(reasons) if reasons else "[]"}, '
+        f'"reasons": {reasons}, '
         f'"timestamp": {_time_text(result.timestamp)}, '
         f'"tls": {_to_json(_tls(attempt.tls)) if attempt.tls else "null"}, '
         f'"retried": {_to_json([*map(_retried, result.earlier)]) if result.earlier else "[]"}, '
@@ -203,6 +198,14 @@ def _timings(result: Result) -> dict[str, float | None]:
         "wait": _ms(timings.wait),
         "download": _ms(timings.download),
     }
+
+
+def _redirects(attempt: Attempt, masked: frozenset[str]) -> list[dict[str, str | int | None]]:
+    return [{"url": _clean(hop.url, masked), "status": hop.status} for hop in attempt.redirects]
+
+
+def _reasons(check: Check, masked: frozenset[str]) -> list[str | None]:
+    return [_clean(reason, masked) for reason in check.verdict.reasons]
 
 
 def _error(error: Failure | None, masked: frozenset[str]) -> dict[str, str | None] | None:

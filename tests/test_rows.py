@@ -28,8 +28,8 @@ def made(index: int, kind: str, latency: float | None = None) -> Check:
     return check(results[kind])
 
 
-def shown(checks: list[Check], everything: bool = False) -> list[int]:
-    rows = Rows(everything=everything)
+def shown(checks: list[Check], all_rows: bool = False) -> list[int]:
+    rows = Rows(all_rows=all_rows)
     for one in checks:
         rows.consider(one)
     assert rows.total == len(checks)
@@ -68,9 +68,9 @@ def test_checked_urls_take_precedence_over_unreached_ones() -> None:
     assert shown(checks) == [200]
 
 
-def test_with_everything_every_row_is_shown() -> None:
+def test_with_all_rows_every_row_is_shown() -> None:
     checks = [made(n, KINDS[n % len(KINDS)]) for n in range(500)]
-    assert shown(checks[::-1], everything=True) == list(range(500))
+    assert shown(checks[::-1], all_rows=True) == list(range(500))
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))

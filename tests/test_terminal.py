@@ -36,12 +36,12 @@ def table(
     checks: Iterable[Check],
     *,
     terminal: Terminal | None = None,
-    everything: bool = False,
+    all_rows: bool = False,
     stats: CrawlStats | None = None,
 ) -> str:
     """Return all that is written for these checks, as the targets of one list."""
     stream = Recorder()
-    sink = TableSink(stream, terminal=terminal, everything=everything)
+    sink = TableSink(stream, terminal=terminal, all_rows=all_rows)
     numbered = in_a_row(checks)
     for one in numbered:
         sink.accept(one)
@@ -157,7 +157,7 @@ def test_plain_text_is_never_folded(length: int) -> None:
 
 def test_rows_are_in_input_order_whatever_the_completion_order() -> None:
     stream = Recorder()
-    sink = TableSink(stream, terminal=None, everything=False)
+    sink = TableSink(stream, terminal=None, all_rows=False)
     for index in (2, 0, 3, 1):
         sink.accept(good(index))
     sink.finish(summary(*map(good, range(4))))
@@ -344,7 +344,7 @@ def test_of_more_rows_the_first_fifty_failures_and_the_ten_slowest_are_shown() -
 
 def test_the_first_failures_are_the_first_in_input_order() -> None:
     stream = Recorder()
-    sink = TableSink(stream, terminal=None, everything=False)
+    sink = TableSink(stream, terminal=None, all_rows=False)
     for index in reversed(range(200)):
         sink.accept(bad(index))
     sink.finish(summary(*map(bad, range(200))))
@@ -421,7 +421,7 @@ def test_a_slow_flagged_row_is_shown_only_once() -> None:
 
 
 def test_all_shows_everything() -> None:
-    text = table([bad(n) if n % 2 else good(n) for n in range(300)], everything=True)
+    text = table([bad(n) if n % 2 else good(n) for n in range(300)], all_rows=True)
     assert len(urls(text)) == 300
     assert "--all" not in text
 
@@ -436,7 +436,7 @@ def test_a_long_table_is_cut_short_by_a_signal_and_says_so(
     monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 0.0)
     stream = Recorder()
     stream.interrupted = True
-    sink = TableSink(stream, terminal=terminal, everything=True)
+    sink = TableSink(stream, terminal=terminal, all_rows=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
         sink.accept(one)
@@ -455,7 +455,7 @@ def test_a_short_table_is_complete_after_a_signal(
     monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 60.0)
     stream = Recorder()
     stream.interrupted = True
-    sink = TableSink(stream, terminal=None, everything=True)
+    sink = TableSink(stream, terminal=None, all_rows=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
         sink.accept(one)
@@ -467,7 +467,7 @@ def test_a_short_table_is_complete_after_a_signal(
 def test_a_long_table_is_written_as_it_is_rendered() -> None:
     """A reader gets the first rows early, and a slow one makes visible progress."""
     stream = Recorder()
-    sink = TableSink(stream, terminal=None, everything=True)
+    sink = TableSink(stream, terminal=None, all_rows=True)
     checks = [good(index) for index in range(1000)]
     for one in checks:
         sink.accept(one)

@@ -137,7 +137,7 @@ async def _check(
         limits=limits,
         transport=assemble.transport(settings.connections, limits),
         outputs=outputs,
-        observer=Observer(show=bar.show, warn=bar.say) if bar else Observer(warn=notify),
+        observer=Observer(show=bar.show, warn=bar.notify) if bar else Observer(warn=notify),
         started=perf_counter(),
     )
 

@@ -151,6 +151,6 @@ def _sink(name: str, stream: Stream, settings: OutputSettings) -> Sink:
         from crawler.report.terminal import TableSink
 
         terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
-        return TableSink(stream, terminal=terminal, everything=settings.all_rows)
+        return TableSink(stream, terminal=terminal, all_rows=settings.all_rows)
     sink = FORMATS[name].open_sink(stream)
     return Ordered(sink) if settings.ordered else sink

@@ -32,8 +32,8 @@ class ProgressBar:
         self._bar.update(self._task, completed=snapshot.done, total=total, snapshot=snapshot)
         self._bar.refresh()
 
-    def say(self, text: str) -> None:
-        """Write one line above the bar."""
+    def notify(self, text: str) -> None:
+        """Print one line above the bar."""
         self._bar.console.print(f"crawl: {escape(text)}", markup=False, soft_wrap=True)
 
     def stop(self) -> None:

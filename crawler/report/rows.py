@@ -14,13 +14,13 @@ SLOWEST = 10
 
 @dataclass(slots=True)
 class Rows:
-    """Keeps all checks up to `ALL_UP_TO`, or all of them with `everything`.
+    """Keeps all checks up to `ALL_UP_TO`, or all of them with `all_rows`.
 
     Beyond that, keeps the first failures, the first flagged checks (warnings and flaky
     passes) and the slowest.
     """
 
-    everything: bool = False
+    all_rows: bool = False
     total: int = 0
     _all: list[Check] = field(default_factory=list)
     _failures: list[tuple[int, Check]] = field(default_factory=list)
@@ -30,11 +30,11 @@ class Rows:
     def consider(self, check: Check) -> None:
         """Count a check, and keep it if it may be shown."""
         self.total += 1
-        if self.everything or self.total <= ALL_UP_TO:
+        if self.all_rows or self.total <= ALL_UP_TO:
             self._all.append(check)
         elif self._all:
             self._all.clear()
-        if self.everything:
+        if self.all_rows:
             return
         index = check.result.target.index
         if check.ok is False:

@@ -37,14 +37,14 @@ class TableSink:
     """Writes the table and the summary at the end of the run.
 
     `terminal` is None if the output is not a terminal: then the table is plain text, one
-    line for each URL, never folded. `everything` shows all rows.
+    line for each URL, never folded. With `all_rows`, no row is left out.
     """
 
-    def __init__(self, stream: Stream, *, terminal: TextIO | None, everything: bool) -> None:
+    def __init__(self, stream: Stream, *, terminal: TextIO | None, all_rows: bool) -> None:
         self.name = stream.name
         self._stream = stream
         self._terminal = terminal
-        self._rows = Rows(everything=everything)
+        self._rows = Rows(all_rows=all_rows)
 
     def accept(self, check: Check) -> None:
         self._rows.consider(check)
@@ -143,14 +143,14 @@ class Palette:
 def closing_line(summary: Summary) -> str:
     """Return the counts in one line: `Total: 3 URLs, 3 success, 0 failed`."""
     parts = [
-        _many(summary.total, "URL"),
+        _counted(summary.total, "URL"),
         f"{summary.passed:,} success",
         f"{summary.failed:,} failed",
     ]
     if summary.flaky:
         parts.append(f"{summary.flaky:,} flaky")
     if summary.warned:
-        parts.append(_many(summary.warned, "warning"))
+        parts.append(_counted(summary.warned, "warning"))
     if summary.invalid:
         parts.append(f"{summary.invalid:,} invalid")
     if summary.unreached:
@@ -237,7 +237,7 @@ def _closing(summary: Summary) -> list[tuple[str, str]]:
     took = duration(summary.stats.elapsed)
     lines.append((f"Transfer: {size(summary.bytes)} in {took}{rate}", ""))
     if summary.stats.duplicates:
-        lines.append((f"Skipped: {_many(summary.stats.duplicates, 'duplicate')}", ""))
+        lines.append((f"Skipped: {_counted(summary.stats.duplicates, 'duplicate')}", ""))
     all_passed = summary.passed == summary.total and summary.total
     lines.append((closing_line(summary), "bold green" if all_passed else "bold red"))
     return lines
@@ -250,7 +250,9 @@ def _selection(shown: list[Check], total: int) -> str:
     slowest = len(shown) - failures - flagged
     groups = []
     if failures:
-        groups.append(f"{'the first ' if failures == FAILURES else ''}{_many(failures, 'failure')}")
+        groups.append(
+            f"{'the first ' if failures == FAILURES else ''}{_counted(failures, 'failure')}"
+        )
     if flagged:
         groups.append(
             f"{'the first ' if flagged == FLAGGED else ''}{flagged} with warnings or flaky"
@@ -261,5 +263,5 @@ def _selection(shown: list[Check], total: int) -> str:
     return f"{selected}{total - len(shown):,} more not shown (use --all)."
 
 
-def _many(count: int, noun: str) -> str:
+def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,1 +1,1 @@
-"""Crawl against what people use today, side by side: `python -m benchmarks`."""
+"""Measures crawl and other clients side by side: `python -m benchmarks`."""

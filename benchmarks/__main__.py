@@ -1,10 +1,11 @@
-"""`python -m benchmarks [WORKLOAD ...]`: crawl and its peers in turn, and what came of it.
+"""`python -m benchmarks [WORKLOAD ...]`: measures crawl and its peers in turn.
 
-`python -m benchmarks policies` is another program, which measures nothing: see there.
+`python -m benchmarks policies` is a test program and measures nothing: see
+`benchmarks.policies`.
 
-Tables go to standard output as Markdown, progress to standard error. The exit code is 0
-when every floor was reached, 1 when one was missed or could not be measured or a client
-failed, 2 when the benchmark itself could not run.
+Tables go to standard output as Markdown, progress to standard error. Exit codes: 0 every
+floor was reached, 1 a floor was missed or not measured or a client failed, 2 the benchmark
+itself could not run.
 """
 
 import argparse
@@ -22,65 +23,65 @@ if TYPE_CHECKING:
     from benchmarks.workloads import Outcome
 
 ALL = ("one-host", "origins", "tls", "startup", "memory", "latency", "pacing", "soak")
-_SERVED = ("one-host", "origins", "tls")  # what memory is told of
+_WITH_PEAKS = ("one-host", "origins", "tls")  # the workloads that memory reports on
 
 
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["policies"]:
-        from benchmarks.policies import command  # it needs trustme, the others do not
+        from benchmarks.policies import command  # needs trustme, which the others do not
 
         return command.main(arguments[1:])
-    asked = _parser().parse_args(arguments)
-    chosen = list(dict.fromkeys(asked.workload or ALL))
-    runs = asked.runs or (1 if asked.quick else 5)
+    options = _parser().parse_args(arguments)
+    chosen = list(dict.fromkeys(options.workload or ALL))
+    runs = options.runs or (1 if options.quick else 5)
     signal.signal(signal.SIGTERM, _end)
     try:
         executable()
         workloads.raise_open_files()
-        shown, good = _play(chosen, runs, quick=asked.quick)
+        shown, good = _measure(chosen, runs, quick=options.quick)
         about = machine.described(arguments)
     except NginxError as exc:
         print(f"benchmarks: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("benchmarks: interrupted; all that was started is ended", file=sys.stderr)
+        print("benchmarks: interrupted; all processes were ended", file=sys.stderr)
         return 130
     print(about, *(table.markdown() for table in shown), sep="\n\n")
     return 0 if good else 1
 
 
-def _play(chosen: Sequence[str], runs: int, *, quick: bool) -> tuple[list[Table], bool]:
-    """Do what is chosen; return the tables, and whether all is as it is to be."""
+def _measure(chosen: Sequence[str], runs: int, *, quick: bool) -> tuple[list[Table], bool]:
+    """Run the chosen workloads; return the tables, and whether all floors were reached."""
     shown: list[Table] = []
     reached: list[Floor] = []
     outcomes: list[Outcome] = []
-    for workload in workloads.all_of_them(quick=quick):
-        for_memory = "memory" in chosen and workload.name in _SERVED
-        if workload.name in chosen or (for_memory and not set(chosen) & set(_SERVED)):
-            outcome = workloads.play(workload, runs)
+    for workload in workloads.all_workloads(quick=quick):
+        for_memory = "memory" in chosen and workload.name in _WITH_PEAKS
+        if workload.name in chosen or (for_memory and not set(chosen) & set(_WITH_PEAKS)):
+            outcome = workloads.run(workload, runs)
             outcomes.append(outcome)
             reached += floors.of_outcome(outcome)
             if workload.name in chosen:
-                one = tables.times if workload.name == "startup" else tables.rates
-                shown.append(one(outcome))
+                table = tables.times if workload.name == "startup" else tables.rates
+                shown.append(table(outcome))
     if "memory" in chosen:
-        shown.append(tables.peaks([o for o in outcomes if o.workload.name in _SERVED]))
+        shown.append(tables.peaks([o for o in outcomes if o.workload.name in _WITH_PEAKS]))
     if "latency" in chosen:
-        found = latency.play(500 if quick else 5_000, runs)
+        found = latency.run(500 if quick else 5_000, runs)
         shown.append(tables.latencies(found))
         reached += floors.of_latency(found)
     if "pacing" in chosen:
-        paced = pacing.play(0.3, 0.2) if quick else pacing.play(20.0, 5.0)
-        shown += [tables.makespans(paced), tables.waits(paced)]
-        reached += floors.of_pacing(paced)
+        simulations = pacing.run(0.3, 0.2) if quick else pacing.run(20.0, 5.0)
+        shown += [tables.makespans(simulations), tables.waits(simulations)]
+        reached += floors.of_pacing(simulations)
     if "soak" in chosen:
-        soaked = soak.play(5_000 if quick else 200_000)
+        soaked = soak.run(5_000 if quick else 200_000)
         shown.append(tables.soak(soaked))
         reached += floors.of_soak(soaked)
     if reached:
         shown.append(floors.table(reached, quick=quick))
-    fallen = any(row.failed for outcome in outcomes for row in outcome.rows)
-    return shown, not fallen and all(
+    failed = any(row.failed for outcome in outcomes for row in outcome.rows)
+    return shown, not failed and all(
         floor.reached for floor in reached if floor.counts(quick=quick)
     )
 
@@ -91,10 +92,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure crawl and its peers in turn, against a real nginx on this machine.",
     )
     parser.add_argument(
-        "workload", nargs="*", type=_workload, metavar="WORKLOAD", help=f"of {', '.join(ALL)}; all"
+        "workload",
+        nargs="*",
+        type=_workload,
+        metavar="WORKLOAD",
+        help=f"one of {', '.join(ALL)} (default: all)",
     )
-    parser.add_argument("--runs", type=_count, help="runs of each client (5; with --quick 1)")
-    parser.add_argument("--quick", action="store_true", help="few URLs: to see that it works")
+    parser.add_argument(
+        "--runs", type=_count, help="runs of each client (default: 5; with --quick 1)"
+    )
+    parser.add_argument("--quick", action="store_true", help="few URLs, as a trial")
     return parser
 
 
@@ -111,7 +118,7 @@ def _count(text: str) -> int:
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
-    """Turn SIGTERM into the road of Ctrl-C, on which everything started is ended."""
+    """Treat SIGTERM as Ctrl-C, so that all processes are ended."""
     raise KeyboardInterrupt
 
 

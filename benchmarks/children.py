@@ -1,4 +1,4 @@
-"""Programs started in process groups of their own, and ended by those groups' ids."""
+"""Starts programs in process groups of their own, and ends the whole groups."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_PATIENCE = 5.0  # seconds between being asked to end and being ended
+_PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 @contextmanager
@@ -16,8 +16,8 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a program, with pipes to its standard streams, while the context is open.
 
-    Its standard error goes to this process's. It and all it has started are ended when
-    the context is left, however that happens.
+    Its standard error is that of this process. Its whole process group is ended when the
+    context is left, however that happens.
     """
     process = subprocess.Popen(  # noqa: S603 - the commands are ours
         command,

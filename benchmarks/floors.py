@@ -1,19 +1,19 @@
-"""What was measured -> the figures that crawl is to reach, each with its floor and a verdict."""
+"""Measurements -> figures with a required bound each, and whether it was reached."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import latency, measure, pacing
 from benchmarks.clients import AIOHTTP, CURL, DIRECT, HTTPX, IMPORT, LYCHEE, NATIVE
-from benchmarks.latency import Recorded
+from benchmarks.latency import EngineLatency
 from benchmarks.markdown import Table
-from benchmarks.pacing import Load, Paced, Played
-from benchmarks.soak import Soaked
+from benchmarks.pacing import Load, Simulation, Simulations
+from benchmarks.soak import SoakResult
 from benchmarks.workloads import Outcome, Row
 
-_FLAT = 10.0  # megabytes that a soak may grow by after its first quarter
+_MOST_GROWTH = 10.0  # megabytes of memory growth in a soak after its first quarter
 
-# workload, and in it: engine, peer, least share of the peer's rate
+# workload; engine, peer, and the least ratio of their rates
 _RATES = (
     ("one-host", (DIRECT, HTTPX, 8.0)),
     ("one-host", (DIRECT, AIOHTTP, 0.6)),
@@ -25,18 +25,18 @@ _RATES = (
     ("tls", (NATIVE, LYCHEE, 0.8)),
 )
 _STARTUP = 2.5
-_AT_1000 = 0.9
+_RATE_AT_1000 = 0.9
 _PEAK = 80.0  # megabytes
-_HONEST = (("p50", 2.0), ("p99", 10.0))  # milliseconds
+_LATENCY_ERRORS = (("p50", 2.0), ("p99", 10.0))  # milliseconds
 _MAKESPAN = 1.05
-_BUSY = 0.02  # share of a makespan for which other processes may have had the cores
+_MOST_CPU_WAIT = 0.02  # share of a makespan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """One figure: its bound in words, what was measured, and whether that is enough.
+    """One figure: its bound as text, the measured value, and whether it reached the bound.
 
-    `reached` is None where it could not be measured.
+    `reached` is None if it could not be measured.
     """
 
     workload: str
@@ -46,54 +46,54 @@ class Floor:
     reached: bool | None
 
     def counts(self, *, quick: bool) -> bool:
-        """Whether it is to be judged: the size of a quick run is enough for a soak alone."""
+        """Whether it is judged: a quick run is large enough for a soak only."""
         return not quick or self.workload == "soak"
 
 
 def of_outcome(outcome: Outcome) -> list[Floor]:
-    """Return the floors of a workload that nginx served."""
+    """Return the floors of a workload served by nginx."""
     name = outcome.workload.name
     floors = [_rate(outcome, *rest) for workload, rest in _RATES if workload == name]
     if name == "one-host":
-        floors += [_at_1000(outcome, engine) for engine in (DIRECT, NATIVE)]
+        floors += [_rate_at_1000(outcome, engine) for engine in (DIRECT, NATIVE)]
         floors += [_peak(outcome, engine) for engine in (DIRECT, NATIVE)]
     if name == "startup":
         floors += [_startup(outcome, engine) for engine in (DIRECT, NATIVE)]
     return floors
 
 
-def of_latency(found: Iterable[Recorded]) -> list[Floor]:
-    """Return the floors of honest latency, which the default engine owes."""
+def of_latency(found: Iterable[EngineLatency]) -> list[Floor]:
+    """Return the floors of the error of recorded latencies, for the default engine."""
     direct = [recorded for recorded in found if recorded.engine == DIRECT]
-    return [_honest(one, name, within) for one in direct for name, within in _HONEST]
+    return [_latency_error(one, name, within) for one in direct for name, within in _LATENCY_ERRORS]
 
 
-def of_pacing(played: Played) -> list[Floor]:
-    """Return how near the scheduler comes to what can be reached, and what hedges may cost."""
-    floors = [_makespan(one, "makespan / lower bound", one.load.bound) for one in played.even]
+def of_pacing(simulations: Simulations) -> list[Floor]:
+    """Return the floors of makespans, and of the benefit and number of hedges."""
+    floors = [_makespan(one, "makespan / lower bound", one.load.bound) for one in simulations.early]
     floors += [
         _makespan(one, "makespan / greedy's, any order", one.load.greedy)
-        for one, _ in played.anywhere
+        for one, _ in simulations.anywhere
     ]
-    for without, with_them in played.anywhere:
+    for without, with_them in simulations.anywhere:
         slow, quick = (measure.percentile(one.waits, 0.99) for one in (without, with_them))
-        floors.append(_paced(without.load, "p99 with hedges / without", 1.0, quick / slow))
-    for _, one in played.anywhere:
+        floors.append(_at_most_ratio(without.load, "p99 with hedges / without", 1.0, quick / slow))
+    for _, one in simulations.anywhere:
         share = one.hedges / one.requests
-        floors.append(_paced(one.load, "hedges / requests", pacing.BUDGET, share, ".4f"))
+        floors.append(_at_most_ratio(one.load, "hedges / requests", pacing.BUDGET, share, ".4f"))
     return floors
 
 
-def of_soak(soaked: Soaked) -> list[Floor]:
-    """Return what a soak must not leave behind, and that it accounts for every URL."""
+def of_soak(soaked: SoakResult) -> list[Floor]:
+    """Return the floors of what a soak leaves behind, and of its records."""
     after, before = soaked.after, soaked.before
     left: list[tuple[str, int | None]] = [
         ("tasks left", after.tasks - before.tasks),
         ("timers left", after.timers - before.timers),
         ("threads left", after.threads - before.threads),
         ("URLs without a record", soaked.missing),
-        ("URLs with two records", soaked.doubled),
-        ("records that say something wrong", soaked.mistaken.total()),
+        ("URLs with two records", soaked.duplicated),
+        ("wrong records", soaked.wrong_by_kind.total()),
     ]
     sockets = None
     if after.sockets is not None and before.sockets is not None:
@@ -104,7 +104,7 @@ def of_soak(soaked: Soaked) -> list[Floor]:
             workload="soak",
             figure=figure,
             bound="0",
-            measured="not known here" if count is None else f"{count:,}",
+            measured="unknown on this system" if count is None else f"{count:,}",
             reached=None if count is None else count == 0,
         )
         for figure, count in left
@@ -114,17 +114,17 @@ def of_soak(soaked: Soaked) -> list[Floor]:
         Floor(
             workload="soak",
             figure="growth of memory after the first quarter",
-            bound=f"at most {_FLAT:g} MB",
-            measured="not known here" if growth is None else f"{growth:.1f} MB",
-            reached=None if growth is None else growth <= _FLAT,
+            bound=f"at most {_MOST_GROWTH:g} MB",
+            measured="unknown on this system" if growth is None else f"{growth:.1f} MB",
+            reached=None if growth is None else growth <= _MOST_GROWTH,
         )
     )
     return floors
 
 
 def table(floors: Sequence[Floor], *, quick: bool) -> Table:
-    """Return all floors; a quick run's speed is shown, but not judged."""
-    note = "Too few URLs to judge speed by: starting up is most of it." if quick else ""
+    """Return all floors; the speed of a quick run is shown but not judged."""
+    note = "Too few URLs to judge speed: most of the time is start-up." if quick else ""
     return Table(
         title="Floors",
         note=note,
@@ -145,23 +145,23 @@ def _rate(outcome: Outcome, engine: str, peer: str, least: float) -> Floor:
     mine, theirs = outcome.row(engine), outcome.row(peer)
     bound = f"at least {least:g}"
     if mine is None or theirs is None:
-        return _unknown(outcome.workload.name, figure, bound)
+        return _not_measured(outcome.workload.name, figure, bound)
     return _at_least(outcome, figure, least, measure.paired(mine.rates, theirs.rates))
 
 
-def _at_1000(outcome: Outcome, engine: str) -> Floor:
+def _rate_at_1000(outcome: Outcome, engine: str) -> Floor:
     figure = f"{engine}: rate at 1,000 / rate at 100"
     many, some = outcome.row(engine, 1_000), outcome.row(engine)
     if many is None or some is None:
-        return _unknown(outcome.workload.name, figure, f"at least {_AT_1000:g}")
-    return _at_least(outcome, figure, _AT_1000, measure.paired(many.rates, some.rates))
+        return _not_measured(outcome.workload.name, figure, f"at least {_RATE_AT_1000:g}")
+    return _at_least(outcome, figure, _RATE_AT_1000, measure.paired(many.rates, some.rates))
 
 
 def _startup(outcome: Outcome, engine: str) -> Floor:
     figure = f"{engine} / python -c 'import httpx', times"
     mine, least = outcome.row(engine), outcome.row(IMPORT)
     if mine is None or least is None:
-        return _unknown(outcome.workload.name, figure, f"at most {_STARTUP:g}")
+        return _not_measured(outcome.workload.name, figure, f"at most {_STARTUP:g}")
     ratio = measure.paired(mine.walls, least.walls)
     return _at_most(outcome, figure, f"{_STARTUP:g}", f"{ratio:.3f}", ratio <= _STARTUP)
 
@@ -170,7 +170,7 @@ def _peak(outcome: Outcome, engine: str) -> Floor:
     figure = f"{engine}: peak memory"
     row: Row | None = outcome.row(engine)
     if row is None:
-        return _unknown(outcome.workload.name, figure, f"at most {_PEAK:g} MB")
+        return _not_measured(outcome.workload.name, figure, f"at most {_PEAK:g} MB")
     peak = max(row.peaks)
     return _at_most(outcome, figure, f"{_PEAK:g} MB", f"{peak:.0f} MB", peak <= _PEAK)
 
@@ -195,18 +195,18 @@ def _at_most(outcome: Outcome, figure: str, most: str, measured: str, reached: b
     )
 
 
-def _honest(recorded: Recorded, name: str, within: float) -> Floor:
-    """Judge a percentile, unless the server itself strayed further than crawl may."""
+def _latency_error(recorded: EngineLatency, name: str, within: float) -> Floor:
+    """Judge a percentile, unless the server itself missed its delay by more than the bound."""
     figure = f"{recorded.engine}: recorded {name}, server's {latency.DELAY:g} ms"
     bound = f"within {within:g} ms"
     if recorded.problem is not None:
-        return _unknown("latency", figure, bound)
+        return _not_measured("latency", figure, bound)
     value, server = (
         measure.spread([getattr(run, name) for run in runs]).median
         for runs in (recorded.crawl, recorded.server)
     )
     if abs(server - latency.DELAY) > within:
-        return _unknown("latency", figure, bound, f"server itself {server:.2f} ms")
+        return _not_measured("latency", figure, bound, f"server itself {server:.2f} ms")
     return Floor(
         workload="latency",
         figure=figure,
@@ -216,16 +216,16 @@ def _honest(recorded: Recorded, name: str, within: float) -> Floor:
     )
 
 
-def _makespan(one: Paced, figure: str, least: float) -> Floor:
-    """Judge a makespan; one that is missed says nothing where other processes had the cores."""
-    floor = _paced(one.load, figure, _MAKESPAN, one.makespan / least)
-    if floor.reached or one.kept is None or one.kept <= _BUSY * one.makespan:
+def _makespan(one: Simulation, figure: str, least: float) -> Floor:
+    """Judge a makespan; a missed one counts as not measured if the process lacked a core."""
+    floor = _at_most_ratio(one.load, figure, _MAKESPAN, one.makespan / least)
+    if floor.reached or one.cpu_wait is None or one.cpu_wait <= _MOST_CPU_WAIT * one.makespan:
         return floor
-    told = f"{floor.measured}, no core for {one.kept:.1f} s"
-    return _unknown("pacing", floor.figure, floor.bound, told)
+    measured = f"{floor.measured}, waited {one.cpu_wait:.1f} s for a core"
+    return _not_measured("pacing", floor.figure, floor.bound, measured)
 
 
-def _paced(load: Load, figure: str, most: float, value: float, form: str = ".3f") -> Floor:
+def _at_most_ratio(load: Load, figure: str, most: float, value: float, form: str = ".3f") -> Floor:
     return Floor(
         workload="pacing",
         figure=f"{figure}, {load.shape}",
@@ -235,5 +235,7 @@ def _paced(load: Load, figure: str, most: float, value: float, form: str = ".3f"
     )
 
 
-def _unknown(workload: str, figure: str, bound: str, measured: str = "nothing to compare") -> Floor:
+def _not_measured(
+    workload: str, figure: str, bound: str, measured: str = "nothing to compare"
+) -> Floor:
     return Floor(workload=workload, figure=figure, bound=bound, measured=measured, reached=None)

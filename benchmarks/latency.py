@@ -1,4 +1,4 @@
-"""A server that answers after exactly 50 ms -> what crawl recorded as latency."""
+"""A server that responds after exactly 50 ms -> the latency that crawl recorded."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ CONCURRENCY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Percentiles:
     """Milliseconds."""
 
     p50: float
@@ -25,58 +25,58 @@ class Figures:
 
 
 @dataclass(slots=True, kw_only=True)
-class Recorded:
-    """What an engine recorded, and what the server says it took, run by run."""
+class EngineLatency:
+    """The latency that an engine recorded, and that of the server itself, for each run."""
 
     engine: str
     problem: str | None
     rates: list[float] = field(default_factory=list)
-    crawl: list[Figures] = field(default_factory=list)
-    server: list[Figures] = field(default_factory=list)
+    crawl: list[Percentiles] = field(default_factory=list)
+    server: list[Percentiles] = field(default_factory=list)
 
 
-def play(urls: int, rounds: int) -> list[Recorded]:
-    """Run each engine in turn, `rounds` times over; every run has a server of its own.
+def run(urls: int, rounds: int) -> list[EngineLatency]:
+    """Run each engine in turn, `rounds` times, each run with a new server.
 
     The stock engine gets a tenth of the URLs: it cannot keep up with the server.
     """
     engines = (clients.DIRECT, clients.NATIVE, clients.STOCK)
-    found = [Recorded(engine=name, problem=clients.crawl_missing(name)) for name in engines]
+    found = [EngineLatency(engine=name, problem=clients.crawl_missing(name)) for name in engines]
     with TemporaryDirectory(prefix="crawl-benchmark-") as made:
         for number in range(rounds):
             for recorded in found:
                 if recorded.problem is None:
                     try:
                         few = recorded.engine == clients.STOCK
-                        _run(recorded, Path(made), urls // 10 if few else urls)
+                        _run_engine(recorded, Path(made), urls // 10 if few else urls)
                     except RunError as exc:
                         recorded.problem = f"failed: {exc}"
-                told = recorded.problem or f"p50 {recorded.crawl[-1].p50:.2f} ms"
-                line = f"latency, round {number + 1}: {recorded.engine}: {told}"
+                figure = recorded.problem or f"p50 {recorded.crawl[-1].p50:.2f} ms"
+                line = f"latency, round {number + 1}: {recorded.engine}: {figure}"
                 print(line, file=sys.stderr, flush=True)
     return found
 
 
-def _run(recorded: Recorded, folder: Path, urls: int) -> None:
-    listed = folder / "list.txt"
+def _run_engine(recorded: EngineLatency, folder: Path, urls: int) -> None:
+    url_file = folder / "list.txt"
     command = [sys.executable, delayed.__file__, str(DELAY)]
     with children.running(command, folder=folder, environ=measure.environ()) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         lines = (f"http://127.0.0.1:{port}/page/{number}\n" for number in range(urls))
-        listed.write_text("".join(lines), "ascii")
-        load = Load(listed=listed, count=urls, concurrency=CONCURRENCY, ca=None)
+        url_file.write_text("".join(lines), "ascii")
+        load = Load(url_file=url_file, count=urls, concurrency=CONCURRENCY, ca=None)
         run = measure.run(clients.crawl_command(recorded.engine, load), folder)
-        said, _ = server.communicate(timeout=measure.GIVE_UP)  # closes its standard input
+        report, _ = server.communicate(timeout=measure.RUN_TIMEOUT)  # closes its standard input
     if run.status != 0:
         raise RunError(f"exit code {run.status}")
     ordered = sorted(measure.latencies(run.out))
     if len(ordered) != urls:
         raise RunError(f"{len(ordered):,} of {urls:,} records")
     recorded.rates.append(urls / run.wall)
-    recorded.server.append(Figures(**json.loads(said)))
+    recorded.server.append(Percentiles(**json.loads(report)))
     recorded.crawl.append(
-        Figures(
+        Percentiles(
             p50=measure.percentile(ordered, 0.5),
             p99=measure.percentile(ordered, 0.99),
             max=ordered[-1],

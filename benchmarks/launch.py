@@ -1,8 +1,8 @@
-"""OUT ERR COMMAND... -> the command run once; prints its wall time, CPU time, peak and status.
+"""OUT ERR COMMAND... -> runs the command once; prints wall time, CPU time, peak and status.
 
-A program of its own, run without site packages, because a process inherits the peak
-memory of the one that starts it (Linux counts it over exec): this one has hardly any.
-Seconds, seconds, bytes, and the status as `os.waitstatus_to_exitcode` gives it.
+Units: seconds, seconds, bytes, and the status of `os.waitstatus_to_exitcode`.
+A process inherits the peak memory of its parent (Linux keeps it across exec), so this is a
+small program of its own, run without site packages.
 """
 
 import os

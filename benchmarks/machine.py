@@ -1,4 +1,4 @@
-"""This machine and this day -> the lines that a figure is worth nothing without."""
+"""The circumstances of a measurement -> the lines above its tables."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from benchmarks.nginx import executable
 
 
 def described(arguments: Sequence[str]) -> str:
-    """Return date, command, processor, system and the versions of what all clients share."""
+    """Return date, command, processor, system, and the versions of shared software."""
     command = " ".join(["python -m benchmarks", *arguments])
     python = f"{platform.python_implementation()} {platform.python_version()}"
     shared = f"{python}, {' '.join(ssl.OPENSSL_VERSION.split()[:2])}, nginx {_nginx()}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A heading, a sentence or two below it, and a table; the first `words` columns are text."""
+    """A heading, a note and a table whose first `words` columns are text, the others figures."""
 
     title: str
     note: str
@@ -15,7 +15,7 @@ class Table:
     words: int = 1
 
     def markdown(self) -> str:
-        """Return the table, its columns padded so that the plain text reads well too."""
+        """Return the table with padded columns, readable as plain text too."""
         cells = [self.columns, *self.rows]
         widths = [max(len(row[n]) for row in cells) for n in range(len(self.columns))]
         ruler = ["-" * width for width in widths[: self.words]]

@@ -1,4 +1,4 @@
-"""A command -> what a whole process of it costs; many of them -> medians and paired ratios."""
+"""A command -> the cost of a whole process; many costs -> medians and paired ratios."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from benchmarks import children, launch
 
-GIVE_UP = 300.0  # seconds
-# What would send a client elsewhere, or slow it down.
+RUN_TIMEOUT = 300.0  # seconds
+# Parts of the names of variables that would redirect a client or slow it down.
 _UNWANTED = ("PROXY", "SSL_CERT", "CA_BUNDLE", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG", "COVERAGE")
 
 
 class RunError(Exception):
-    """A run that says nothing about speed, because the client did not do its work."""
+    """A run that cannot be measured because the client did not do its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One process from start to end: seconds, seconds, bytes, exit code, and what it printed."""
+    """One whole process: seconds, CPU seconds, bytes, exit code, and the files of its output."""
 
     wall: float
     cpu: float
@@ -34,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The median of some values, the least and the greatest."""
+    """Median, minimum and maximum."""
 
     median: float
     least: float
@@ -42,14 +42,14 @@ class Spread:
 
 
 def run(command: Sequence[str], folder: Path, extra: Mapping[str, str] | None = None) -> Run:
-    """Run a command in `folder`, alone, and return its cost. Raises RunError after GIVE_UP."""
+    """Run a command in `folder` and return its cost. Raises RunError after RUN_TIMEOUT."""
     out, err = folder / "out", folder / "err"
     launcher = [sys.executable, "-I", "-S", launch.__file__, str(out), str(err), *command]
     with children.running(launcher, folder=folder, environ=environ(extra)) as process:
         try:
-            text, _ = process.communicate(timeout=GIVE_UP)
+            text, _ = process.communicate(timeout=RUN_TIMEOUT)
         except subprocess.TimeoutExpired as exc:
-            raise RunError(f"not done after {GIVE_UP:g} s") from exc
+            raise RunError(f"not done after {RUN_TIMEOUT:g} s") from exc
     if process.returncode:
         raise RunError(f"{command[0]} cannot be run")
     wall, cpu, peak, status = text.split()
@@ -59,13 +59,13 @@ def run(command: Sequence[str], folder: Path, extra: Mapping[str, str] | None = 
 
 
 def environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what would make clients differ, plus `extra`."""
-    kept = {
+    """Return this process's environment without unwanted variables, and with `extra`."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not any(part in name.upper() for part in _UNWANTED)
     }
-    return kept | dict(extra or {})
+    return inherited | dict(extra or {})
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -73,12 +73,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired(values: Sequence[float], base: Sequence[float]) -> float:
-    """Return the median of the ratios of values that were measured next to each other."""
+    """Return the median ratio of values measured in the same round."""
     return statistics.median(value / other for value, other in zip(values, base, strict=True))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the nearest rank of sorted values: always one that was measured."""
+    """Return the value of the nearest rank in sorted values: always a measured one."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 

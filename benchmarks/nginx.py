@@ -1,4 +1,4 @@
-"""A real nginx with one worker, on as many free loopback ports as asked for, plain or TLS."""
+"""Serves with a real nginx of one worker, on any number of loopback ports, plain or TLS."""
 
 import os
 import shutil
@@ -48,12 +48,12 @@ ssl_certificate {folder}/server.pem;
 
 
 class NginxError(Exception):
-    """nginx is not there, or does not start; the text says why."""
+    """nginx is missing or does not start; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origins:
-    """What nginx serves: one origin per port. `ca` is the PEM file to trust, None without TLS."""
+    """The origins that nginx serves, one per port. `ca` is the PEM file to trust, or None."""
 
     ports: tuple[int, ...]
     ca: Path | None
@@ -66,16 +66,16 @@ class Origins:
 
 
 def executable() -> str:
-    """Return the path of nginx; raise NginxError where there is none."""
+    """Return the path of nginx. Raises NginxError if it is not installed."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise NginxError("nginx is missing: it is the Debian package nginx")
+        raise NginxError("nginx is not installed (Debian package nginx)")
     return found
 
 
 @contextmanager
 def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
-    """Serve `count` origins while the context is open. `folder` is empty and nginx's own."""
+    """Serve `count` origins while the context is open. `folder` must be empty."""
     ca = _certify(folder) if tls else None
     ports = free_ports(count)
     config = folder / "nginx.conf"
@@ -86,18 +86,18 @@ def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
         while not _listening(ports[-1]):
             if process.poll() is not None or time.monotonic() > deadline:
                 log = (folder / "error.log").read_text("utf-8", "replace").strip()
-                raise NginxError(f"nginx does not start: {log or 'it does not say why'}")
+                raise NginxError(f"nginx does not start: {log or 'no message'}")
             time.sleep(0.05)
         yield Origins(ports=tuple(ports), ca=ca)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has now, outside of those that clients are given, if it can be."""
+    """Return unused ports, if possible none of the range that clients get theirs from."""
     low, high = 32_768, 60_999
     with suppress(OSError, ValueError):
         text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
         low, high = (int(number) for number in text.split())
-    first = 10_000 + os.getpid() % 1_000  # two suites at once should not meet
+    first = 10_000 + os.getpid() % 1_000  # keeps two suites at once apart
     candidates = chain(range(first, low), range(high + 1, 65_536), range(max(first, low), high + 1))
     ports = list(islice((port for port in candidates if _free(port)), count))
     if len(ports) < count:
@@ -122,7 +122,7 @@ def _listening(port: int) -> bool:
 
 
 def _config(folder: Path, ports: Sequence[int], *, tls: bool) -> str:
-    files = 2 * len(ports) + 8_192  # a listener and a connection each, and plenty
+    files = 2 * len(ports) + 8_192  # a listener and a connection each, and spare ones
     secure = " ssl" if tls else ""
     listen = [f"        listen {ADDRESS}:{port}{secure} backlog=4096;" for port in ports]
     return _CONFIG.format(
@@ -136,11 +136,11 @@ def _config(folder: Path, ports: Sequence[int], *, tls: bool) -> str:
 
 
 def _certify(folder: Path) -> Path:
-    """Write a certificate for the loopback address; return the file of its authority."""
+    """Write a certificate for the loopback address; return the file of its CA."""
     try:
         import trustme
     except ImportError as exc:
-        raise NginxError("trustme is missing: it is in the extra bench") from exc
+        raise NginxError("trustme is not installed (extra bench)") from exc
 
     authority = trustme.CA()
     issued = authority.issue_cert(ADDRESS, "localhost")

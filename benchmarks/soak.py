@@ -1,7 +1,7 @@
-"""Very many requests to servers that misbehave, through the library door -> what is left over.
+"""Many requests to misbehaving servers, through the library -> what is left over.
 
-The crawl runs in this process, so that afterwards its sockets, tasks, timers, threads
-and memory can be counted. What each URL has to come to is read off the URL.
+The crawl runs in this process, so that its sockets, tasks, timers, threads and memory can be
+counted afterwards. The URL itself contains what is expected of its record.
 """
 
 import asyncio
@@ -28,29 +28,29 @@ from crawler.engine.transports.settings import ConnectionSettings
 
 ORIGINS = 200
 CONCURRENCY = 100
-TIMEOUT = 2.0  # seconds: long enough that only a server that stalls runs into it
-_SETTLE = 1.0  # seconds in which the loop may finish closing sockets
-_SHOWN = 5  # wrong records that are told of in full
-_STEPS = 20  # readings of memory and sockets on the way
+TIMEOUT = 2.0  # seconds: long enough for all servers but those that stall
+_SETTLE = 1.0  # seconds for the loop to close sockets
+_EXAMPLES = 5  # of wrong records
+_STEPS = 20  # samples of memory and sockets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a record must say. `sized` tells whether the size is the one in the URL."""
+    """The expected record. `has_size`: its size is the one in the URL, else null."""
 
     outcome: Outcome = Outcome.RESPONDED
     status: int | None = 200
-    sized: bool = True
+    has_size: bool = True
     error: ErrorKind | None = None
     phase: Phase | None = None
     hops: int = 0
 
 
 def _error(kind: ErrorKind, phase: Phase, status: int | None = None) -> Expected:
-    return Expected(outcome=Outcome.ERROR, status=status, sized=False, error=kind, phase=phase)
+    return Expected(outcome=Outcome.ERROR, status=status, has_size=False, error=kind, phase=phase)
 
 
-# What a server does, how often in a thousand, and what has to come of it.
+# What a server does: how often in a thousand requests, and the expected record.
 KINDS: dict[str, tuple[int, Expected]] = {
     "whole": (690, Expected()),
     "chunked": (60, Expected()),
@@ -72,8 +72,8 @@ KINDS: dict[str, tuple[int, Expected]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
-    """What a process has at one moment. `sockets` and `resident` (bytes) are None off Linux."""
+class Resources:
+    """What a process holds at one moment. `sockets` and `resident` (bytes) are None off Linux."""
 
     sockets: int | None
     tasks: int
@@ -82,8 +82,8 @@ class Holdings:
     resident: int | None
 
     @classmethod
-    def now(cls) -> "Holdings":
-        """Count; to be called in the loop whose tasks and timers are meant."""
+    def now(cls) -> "Resources":
+        """Count the resources of this process and of the running event loop."""
         gc.collect()
         return cls(
             sockets=_sockets(),
@@ -95,42 +95,41 @@ class Holdings:
 
     @property
     def open(self) -> tuple[int | None, int, int, int]:
-        """All that has to be given back, whatever the memory does."""
+        """The resources that must be released: all but memory."""
         return (self.sockets, self.tasks, self.timers, self.threads)
 
 
 @dataclass(slots=True, kw_only=True)
-class Soaked:
-    """What came of it. `resident` holds readings from the whole way, in bytes.
+class SoakResult:
+    """The results. `resident` are samples over the whole run, in bytes.
 
-    `wrong` are the records that do not say what they must, the first few in full;
-    `mistaken` counts them all by kind.
+    `examples` are the first wrong records; `wrong_by_kind` counts all of them.
     """
 
     requests: int
-    before: Holdings
-    after: Holdings
+    before: Resources
+    after: Resources
     elapsed: float = 0.0
     records: int = 0
     missing: int = 0
-    doubled: int = 0
-    mistaken: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    duplicated: int = 0
+    wrong_by_kind: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
     by_error: Counter[str] = field(default_factory=Counter)
     resident: list[int] = field(default_factory=list)
     sockets: int = 0
 
     @property
     def growth(self) -> float | None:
-        """Megabytes between the first quarter of the way and its end, None if not known."""
+        """Growth in megabytes from the first quarter of the run to its end, None if unknown."""
         if len(self.resident) < _STEPS:
             return None
         early = self.resident[len(self.resident) // 4]
         return (max(self.resident[-3:]) - early) / 1e6
 
 
-def play(requests: int, *, seed: int = 1, origins: int = ORIGINS) -> Soaked:
-    """Crawl `requests` URLs of servers that misbehave at random, the same for the same seed."""
+def run(requests: int, *, seed: int = 1, origins: int = ORIGINS) -> SoakResult:
+    """Crawl `requests` URLs of misbehaving servers; the same `seed` makes the same URLs."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if event_loop() == "uvloop":
         import uvloop
@@ -145,27 +144,27 @@ def play(requests: int, *, seed: int = 1, origins: int = ORIGINS) -> Soaked:
                 return runner.run(_soak(requests, seed, ports))
 
 
-async def _soak(requests: int, seed: int, ports: tuple[int, ...]) -> Soaked:
-    before = Holdings.now()
-    soaked = Soaked(requests=requests, before=before, after=before)
+async def _soak(requests: int, seed: int, ports: tuple[int, ...]) -> SoakResult:
+    before = Resources.now()
+    soaked = SoakResult(requests=requests, before=before, after=before)
     seen = bytearray(requests)
     begun = time.perf_counter()
     checks = crawl(
         urls(requests, seed, ports),
         limits=Limits(max=CONCURRENCY, per_host=CONCURRENCY, timeout=TIMEOUT, retries=0),
-        repeat=True,  # no URL comes twice; remembering them all is not what is watched here
+        repeat=True,  # no URL comes twice, and the memory of seen URLs is not under test
         transport=DirectTransport(ConnectionSettings(idle=CONCURRENCY)),
     )
     async with aclosing(checks):
         async for check in checks:
-            _account(check, soaked, seen)
+            _count_check(check, soaked, seen)
     soaked.elapsed = time.perf_counter() - begun
     soaked.missing = seen.count(0)
     until = time.perf_counter() + _SETTLE
-    soaked.after = Holdings.now()
+    soaked.after = Resources.now()
     while soaked.after.open != before.open and time.perf_counter() < until:
         await asyncio.sleep(0.02)
-        soaked.after = Holdings.now()
+        soaked.after = Resources.now()
     return soaked
 
 
@@ -179,30 +178,32 @@ def urls(requests: int, seed: int, ports: tuple[int, ...]) -> Iterator[str]:
         yield f"http://127.0.0.1:{chance.choice(ports)}/{kind}/{chance.randrange(1, 5000)}/{number}"
 
 
-def _account(check: Check, soaked: Soaked, seen: bytearray) -> None:
-    """Tick a record off, and hold it against what its URL says."""
+def _count_check(check: Check, soaked: SoakResult, seen: bytearray) -> None:
+    """Count a check, and compare it with what its URL expects."""
     result = check.result
     kind, size, number = result.target.url.split("/")[3:]
     soaked.records += 1
     if seen[int(number)]:
-        soaked.doubled += 1
+        soaked.duplicated += 1
     seen[int(number)] = 1
     if result.attempt.error is not None:
         soaked.by_error[result.attempt.error.kind.value] += 1
     expected = KINDS[kind][1]
-    if _told(result) != _due(expected, int(size)) or check.ok is not _passes(expected):
-        soaked.mistaken[kind] += 1
-        if len(soaked.wrong) < _SHOWN:
-            soaked.wrong.append(f"{result.target.url}: {_told(result)} ({result.attempt.error})")
+    if _actual(result) != _expected(expected, int(size)) or check.ok is not _passes(expected):
+        soaked.wrong_by_kind[kind] += 1
+        if len(soaked.examples) < _EXAMPLES:
+            soaked.examples.append(
+                f"{result.target.url}: {_actual(result)} ({result.attempt.error})"
+            )
     if soaked.records % max(1, soaked.requests // _STEPS) == 0:
         soaked.sockets = max(soaked.sockets, _sockets() or 0)
         if (resident := _resident()) is not None:
             soaked.resident.append(resident)
-        done = f"soak: {soaked.records:,} of {soaked.requests:,}"
-        print(done, file=sys.stderr, flush=True)
+        progress = f"soak: {soaked.records:,} of {soaked.requests:,}"
+        print(progress, file=sys.stderr, flush=True)
 
 
-def _told(result: Result) -> tuple[object, ...]:
+def _actual(result: Result) -> tuple[object, ...]:
     error = result.attempt.error
     kind, phase = (error.kind, error.phase) if error else (None, None)
     hops = len(result.attempt.redirects)
@@ -217,8 +218,8 @@ def _told(result: Result) -> tuple[object, ...]:
     )
 
 
-def _due(expected: Expected, size: int) -> tuple[object, ...]:
-    length = size if expected.sized else None
+def _expected(expected: Expected, size: int) -> tuple[object, ...]:
+    length = size if expected.has_size else None
     what = (expected.outcome, expected.status, length)
     return (*what, expected.error, expected.phase, expected.hops, 1)
 
@@ -228,9 +229,9 @@ def _passes(expected: Expected) -> bool:
 
 
 def _timers() -> int:
-    """Count the timers that are to fire still, of any loop, by what the collector knows.
+    """Count the pending timers of all loops.
 
-    Neither asyncio nor uvloop tells; both hold an object of this name for each.
+    Neither asyncio nor uvloop offers a count, but both have an object of this class for each.
     """
     held = [found for found in gc.get_objects() if type(found).__name__ == "TimerHandle"]
     return sum(not timer.cancelled() for timer in held)

@@ -1,13 +1,13 @@
-"""What was measured -> the tables that the README quotes."""
+"""Measurements -> the tables that docs/performance.md quotes."""
 
 from collections.abc import Iterable, Sequence
 
 from benchmarks import latency, measure, pacing
 from benchmarks.clients import DIRECT, IMPORT
-from benchmarks.latency import Figures, Recorded
+from benchmarks.latency import EngineLatency, Percentiles
 from benchmarks.markdown import Table
-from benchmarks.pacing import Paced, Played
-from benchmarks.soak import CONCURRENCY, ORIGINS, TIMEOUT, Soaked
+from benchmarks.pacing import Simulation, Simulations
+from benchmarks.soak import CONCURRENCY, ORIGINS, TIMEOUT, SoakResult
 from benchmarks.workloads import Outcome, Row
 
 _NONE = "-"
@@ -16,7 +16,7 @@ _NONE = "-"
 def rates(outcome: Outcome) -> Table:
     """Return rate, ratio, CPU time and peak memory of each client."""
     base = outcome.row(DIRECT)
-    several = bool(outcome.workload.others)
+    several = bool(outcome.workload.other_concurrencies)
     columns = ("URLs/s, median (min-max)", "to crawl", "CPU, µs/URL", "peak, MB")
     rows = []
     for row in outcome.rows:
@@ -38,7 +38,7 @@ def rates(outcome: Outcome) -> Table:
 
 
 def times(outcome: Outcome) -> Table:
-    """Return the time of each client where the start counts for more than the URLs."""
+    """Return the time of each client in a workload that start-up dominates."""
     base = outcome.row(DIRECT)
     rows = []
     for row in outcome.rows:
@@ -58,9 +58,9 @@ def times(outcome: Outcome) -> Table:
 
 
 def peaks(outcomes: Sequence[Outcome]) -> Table:
-    """Return the greatest peak of each client in each workload, from the runs of the others."""
+    """Return the greatest peak memory of each client in each workload."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for place, outcome in enumerate(outcomes):
+    for column, outcome in enumerate(outcomes):
         for row in outcome.rows:
             if row.client.name == IMPORT:
                 continue
@@ -69,17 +69,17 @@ def peaks(outcomes: Sequence[Outcome]) -> Table:
             )
             peak = max(row.peaks, default=None)
             few = f" (on {row.urls:,})" if row.urls < outcome.workload.urls else ""
-            cells[place] = row.problem or (_NONE if peak is None else f"{peak:.0f}{few}")
+            cells[column] = row.problem or (_NONE if peak is None else f"{peak:.0f}{few}")
     return Table(
         title="Peak memory, MB",
-        note="The greatest of all runs, of the whole process.",
+        note="The maximum of all runs, whole processes.",
         columns=("client", "at once", *(outcome.workload.title for outcome in outcomes)),
         rows=tuple((*name, *cells) for name, cells in rows.items()),
     )
 
 
-def latencies(found: Iterable[Recorded]) -> Table:
-    """Return what each engine recorded, beside what the server says it took."""
+def latencies(found: Iterable[EngineLatency]) -> Table:
+    """Return the latency that each engine recorded, and that of the server itself."""
     rows = []
     for recorded in found:
         name = f"crawl --engine {recorded.engine}"
@@ -92,30 +92,30 @@ def latencies(found: Iterable[Recorded]) -> Table:
         rows.append((name, f"{mine.p50:.2f}", f"{mine.p99:.2f}", f"{mine.max:.2f}", own, rate))
     most = latency.CONCURRENCY / latency.DELAY * 1000
     return Table(
-        title=f"Latency that crawl records, server answers after {latency.DELAY:g} ms",
+        title=f"Latency recorded by crawl from a server that responds after {latency.DELAY:g} ms",
         note=f"Concurrency {latency.CONCURRENCY}, so at most {most:,.0f} URLs/s; medians of runs. "
-        "The server's own figures run from the request's arrival to its answer's departure.",
+        "The server's own figures last from the arrival of a request to its response.",
         columns=("client", "p50, ms", "p99, ms", "max, ms", "server p50 / p99 / max", "URLs/s"),
         rows=tuple(rows),
     )
 
 
-def makespans(played: Played) -> Table:
-    """Return how long the scheduler took for simulated latencies, and what can be reached."""
+def makespans(simulations: Simulations) -> Table:
+    """Return the makespans of simulated loads, with their bounds."""
     rows = []
-    for one in played.even:
+    for one in simulations.early:
         load, urls = one.load, len(one.load.latencies)
         seconds = (f"{load.bound:.2f}", f"{load.greedy:.2f}", f"{one.makespan:.2f}")
         ratios = (_thousandths(load.greedy / load.bound), _thousandths(one.makespan / load.bound))
-        kept = "not known here" if one.kept is None else f"{one.kept:.2f}"
+        kept = "unknown on this system" if one.cpu_wait is None else f"{one.cpu_wait:.2f}"
         cpu = f"{one.cpu / urls * 1e6:,.0f}"
         rows.append((load.shape, f"{urls:,}", *seconds, *ratios, cpu, kept))
     return Table(
         title="Makespan: simulated latencies through the scheduler",
-        note=f"{_simulated(played)}, none of them in the last third of the list. "
+        note=f"{_distribution(simulations)}, none of them in the last third of the list. "
         "The lower bound is max(total work / concurrency, longest request); "
-        "greedy is the same order on a scheduler that costs nothing. "
-        "The last column is what this process waited while other ones had the cores.",
+        "greedy is the same order on a scheduler without overhead. "
+        "The last column is how long this process waited for a core.",
         columns=(
             "load",
             "URLs",
@@ -131,17 +131,17 @@ def makespans(played: Played) -> Table:
     )
 
 
-def waits(played: Played) -> Table:
-    """Return how long URLs waited without and with hedges, and how many hedges that took."""
+def waits(simulations: Simulations) -> Table:
+    """Return the waits of URLs without and with hedges, and the number of hedges."""
     rows = []
-    for pair in played.anywhere:
+    for pair in simulations.anywhere:
         for name, one in zip(("off", "on"), pair, strict=True):
             rows.append((one.load.shape, name, *_waited(one), *_sent(one)))
     return Table(
         title="Waits without and with `--hedge`: stragglers anywhere",
-        note=f"{_simulated(played)}. Milliseconds from a URL's first request to its result. "
-        "Stragglers begin where p99 ends: without hedges that is the slowest of all others. "
-        f"The budget is {pacing.BUDGET:.0%} of all requests; greedy knows no hedges.",
+        note=f"{_distribution(simulations)}. Milliseconds from first request to result. "
+        "Stragglers are above p99, which without hedges is the slowest other request. "
+        f"The budget is {pacing.BUDGET:.0%} of all requests; greedy sends no hedges.",
         columns=(
             "load",
             "hedges",
@@ -160,26 +160,26 @@ def waits(played: Played) -> Table:
     )
 
 
-def soak(soaked: Soaked) -> Table:
-    """Return what a soak had to do with, and what it came to."""
+def soak(soaked: SoakResult) -> Table:
+    """Return the results of a soak."""
     errors = ", ".join(f"{kind} {count:,}" for kind, count in sorted(soaked.by_error.items()))
-    wrong = ", ".join(f"{kind} {count:,}" for kind, count in sorted(soaked.mistaken.items()))
+    wrong = ", ".join(f"{kind} {count:,}" for kind, count in sorted(soaked.wrong_by_kind.items()))
     resident = [
         f"{size / 1e6:.0f}" for size in soaked.resident[:: max(1, len(soaked.resident) // 4)]
     ]
     facts = [
         ("records", f"{soaked.records:,} in {soaked.elapsed:.0f} s"),
-        ("errors, as the servers meant them to be", errors or "none"),
+        ("errors, as intended by the servers", errors or "none"),
         ("wrong records", wrong or "none"),
-        ("most sockets open at once, as sampled", f"{soaked.sockets:,}"),
-        ("resident memory on the way, MB", ", ".join(resident) or "not known here"),
+        ("maximum of open sockets, sampled", f"{soaked.sockets:,}"),
+        ("resident memory during the run, MB", ", ".join(resident) or "unknown on this system"),
     ]
     return Table(
         title=f"Soak: {soaked.requests:,} requests over {ORIGINS} origins that misbehave",
         note="\n".join(
             [
                 f"Through the library, concurrency {CONCURRENCY}, timeout {TIMEOUT:g} s.",
-                *(f"Wrong: `{told}`" for told in soaked.wrong),
+                *(f"Wrong: `{example}`" for example in soaked.examples),
             ]
         ),
         columns=("fact", "figure"),
@@ -188,18 +188,18 @@ def soak(soaked: Soaked) -> Table:
     )
 
 
-def _simulated(played: Played) -> str:
+def _distribution(simulations: Simulations) -> str:
     rest = f"lognormal, median {pacing.MEDIAN * 1000:g} ms, sigma {pacing.SIGMA:g}"
-    return f"Latencies: {rest}; {pacing.STRAGGLERS:.0%} stragglers of {played.straggler:g} s"
+    return f"Latencies: {rest}; {pacing.STRAGGLERS:.0%} stragglers of {simulations.straggler:g} s"
 
 
-def _waited(one: Paced) -> list[str]:
+def _waited(one: Simulation) -> list[str]:
     shares = (0.5, 0.95, 0.99, 0.999)
     found = [*(measure.percentile(one.waits, share) for share in shares), one.waits[-1]]
     return [f"{wait * 1000:,.0f}" for wait in found]
 
 
-def _sent(one: Paced) -> tuple[str, ...]:
+def _sent(one: Simulation) -> tuple[str, ...]:
     share = f"{one.hedges / one.requests:.2%}"
     greedy = _thousandths(one.makespan / one.load.greedy)
     return (f"{one.hedges:,}", share, f"{one.makespan:.2f}", greedy)
@@ -217,7 +217,7 @@ def _named(outcome: Outcome, row: Row) -> str:
 def _note(outcome: Outcome, ratio: str) -> str:
     counts = [len(row.runs) for row in outcome.rows if row.runs]
     runs = max(counts, default=0)
-    at = "" if outcome.workload.others else " Concurrency 100."
+    at = "" if outcome.workload.other_concurrencies else " Concurrency 100."
     times = "1 run of each" if runs == 1 else f"{runs} runs of each in turn"
     return f"Whole processes, {times}.{at} {ratio}"
 
@@ -231,8 +231,8 @@ def _ratio(ratio: float | None) -> str:
     return _NONE if ratio is None else f"{ratio:.2f}"
 
 
-def _medians(runs: Sequence[Figures]) -> Figures:
-    return Figures(
+def _medians(runs: Sequence[Percentiles]) -> Percentiles:
+    return Percentiles(
         p50=measure.spread([run.p50 for run in runs]).median,
         p99=measure.spread([run.p99 for run in runs]).median,
         max=measure.spread([run.max for run in runs]).median,

@@ -1,4 +1,4 @@
-"""The workloads that nginx serves: which clients fetch what, in turn and repeated."""
+"""The workloads that nginx serves, and the clients that fetch them in turn."""
 
 import resource
 import sys
@@ -13,17 +13,17 @@ from benchmarks.clients import HTTPX, STOCK, Client, Load
 from benchmarks.measure import Run, RunError
 from benchmarks.nginx import Origins
 
-_SETTLE = 0.3  # seconds in which nginx closes what the last client left open
-_WARM = 10  # URLs of the unmeasured first run
+_SETTLE = 0.3  # seconds for nginx to close the connections of the last client
+_WARM_UP_URLS = 10  # in an unmeasured first run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """So many URLs over so many origins, plain or TLS.
+    """A number of URLs over a number of origins, plain or TLS.
 
-    `fewer` says how many of them a client gets that would take minutes for all: many
-    enough that starting up is a small part of it. `others` are the concurrencies, beside
-    100, that crawl is also run at. `repeat` is how often each round runs a client.
+    `fewer` maps a client that would take minutes for all URLs to a smaller number of them,
+    still large enough that start-up is a small part of a run. crawl is also run at
+    `other_concurrencies` than 100. `repeat` is the number of runs of a client in each round.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Workload:
     origins: int
     fewer: Mapping[str, int] = field(default_factory=dict)
     tls: bool = False
-    others: tuple[int, ...] = ()
+    other_concurrencies: tuple[int, ...] = ()
     repeat: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One client at one concurrency, its runs so far, or the problem that ended them.
+    """One client at one concurrency: its runs so far, or the problem that ended them.
 
-    `failed` is a problem other than that the client is missing.
+    A row has failed if it has a problem other than a missing client.
     """
 
     client: Client
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A workload and what came of it."""
+    """A workload and its results."""
 
     workload: Workload
     rows: tuple[Row, ...]
@@ -81,8 +81,8 @@ class Outcome:
         return rows[0] if rows and rows[0].runs and rows[0].problem is None else None
 
 
-def all_of_them(*, quick: bool) -> list[Workload]:
-    """Return the workloads of full size, or small ones that only show that all works."""
+def all_workloads(*, quick: bool) -> list[Workload]:
+    """Return the workloads in full size, or in a small one as a trial."""
     one, many = (1_000, 200) if quick else (20_000, 6_000)
     return [
         Workload(
@@ -91,7 +91,7 @@ def all_of_them(*, quick: bool) -> list[Workload]:
             urls=one,
             origins=1,
             fewer={HTTPX: one // 5, STOCK: one // 10},
-            others=(10, 1_000),
+            other_concurrencies=(10, 1_000),
         ),
         Workload(
             name="origins",
@@ -119,52 +119,56 @@ def all_of_them(*, quick: bool) -> list[Workload]:
 
 
 def raise_open_files() -> None:
-    """Let this process, and the clients it starts, open as many files as the system allows."""
+    """Raise the limit of open files of this process and its children to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def play(workload: Workload, rounds: int) -> Outcome:
-    """Run every client in turn, `rounds` times over: A B C A B C."""
+def run(workload: Workload, rounds: int) -> Outcome:
+    """Run every client in turn, `rounds` times: A B C A B C."""
     with TemporaryDirectory(prefix="crawl-benchmark-") as made:
         folder = Path(made)
         (folder / "nginx").mkdir()
         with nginx.serve(folder / "nginx", workload.origins, tls=workload.tls) as origins:
             rows = _rows(workload)
             for row in rows:
-                _try(row, _load(folder, origins, _WARM, row.concurrency), folder, keep=False)
+                _run_client(
+                    row, _load(folder, origins, _WARM_UP_URLS, row.concurrency), folder, keep=False
+                )
             for number in range(rounds * workload.repeat):
                 for row in rows:
                     load = _load(folder, origins, row.urls, row.concurrency)
-                    _try(row, load, folder, keep=True)
-                    _say(workload, row, number)
+                    _run_client(row, load, folder, keep=True)
+                    _print_progress(workload, row, number)
         return Outcome(workload=workload, rows=tuple(rows))
 
 
 def _rows(workload: Workload) -> list[Row]:
-    """Return a row for each client, and those of crawl at the other concurrencies."""
-    present = clients.everyone()
+    """Return a row for each client, and rows of crawl at other concurrencies."""
+    measured = clients.all_clients()
     if workload.name == "startup":
-        present.append(clients.importing())
+        measured.append(clients.import_baseline())
     rows = []
-    for client in present:
+    for client in measured:
         urls = workload.fewer.get(client.name, workload.urls)
-        at = (100, *(workload.others if client.name in (clients.DIRECT, clients.NATIVE) else ()))
-        for concurrency in at:
+        concurrencies = [100]
+        if client.name in (clients.DIRECT, clients.NATIVE):
+            concurrencies += workload.other_concurrencies
+        for concurrency in concurrencies:
             row = Row(client=client, concurrency=concurrency, urls=urls, problem=client.missing)
             rows.append(row)
     return rows
 
 
 def _load(folder: Path, origins: Origins, count: int, concurrency: int) -> Load:
-    listed = folder / f"{count}.txt"
-    if not listed.exists():
-        listed.write_text("".join(f"{url}\n" for url in origins.urls(count)), "ascii")
-    return Load(listed=listed, count=count, concurrency=concurrency, ca=origins.ca)
+    url_file = folder / f"{count}.txt"
+    if not url_file.exists():
+        url_file.write_text("".join(f"{url}\n" for url in origins.urls(count)), "ascii")
+    return Load(url_file=url_file, count=count, concurrency=concurrency, ca=origins.ca)
 
 
-def _try(row: Row, load: Load, folder: Path, *, keep: bool) -> None:
-    """Run a client once, unless it has failed before; a failure ends its row."""
+def _run_client(row: Row, load: Load, folder: Path, *, keep: bool) -> None:
+    """Run a client once, unless it has a problem already; a failure becomes its problem."""
     if row.problem is not None:
         return
     time.sleep(_SETTLE)
@@ -179,7 +183,7 @@ def _try(row: Row, load: Load, folder: Path, *, keep: bool) -> None:
             row.runs.append(run)
 
 
-def _say(workload: Workload, row: Row, number: int) -> None:
-    told = row.problem or f"{row.rates[-1]:,.0f} URLs/s in {row.walls[-1]:.2f} s"
+def _print_progress(workload: Workload, row: Row, number: int) -> None:
+    result = row.problem or f"{row.rates[-1]:,.0f} URLs/s in {row.walls[-1]:.2f} s"
     name = f"{row.client.name} at {row.concurrency}"
-    print(f"{workload.name}, round {number + 1}: {name}: {told}", file=sys.stderr, flush=True)
+    print(f"{workload.name}, round {number + 1}: {name}: {result}", file=sys.stderr, flush=True)

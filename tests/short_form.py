@@ -1,4 +1,4 @@
-"""A workload of the benchmarks in its short form -> how that ended, and the verdicts it shows."""
+"""A workload of the benchmarks -> its process in short form, and the verdicts in its output."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ CHECKOUT = Path(__file__).parent.parent
 
 
 def short_form(workload: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """Run a workload in a process of its own; return its end, and the lines with its verdicts."""
+    """Run `python -m benchmarks WORKLOAD --quick`; return the process and its lines of verdicts."""
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks", workload, "--quick"],
         cwd=CHECKOUT,

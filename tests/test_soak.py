@@ -1,4 +1,4 @@
-"""A short form of the soak: what 5,000 requests to rude servers leave behind is nothing."""
+"""A short form of the soak: 5,000 requests to misbehaving servers leave nothing behind."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The loops that crawl is measured against: plain programs, which import nothing of ours."""
+"""Client loops that crawl is compared with: standalone programs."""

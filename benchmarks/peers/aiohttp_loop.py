@@ -1,4 +1,4 @@
-"""LIST CONCURRENCY LOOP [CA] -> all URLs fetched by aiohttp; prints statuses and their counts."""
+"""LIST CONCURRENCY LOOP [CA] -> fetches all URLs with aiohttp; prints statuses and their counts."""
 
 import asyncio
 import json

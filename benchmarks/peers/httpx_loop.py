@@ -1,4 +1,4 @@
-"""LIST CONCURRENCY LOOP [CA] -> all URLs fetched by httpx; prints statuses and their counts.
+"""LIST CONCURRENCY LOOP [CA] -> fetches all URLs with httpx; prints statuses and their counts.
 
 The client has its default limits: 100 connections, of which it keeps 20 when idle.
 """

@@ -1,1 +1,1 @@
-"""Servers that nginx cannot stand in for: plain programs, which import nothing of ours."""
+"""Servers that behave as nginx cannot: standalone programs."""

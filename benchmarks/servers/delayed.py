@@ -1,12 +1,12 @@
-"""MILLISECONDS -> a server on 127.0.0.1 that answers each request after exactly that time.
+"""MILLISECONDS -> a server on 127.0.0.1 that responds to each request after exactly that time.
 
-Prints its port on the first line. When standard input ends it prints, as JSON, how many
-milliseconds passed between each request and its answer: p50, p99 and max.
+Prints its port on the first line. When standard input ends it prints, as JSON, the
+milliseconds between requests and their responses: p50, p99 and max.
 
-No event loop stands between it and its sockets: a hundred requests at once would each pay
-for the callbacks of the others. It waits with select(2), whose timeout is in microseconds
-where that of epoll is in milliseconds, and sleeps whenever nothing is due: who spins is
-the first to be kept waiting when a processor is short.
+With an event loop each of a hundred concurrent requests would wait for the callbacks of the
+others, so the server uses its sockets directly. It waits with select(2), whose timeout is
+in microseconds; that of epoll is in milliseconds. It sleeps when nothing is due, because a
+process that spins is the first to be preempted on a busy machine.
 """
 
 import json
@@ -16,18 +16,18 @@ import sys
 from collections import deque
 from time import perf_counter
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Server:
-    """The answers that are owed, oldest first: all wait equally long."""
+    """Keeps the responses to send, oldest first; all have the same delay."""
 
     def __init__(self, delay: float) -> None:
         self.took: list[float] = []
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.listener.setblocking(False)
         self._delay = delay
-        self._owed: deque[tuple[float, socket.socket]] = deque()
+        self._pending: deque[tuple[float, socket.socket]] = deque()
         self._selector = selectors.SelectSelector()
         self._selector.register(self.listener, selectors.EVENT_READ)
         self._selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
@@ -35,21 +35,21 @@ class Server:
     def serve(self) -> None:
         """Serve until standard input ends."""
         while True:
-            for key, _ in self._selector.select(self._patience()):
+            for key, _ in self._selector.select(self._timeout()):
                 if key.fileobj is self.listener:
                     self._accept()
                 elif isinstance(key.fileobj, socket.socket):
                     self._receive(key.fileobj)
                 else:
                     return
-                self._pay()
-            self._pay()
+                self._send_due()
+            self._send_due()
 
-    def _patience(self) -> float | None:
-        """Return how long nothing is due for: None while nothing is owed."""
-        if not self._owed:
+    def _timeout(self) -> float | None:
+        """Return the seconds until the next response is due, None if none is pending."""
+        if not self._pending:
             return None
-        return max(0.0, self._owed[0][0] + self._delay - perf_counter())
+        return max(0.0, self._pending[0][0] + self._delay - perf_counter())
 
     def _accept(self) -> None:
         connection, _ = self.listener.accept()
@@ -58,7 +58,7 @@ class Server:
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _receive(self, connection: socket.socket) -> None:
-        """Owe an answer for each head that ends here; clients send one in one piece."""
+        """Schedule a response for each request head; clients send a head in one piece."""
         try:
             data = connection.recv(65_536)
         except OSError:
@@ -67,19 +67,19 @@ class Server:
             self._selector.unregister(connection)
             connection.close()
             return
-        self._owed.extend([(perf_counter(), connection)] * data.count(b"\r\n\r\n"))
+        self._pending.extend([(perf_counter(), connection)] * data.count(b"\r\n\r\n"))
 
-    def _pay(self) -> None:
-        """Answer what is due."""
-        while self._owed:
-            since, connection = self._owed[0]
+    def _send_due(self) -> None:
+        """Send the responses that are due."""
+        while self._pending:
+            since, connection = self._pending[0]
             waited = perf_counter() - since
             if waited < self._delay:
                 return
-            self._owed.popleft()
+            self._pending.popleft()
             self.took.append(waited)
             try:
-                connection.send(ANSWER)
+                connection.send(RESPONSE)
             except OSError:
                 continue  # the client has gone
 

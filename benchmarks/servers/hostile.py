@@ -1,7 +1,7 @@
-"""COUNT -> a server on that many ports of 127.0.0.1 that misbehaves as each URL asks.
+"""COUNT -> a server on that many ports of 127.0.0.1 that misbehaves as each URL says.
 
-Prints its ports, one line of JSON, and ends when standard input does. A path is
-/KIND/SIZE/NUMBER: what to do, and how many bytes of body to do it with.
+Prints its ports as one line of JSON, and ends when standard input does. A path is
+/KIND/SIZE/NUMBER: the kind of response, and the bytes of its body.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ SHORTLY = 0.005  # seconds
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a request, its answer by kind, then the next one if it still stands."""
+    """Responds to one request after the other, each by the kind in its path."""
 
     def __init__(self, ports: list[int]) -> None:
         self._ports = ports
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     def _later(self, act: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(SHORTLY, act)
 
-    # What ends well.
+    # Complete responses.
 
     def _whole(self, size: int, _number: str) -> None:
         self._send(f"200 OK\r\nContent-Length: {size}", b"x" * size)
@@ -86,16 +86,16 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def _after(self, size: int, number: str) -> None:
-        """Answer as if the connection stayed, and close it: a race with its next use."""
+        """Respond as if the connection stayed open, and close it: a race with its next use."""
         self._whole(size, number)
         self._transport.close()
 
     def _surplus(self, size: int, _number: str) -> None:
-        """Send a second answer, to nothing: it must never become the next URL's."""
-        unasked = b"HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n"
-        self._send(f"200 OK\r\nContent-Length: {size}", b"x" * size + unasked)
+        """Send an unsolicited second response: it must never count for the next URL."""
+        unsolicited = b"HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n"
+        self._send(f"200 OK\r\nContent-Length: {size}", b"x" * size + unsolicited)
 
-    # What ends badly.
+    # Failures.
 
     def _reset(self, _size: int = 0, _number: str = "") -> None:
         sock = self._transport.get_extra_info("socket")
@@ -115,10 +115,10 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def _garbage(self, _size: int, _number: str) -> None:
-        self._transport.write(b"\x00\x01\x02 this is no answer\r\n\r\n")
+        self._transport.write(b"\x00\x01\x02 this is not HTTP\r\n\r\n")
 
     def _stall(self, _size: int, _number: str) -> None:
-        """Never answer; the client has to go away."""
+        """Never respond: the client must time out."""
 
     def _half(self, size: int, _number: str) -> None:
         self._send(f"200 OK\r\nContent-Length: {size + 10}", b"x" * size)

@@ -192,7 +192,8 @@ class Connection:
             sent = 0
         except OSError as exc:
             # The server may have sent a response before it refused the rest of the request.
-            self._failure = exc
+            reset = tls.reset_behind(exc) if isinstance(exc, ssl.SSLEOFError) else None
+            self._failure = reset or exc
             self._poller.want_write(self._fd, wanted=False)
             if not self._paused:
                 self._read(until_empty=True)

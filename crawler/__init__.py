@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 
-async def crawl(
+async def crawl(  # noqa: PLR0913 - the keywords of the public interface
     urls: Iterable[str],
     *,
     max: int | None = None,

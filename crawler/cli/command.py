@@ -41,7 +41,7 @@ def main(args: Sequence[str]) -> int:
 
 
 @app.command(cls=declare.GroupedHelp, context_settings={"terminal_width": 100})
-def command(
+def command(  # noqa: PLR0913 - typer makes an option of each parameter
     ctx: typer.Context,
     targets: options.Targets = None,
     repeat: options.Repeat = False,

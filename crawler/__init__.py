@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from crawler.inputs.iterables import IterableReader
     from crawler.models import (
         Attempt,
         Check,
@@ -96,24 +97,15 @@ async def crawl(  # noqa: PLR0913 - the keywords of the public interface
     from dataclasses import replace
 
     from crawler.app import assemble
-    from crawler.core.semantics import parse_method
-    from crawler.core.urllist import UrlList
     from crawler.engine.transports.settings import ConnectionSettings
-    from crawler.inputs.iterables import IterableReader
     from crawler.models import Limits
 
+    if block_private and transport is not None:
+        raise ValueError("block_private needs crawl's own transport")
     limits = limits or Limits()
     if max is not None:
         limits = replace(limits, max=max)
-    if isinstance(urls, (str, bytes, bytearray)):
-        raise TypeError(f"urls is a {type(urls).__name__}; it must be an iterable of str")
-    try:
-        method = parse_method(method)
-    except ValueError as exc:
-        raise ValueError(f"method {method!r} {exc}") from None
-    if block_private and transport is not None:
-        raise ValueError("block_private needs crawl's own transport")
-    entries = IterableReader(urls, UrlList(expectation=expectation, method=method, repeat=repeat))
+    entries = _reader(urls, method, expectation, repeat=repeat)
     if transport is None:
         transport = assemble.transport(ConnectionSettings(block_private=block_private), limits)
     async with transport as opened:
@@ -122,3 +114,19 @@ async def crawl(  # noqa: PLR0913 - the keywords of the public interface
             async for checks in batches:
                 for check in checks:
                     yield check
+
+
+def _reader(
+    urls: Iterable[str], method: str, expectation: Expectation | None, *, repeat: bool
+) -> IterableReader:
+    from crawler.core.semantics import parse_method
+    from crawler.core.urllist import UrlList
+    from crawler.inputs.iterables import IterableReader
+
+    if isinstance(urls, (str, bytes, bytearray)):
+        raise TypeError(f"urls is a {type(urls).__name__}; it must be an iterable of str")
+    try:
+        method = parse_method(method)
+    except ValueError as exc:
+        raise ValueError(f"method {method!r} {exc}") from None
+    return IterableReader(urls, UrlList(expectation=expectation, method=method, repeat=repeat))

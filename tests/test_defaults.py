@@ -7,12 +7,13 @@ from shell import crawl
 
 from crawler.cli import defaults, values
 from crawler.core import expect, units
+from crawler.core.summary import NO_TOLERANCE
 from crawler.models import DEFAULT_CONFIRM_AFTER, DEFAULT_HEDGE_BUDGET, Expectation, Limits
 
 LIMITS = Limits()
 SHOWN: dict[str, tuple[str, Callable[[str], object], object]] = {
     "--accept": (defaults.ACCEPT, expect.parse, Expectation()),
-    "--max-failures": (defaults.MAX_FAILURES, values.tolerance, 0),
+    "--max-failures": (defaults.MAX_FAILURES, values.tolerance, NO_TOLERANCE),
     "--timeout": (defaults.TIMEOUT, values.seconds, LIMITS.timeout),
     "--max-redirects": (defaults.MAX_REDIRECTS, values.count(0), LIMITS.max_redirects),
     "--max-body": (defaults.MAX_BODY, units.parse_size, LIMITS.max_body),

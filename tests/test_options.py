@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crawler.cli import environment
 from crawler.cli import values as options
 from crawler.core import semantics
+from crawler.core.summary import Tolerance
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 SECRET = "s3cr3t"
@@ -149,12 +150,22 @@ def test_what_is_no_share_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("0", 0), ("7", 7), ("10000000", 10_000_000), ("0%", 0.0), ("5%", 0.05)]
+    ("text", "tolerance"),
+    [
+        ("0", Tolerance(count=0)),
+        ("7", Tolerance(count=7)),
+        ("10000000", Tolerance(count=10_000_000)),
+        ("0%", Tolerance(share=0.0)),
+        ("5%", Tolerance(share=0.05)),
+    ],
 )
-def test_a_tolerance_is_a_number_or_a_percentage(text: str, value: float) -> None:
-    found = options.tolerance(text)
-    assert found == value
-    assert isinstance(found, float) is text.endswith("%")
+def test_a_tolerance_is_a_number_or_a_percentage(text: str, tolerance: Tolerance) -> None:
+    assert options.tolerance(text) == tolerance
+
+
+def tolerated(text: str) -> float:
+    tolerance = options.tolerance(text)
+    return tolerance.count or tolerance.share
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,7 @@ def test_a_tolerance_that_is_no_possible_percentage_is_refused(text: str) -> Non
 @PROPERTY
 @given(
     st.text(st.sampled_from("0123456789.%-+ \n") | st.characters(), max_size=10),
-    st.sampled_from([options.pause, options.rate, options.share, options.tolerance]),
+    st.sampled_from([options.pause, options.rate, options.share, tolerated]),
 )
 def test_any_text_is_a_number_that_is_not_negative_or_is_refused(
     text: str, convert: Callable[[str], float]

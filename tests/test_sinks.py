@@ -3,6 +3,7 @@
 import json
 import select
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -195,7 +196,7 @@ def test_checks_after_a_gap_are_forwarded_in_order_at_the_end() -> None:
     ids=["read", "not read to its end", "not a list"],
 )
 def test_a_list_is_replaced_only_if_it_was_read_to_its_end(
-    tmp_path: Path, stats: dict[str, bool], unchanged: bool
+    tmp_path: Path, stats: dict[str, Any], unchanged: bool
 ) -> None:
     path = tmp_path / "urls.txt"
     path.write_text("the list\n")

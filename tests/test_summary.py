@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from samples import (
 
 from crawler.cli import values as options
 from crawler.core.quantiles import Quantiles
-from crawler.core.summary import CrawlStats, ExitCode, Latency, Tally, exit_code
+from crawler.core.summary import CrawlStats, ExitCode, Latency, Tally, Tolerance, exit_code
 from crawler.models import Check, Classes, ErrorKind, Expectation, Outcome, Target
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
@@ -263,27 +264,45 @@ def test_a_good_answer_that_fails_for_its_redirect_is_not_told_of_as_its_good_st
 @pytest.mark.parametrize(
     ("checks", "how", "code"),
     [
-        pytest.param([FAILED], {"tolerated": 1}, 0, id="as many as may fail"),
-        pytest.param([FAILED, FAILED], {"tolerated": 1}, 1, id="one more"),
-        pytest.param([FAILED, INVALID], {"tolerated": 1}, 1, id="an invalid one counts"),
-        pytest.param([FAILED, INVALID], {"tolerated": 2}, 0, id="an invalid one may fail"),
-        pytest.param([PASSED, FAILED], {"tolerated_share": 0.5}, 0, id="half"),
-        pytest.param([PASSED, FAILED], {"tolerated_share": 0.49}, 1, id="less than half"),
-        pytest.param([FAILED], {"tolerated_share": 1.0}, 0, id="all"),
-        pytest.param([FAILED], {"tolerated_share": 0.0}, 1, id="none"),
-        pytest.param([PASSED] * 99 + [FAILED], {"tolerated_share": 0.01}, 0, id="one in a hundred"),
-        pytest.param([FAILED, UNREACHED], {"tolerated": 1}, 3, id="tolerated, but unreached"),
-        pytest.param([FAILED, UNREACHED], {"tolerated": 0}, 1, id="failed and unreached"),
-        pytest.param([FAILED], {"tolerated": 9, "list_read": False}, 3, id="list not read"),
-        pytest.param([FAILED], {"tolerated": 9, "output_failed": True}, 2, id="output"),
-        pytest.param([FAILED], {"tolerated": 9, "interrupted": 2}, 130, id="SIGINT"),
-        pytest.param([], {"tolerated": 9}, 2, id="nothing to check"),
+        pytest.param([FAILED], {"tolerance": Tolerance(count=1)}, 0, id="as many as may fail"),
+        pytest.param([FAILED, FAILED], {"tolerance": Tolerance(count=1)}, 1, id="one more"),
+        pytest.param(
+            [FAILED, INVALID], {"tolerance": Tolerance(count=1)}, 1, id="an invalid one counts"
+        ),
+        pytest.param(
+            [FAILED, INVALID], {"tolerance": Tolerance(count=2)}, 0, id="an invalid one may fail"
+        ),
+        pytest.param([PASSED, FAILED], {"tolerance": Tolerance(share=0.5)}, 0, id="half"),
+        pytest.param(
+            [PASSED, FAILED], {"tolerance": Tolerance(share=0.49)}, 1, id="less than half"
+        ),
+        pytest.param([FAILED], {"tolerance": Tolerance(share=1.0)}, 0, id="all"),
+        pytest.param([FAILED], {"tolerance": Tolerance(share=0.0)}, 1, id="none"),
+        pytest.param(
+            [PASSED] * 99 + [FAILED], {"tolerance": Tolerance(share=0.01)}, 0, id="one in a hundred"
+        ),
+        pytest.param(
+            [FAILED, UNREACHED], {"tolerance": Tolerance(count=1)}, 3, id="tolerated, but unreached"
+        ),
+        pytest.param(
+            [FAILED, UNREACHED], {"tolerance": Tolerance(count=0)}, 1, id="failed and unreached"
+        ),
+        pytest.param(
+            [FAILED], {"tolerance": Tolerance(count=9), "list_read": False}, 3, id="list not read"
+        ),
+        pytest.param(
+            [FAILED], {"tolerance": Tolerance(count=9), "output_failed": True}, 2, id="output"
+        ),
+        pytest.param(
+            [FAILED], {"tolerance": Tolerance(count=9), "interrupted": 2}, 130, id="SIGINT"
+        ),
+        pytest.param([], {"tolerance": Tolerance(count=9)}, 2, id="nothing to check"),
     ],
 )
 def test_some_failures_may_be_tolerated(
-    checks: list[Check], how: dict[str, float], code: int
+    checks: list[Check], how: dict[str, Any], code: int
 ) -> None:
-    made = summary(*checks, stats=CrawlStats(elapsed=1.0, **how))  # type: ignore[arg-type] # numbers
+    made = summary(*checks, stats=CrawlStats(elapsed=1.0, **how))
     assert exit_code(made) == code
     assert made.failed + made.invalid == len([one for one in checks if one.ok is False])
 
@@ -291,7 +310,7 @@ def test_some_failures_may_be_tolerated(
 def test_a_percentage_of_a_hundred_is_that_many() -> None:
     """0.29 * 100 is less than 29 in binary."""
     for percent in range(100):
-        stats = CrawlStats(elapsed=1.0, tolerated_share=options.share(f"{percent}%"))
+        stats = CrawlStats(elapsed=1.0, tolerance=options.tolerance(f"{percent}%"))
         just = [FAILED] * percent + [PASSED] * (100 - percent)
         over = [FAILED] * (percent + 1) + [PASSED] * (99 - percent)
         codes = exit_code(summary(*just, stats=stats)), exit_code(summary(*over, stats=stats))
@@ -303,7 +322,7 @@ def test_a_percentage_of_a_hundred_is_that_many() -> None:
 def test_a_failure_budget_is_kept_to_the_last_failure(
     failures: int, passes: int, tolerated: int
 ) -> None:
-    stats = CrawlStats(elapsed=1.0, tolerated=tolerated)
+    stats = CrawlStats(elapsed=1.0, tolerance=Tolerance(count=tolerated))
     made = summary(*[FAILED] * failures, *[PASSED] * (passes + 1), stats=stats)
     assert exit_code(made) == (ExitCode.PASSED if failures <= tolerated else ExitCode.FAILED)
 

@@ -255,8 +255,8 @@ PLANTS: dict[str, Plant] = {
     "exit code 1 for an interrupted run": Plant(_exit_code({130: 1}), ("exit_code_by_the_rules",)),
     "--max-failures off by one": Plant(
         _edited(
-            "crawler.core.summary:exit_code",
-            ("failures > stats.tolerated and", "failures >= stats.tolerated and"),
+            "crawler.core.summary:Tolerance.covers",
+            ("failures <= self.count", "failures < self.count"),
         ),
         ("exit_code_by_the_rules",),
     ),

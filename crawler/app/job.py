@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ class _Passes:
             listing,
             assemble.collector(listing, self.transport, limits, headers, gather=GATHER),
             sinks,
-            tolerated=self.settings.tolerated,
+            tolerance=self.settings.tolerance,
             observer=self.observer,
             bytes_taken=self.bytes_taken,
         )
@@ -141,11 +142,7 @@ async def _check(
         started=perf_counter(),
     )
 
-    def hurry(_signal: int) -> None:
-        for output in outputs:
-            output.stream.interrupted = True
-
-    interruption.add_handler(hurry)
+    interruption.add_handler(partial(_interrupt_streams, outputs))
     sinks = [output.sink for output in outputs]
     try:
         if settings.wait is None:
@@ -165,6 +162,11 @@ async def _check(
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(passes.transport.aclose(), _CLOSING)
+
+
+def _interrupt_streams(outputs: Sequence[Output], _signal: int) -> None:
+    for output in outputs:
+        output.stream.interrupted = True
 
 
 async def _finish(single: Pass, bar: "ProgressBar | None") -> Conclusion:

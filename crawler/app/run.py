@@ -10,7 +10,7 @@ from typing import Protocol
 from crawler.app.collect import Collector, Entries
 from crawler.app.conclusion import Conclusion, conclude
 from crawler.core import pacing
-from crawler.core.summary import CrawlStats, Snapshot, Tally
+from crawler.core.summary import NO_TOLERANCE, CrawlStats, Snapshot, Tally, Tolerance
 from crawler.core.urllist import ListError
 from crawler.report.broadcast import Broadcast, BytesTaken
 from crawler.report.sinks import Sink
@@ -48,8 +48,7 @@ class Observer:
 class Pass:
     """Checks a list once and writes each check to every sink.
 
-    `collector` collects the checks of `listing`. `tolerated` is how many URLs may fail with
-    exit code 0, or as a float which share of them.
+    `collector` collects the checks of `listing`; `bytes_taken` is that of `Broadcast`.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Pass:
         collector: Collector,
         sinks: Sequence[Sink],
         *,
-        tolerated: float = 0,
+        tolerance: Tolerance = NO_TOLERANCE,
         observer: Observer | None = None,
         bytes_taken: BytesTaken = lambda _name: 0,
     ) -> None:
@@ -68,7 +67,7 @@ class Pass:
         self._listing = listing
         self._collector = collector
         self._outputs = Broadcast(sinks, collector.stop, bytes_taken)
-        self._tolerated = tolerated
+        self._tolerance = tolerance
         self._observer = observer or Observer()
         self._tally = Tally()
         self._clock = perf_counter
@@ -109,8 +108,7 @@ class Pass:
             list_failed=self.list_error is not None,
             output_failed=bool(self._outputs.failed),
             faulty=self.fault is not None,
-            tolerated=self._tolerated if isinstance(self._tolerated, int) else 0,
-            tolerated_share=self._tolerated if isinstance(self._tolerated, float) else 0.0,
+            tolerance=self._tolerance,
         )
         summary = self._tally.summary(stats)
         return await conclude(self._outputs, summary, self.list_error, self.fault)

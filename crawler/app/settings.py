@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from crawler.core.summary import NO_TOLERANCE, Tolerance
 from crawler.engine.headers import Header
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.models import Expectation, Limits
@@ -13,10 +14,9 @@ class Settings:
     """What one run checks, how, and what it prints.
 
     `masked` are query parameters whose values are hidden in all output, in addition to the
-    well-known ones. `tolerated` is how many URLs may fail with exit code 0, or as a float
-    which share of them. With `wait` the list is checked repeatedly until every URL passes,
-    for at most that many seconds. `progress` draws a bar; `closing_line` prints the totals
-    to standard error.
+    well-known ones. With `wait` the list is checked repeatedly until every URL passes, for at
+    most that many seconds. `progress` draws a bar; `closing_line` prints the totals to
+    standard error.
     """
 
     targets: tuple[str, ...]
@@ -28,7 +28,7 @@ class Settings:
     headers: tuple[Header, ...] = ()
     repeat: bool = False
     masked: frozenset[str] = frozenset()
-    tolerated: int | float = 0
+    tolerance: Tolerance = NO_TOLERANCE
     wait: float | None = None
     progress: bool = False
     closing_line: bool = False

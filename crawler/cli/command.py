@@ -145,7 +145,7 @@ def command(  # noqa: PLR0913 - typer makes an option of each parameter
         repeat=repeat,
         masked=frozenset(masked or ()),
         wait=wait,
-        tolerated=max_failures,
+        tolerance=max_failures,
         progress=not (quiet or no_progress) and _has_room_for_a_bar(stdout),
         closing_line=not quiet and stdout in FORMATS and _is_terminal(sys.stderr),
         demo=demo,

@@ -3,13 +3,14 @@
 from typing import Any
 
 from crawler.core.expect import format_statuses
+from crawler.core.summary import NO_TOLERANCE
 from crawler.core.units import exact_size
 from crawler.models import DEFAULT_CONFIRM_AFTER, DEFAULT_HEDGE_BUDGET, Expectation, Limits
 
 _LIMITS = Limits()
 # Any: typer converts the default of an option like a value from the command line.
 ACCEPT: Any = format_statuses(Expectation().accept)
-MAX_FAILURES: Any = "0"
+MAX_FAILURES: Any = str(NO_TOLERANCE.count)
 TIMEOUT: Any = f"{_LIMITS.timeout:g}"
 MAX_REDIRECTS: Any = str(_LIMITS.max_redirects)
 MAX_BODY: Any = exact_size(_LIMITS.max_body)

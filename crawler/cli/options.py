@@ -7,6 +7,7 @@ import typer
 from crawler.cli import values
 from crawler.cli.declare import flag, print_version, secret, value
 from crawler.core import expect, semantics, units
+from crawler.core.summary import Tolerance
 from crawler.models import Classes, Engine, Expectation
 from crawler.report import formats
 
@@ -40,7 +41,7 @@ WarnOn = Annotated[
     value(VERDICT, "Report these as warnings, not as failures.", expect.classes, "CLASSES"),
 ]
 MaxFailures = Annotated[
-    float,
+    Tolerance,
     value(
         VERDICT,
         "Exit 0 with up to this many failures (number or share).",

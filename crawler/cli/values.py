@@ -7,6 +7,7 @@ from collections.abc import Callable
 from crawler.core import url
 from crawler.core.display import escape, parameter_key
 from crawler.core.semantics import is_token
+from crawler.core.summary import Tolerance
 from crawler.models import Engine
 from crawler.report import formats
 
@@ -61,12 +62,12 @@ def share(text: str) -> float:
     return float(match[1]) / 100
 
 
-def tolerance(text: str) -> int | float:
-    """Return a number of URLs as an int, or a percentage of them as a share, a float."""
+def tolerance(text: str) -> Tolerance:
+    """Return what a number of URLs, or a percentage of them, stands for."""
     if text.endswith("%"):
-        return share(text)
+        return Tolerance(share=share(text))
     try:
-        return count(0)(text)
+        return Tolerance(count=count(0)(text))
     except ValueError as exc:
         raise ValueError("is neither a whole number nor a percentage such as 5%") from exc
 

@@ -36,6 +36,21 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How many URLs may fail with exit code 0: `count` of them, or a `share` (0 to 1) of all."""
+
+    count: int = 0
+    share: float = 0.0
+
+    def covers(self, failures: int, total: int) -> bool:
+        # Divided, not multiplied: 0.29 * 100 is a little less than 29.
+        return failures <= self.count or failures / total <= self.share
+
+
+NO_TOLERANCE = Tolerance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlStats:
     """Facts of a crawl as a whole; times in seconds.
 
@@ -45,8 +60,7 @@ class CrawlStats:
     an equal URL came earlier. `interrupted` is the number of the signal that ended the crawl.
     `list_read`: the list was read to its end. `list_failed`: it was not a list of URLs.
     `output_failed`: an output could not be written. `faulty`: an internal error ended the
-    crawl. Up to `tolerated` failures, or a `tolerated_share` (0 to 1) of all URLs, do not
-    affect the exit code.
+    crawl.
     """
 
     elapsed: float
@@ -58,8 +72,7 @@ class CrawlStats:
     list_failed: bool = False
     output_failed: bool = False
     faulty: bool = False
-    tolerated: int = 0
-    tolerated_share: float = 0.0
+    tolerance: Tolerance = NO_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +215,7 @@ def exit_code(summary: Summary) -> int:
     stats = summary.stats
     if stats.output_failed or stats.list_failed or stats.faulty or not summary.total:
         return ExitCode.USAGE
-    failures = summary.failed + summary.invalid
-    # Divided, not multiplied: 0.29 * 100 is a little less than 29.
-    if failures > stats.tolerated and failures / summary.total > stats.tolerated_share:
+    if not stats.tolerance.covers(summary.failed + summary.invalid, summary.total):
         return ExitCode.FAILED
     if not summary.complete:
         return ExitCode.INCOMPLETE

@@ -1,4 +1,4 @@
-"""Targets, results and checks to test with, and fakes for the seams: a fetch, a list, a sink."""
+"""Sample targets, results and checks, and fakes for the seams: a fetch, a list, a stream."""
 
 import asyncio
 from collections import Counter
@@ -29,7 +29,7 @@ from crawler.report.streams import Stream
 T = TypeVar("T")
 
 steady = settings(deadline=None, derandomize=True)
-"""The same examples in each run, and as much time as a busy machine takes for them."""
+"""The same examples in each run, without a time limit: the machine may be busy."""
 
 NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
 
@@ -57,7 +57,7 @@ PHASES: dict[ErrorKind, Phase | None] = {
     ErrorKind.LOCAL_RESOURCE: Phase.CONNECT,
     ErrorKind.INTERNAL: None,
 }
-"""In which phase each kind of error comes up here."""
+"""The phase of each error kind in these samples."""
 
 
 def target(index: int = 0, **fields: Any) -> Target:
@@ -90,7 +90,7 @@ def indices(checks: Iterable[Check]) -> list[int]:
 
 
 def result(of: Target, outcome: Outcome, fields: dict[str, Any]) -> Result:
-    """Return a result; `fields` are those of its attempt and its own; `retried` are `Try`s."""
+    """Return a result; `fields` are those of the result and its attempt, `retried` are `Try`s."""
     if "retried" in fields:
         fields["earlier"] = tried(*fields.pop("retried"))
     history = {
@@ -103,13 +103,13 @@ def result(of: Target, outcome: Outcome, fields: dict[str, Any]) -> Result:
 
 
 def result_of(of: Target, attempt: Attempt) -> Result:
-    """Return the result of a target whose only attempt this is."""
+    """Return the result of a target with only this attempt."""
     outcome = Outcome.RESPONDED if attempt.error is None else Outcome.ERROR
     return Result(target=of, outcome=outcome, attempt=attempt, timestamp=attempt.timestamp)
 
 
 class Try(NamedTuple):
-    """What a record says of an earlier attempt."""
+    """The facts of an earlier attempt in a record."""
 
     method: str
     kind: ErrorKind | None = None
@@ -117,7 +117,7 @@ class Try(NamedTuple):
 
 
 def tried(*tries: Try) -> tuple[Attempt, ...]:
-    """Return earlier attempts that ended so."""
+    """Return earlier attempts with these facts."""
     return tuple(
         Attempt(
             method=one.method,
@@ -131,7 +131,7 @@ def tried(*tries: Try) -> tuple[Attempt, ...]:
 
 
 def tries(of: Result) -> tuple[Try, ...]:
-    """Return how the earlier attempts of a result ended."""
+    """Return the facts of the earlier attempts of a result."""
     return tuple(
         Try(one.method, one.error.kind) if one.error else Try(one.method, None, one.status)
         for one in of.earlier
@@ -139,7 +139,7 @@ def tries(of: Result) -> tuple[Try, ...]:
 
 
 def responded(of: Target | None = None, **fields: Any) -> Result:
-    """Return a good response, with all that can be known of one."""
+    """Return a successful response with all fields known."""
     of = of or target()
     known: dict[str, Any] = {
         "status": 200,
@@ -173,7 +173,7 @@ def failed(kind: ErrorKind, of: Target | None = None, **fields: Any) -> Result:
 
 
 def invalid(of: Target | None = None) -> Result:
-    """Return the record of a line that is no URL."""
+    """Return the result of an invalid entry."""
     of = of or target(url="ftp://host.example/", host="")
     detail = f"urls.txt, line {of.line}: '{of.url}' is not an http:// or https:// URL"
     error = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=detail)
@@ -181,12 +181,12 @@ def invalid(of: Target | None = None) -> Result:
 
 
 def unreached(of: Target | None = None) -> Result:
-    """Return the record of a target that was read, but not asked before the end."""
+    """Return the result of a target that was not requested before the end."""
     return Result(target=of or target(), outcome=Outcome.UNREACHED)
 
 
 def check(result: Result) -> Check:
-    """Return the check that a crawl would make of a result."""
+    """Return the check of a result, as a crawl makes it."""
     return Check(result=result, verdict=judge(result))
 
 
@@ -205,26 +205,26 @@ BY_OUTCOME: dict[Outcome, Check] = {
 BY_KIND: dict[ErrorKind, Check] = {
     kind: check(invalid() if kind is ErrorKind.INVALID_URL else failed(kind)) for kind in ErrorKind
 }
-"""One check for every kind of error."""
+"""One check for every error kind."""
 
 EVERY: dict[str, Check] = {
     **{f"outcome {outcome.value}": one for outcome, one in BY_OUTCOME.items()},
     **{f"error {kind.value}": one for kind, one in BY_KIND.items()},
     "status 404": check(responded(status=404)),
 }
-"""A check for every outcome and every kind of error, and a response that fails."""
+"""A check for every outcome and every error kind, and a response that fails."""
 
 
 def in_a_row(checks: Iterable[Check]) -> list[Check]:
-    """Return checks as those of one list: each target has its own place."""
+    """Return checks as those of one list, each with its own index."""
     return [
-        replace(one, result=replace(one.result, target=replace(one.result.target, index=place)))
-        for place, one in enumerate(checks)
+        replace(one, result=replace(one.result, target=replace(one.result.target, index=index)))
+        for index, one in enumerate(checks)
     ]
 
 
 def summary(*checks: Check, stats: CrawlStats | None = None) -> Summary:
-    """Return the summary of these checks; the crawl took two seconds unless told otherwise."""
+    """Return the summary of these checks; by default of a crawl of two seconds."""
     tally = Tally()
     for one in checks:
         tally.count_check(one)
@@ -232,9 +232,9 @@ def summary(*checks: Check, stats: CrawlStats | None = None) -> Summary:
 
 
 class Gate:
-    """A fetch that answers when it is told to, and remembers what was asked of it.
+    """A fetch that responds when the test lets it, and records its targets.
 
-    With `shut` false it answers after so many turns of the loop.
+    With `shut` false it responds after `turns` turns of the event loop.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class Gate:
         self._shut = shut
         self._turns = turns
         self._answer = answer
-        self._told: dict[int, asyncio.Event] = {}
+        self._released: dict[int, asyncio.Event] = {}
 
     async def __call__(self, of: Target, _gate: object = None) -> Attempt:
         self.started.append(of)
@@ -263,7 +263,7 @@ class Gate:
         self.most_tasks = max(self.most_tasks, len(asyncio.all_tasks()))
         try:
             if self._shut:
-                await self._told.setdefault(of.index, asyncio.Event()).wait()
+                await self._released.setdefault(of.index, asyncio.Event()).wait()
             await settle(self._turns)
             attempt = self._answer(of).attempt
             self.finished.append(of)
@@ -273,13 +273,13 @@ class Gate:
 
     def answer(self, *targets: Target) -> None:
         for one in targets:
-            self._told.setdefault(one.index, asyncio.Event()).set()
+            self._released.setdefault(one.index, asyncio.Event()).set()
 
     def open(self) -> None:
-        """Answer what waits, and all that will be asked."""
+        """Respond to everything that waits, and to all later requests."""
         self._shut = False
-        for told in self._told.values():
-            told.set()
+        for released in self._released.values():
+            released.set()
 
 
 async def listed(
@@ -291,7 +291,7 @@ async def listed(
 
 
 async def settle(turns: int = 200) -> None:
-    """Let every task run until it can only wait; a turn of the loop is a step of each."""
+    """Let every task run until it waits; in a turn of the loop each one makes a step."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
@@ -308,8 +308,8 @@ def run(body: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes meanwhile, as on a disk that is full."""
-    import resource  # here: only the tests that need it cannot run on Windows
+    """Limit the size of files to `size` bytes for the duration, as on a full disk."""
+    import resource  # not at the top: only tests that need it fail on Windows
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
@@ -320,7 +320,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 class Recorder(Stream):
-    """A stream that keeps what is written to it."""
+    """A stream that keeps all text written to it."""
 
     def __init__(self, name: str = "recorder") -> None:
         super().__init__(name, -1)

@@ -1,4 +1,4 @@
-"""IP addresses: public ones, and what the others are, however they are written."""
+"""Public and special-purpose IP addresses, in every notation."""
 
 import ipaddress
 
@@ -17,7 +17,7 @@ from crawler.core.addresses import special_purpose
         "64:ff9b::8.8.8.8", "2002:808:808::1",
     ],
 )  # fmt: skip
-def test_a_public_address_is_nothing_else(ip: str) -> None:
+def test_a_public_address_has_no_special_purpose(ip: str) -> None:
     assert special_purpose(ip) is None
 
 
@@ -67,7 +67,7 @@ def test_a_public_address_is_nothing_else(ip: str) -> None:
         ("2002:a9fe:1::", "a link-local address"),
     ],
 )
-def test_an_address_that_is_not_public_is_called_what_it_is(ip: str, what: str) -> None:
+def test_a_special_purpose_address_is_described(ip: str, what: str) -> None:
     assert special_purpose(ip) == what
 
 
@@ -79,16 +79,16 @@ def test_an_address_that_is_not_public_is_called_what_it_is(ip: str, what: str) 
         "2002:a9fe:a9fe::1",
     ],
 )  # fmt: skip
-def test_an_address_of_a_metadata_service_is_called_that(ip: str) -> None:
+def test_a_cloud_metadata_address_is_described_as_one(ip: str) -> None:
     assert special_purpose(ip) == "a cloud metadata address"
 
 
-def test_what_is_no_address_is_an_error() -> None:
+def test_text_that_is_not_an_address_raises_value_error() -> None:
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
         special_purpose("localhost")
 
 
-def test_nothing_that_python_holds_for_private_is_public() -> None:
+def test_addresses_that_python_considers_private_are_not_public() -> None:
     step = 0x10001  # 65,535 addresses from all over the space
     for number in range(0, 1 << 32, step):
         address = ipaddress.IPv4Address(number)

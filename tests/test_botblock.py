@@ -1,4 +1,4 @@
-"""The marks of bot protections, and what only looks like them."""
+"""The marks of bot protections, and responses that only resemble them."""
 
 import gzip
 import tracemalloc
@@ -26,7 +26,7 @@ CHALLENGE = (
 OLDER_CHALLENGE = (
     b'<form class="challenge-form" id="challenge-form" action="/?__cf_chl_f_tk=x" method="POST">'
 )
-# What Cloudflare's JavaScript detections put into any page of a site, good or bad.
+# Cloudflare's JavaScript detections, which may be in any page of a site.
 DETECTIONS = (
     b"<script>(function(){function c(){var b=a.contentDocument||a.contentWindow.document;if(b){"
     b"var d=b.createElement('script');d.innerHTML=\"window.__CF$cv$params={r:'8f1',t:'MTc='};"
@@ -40,24 +40,28 @@ FORBIDDEN = (
 LONG = gzip.compress(CHALLENGE + b"".join(b"<!-- %d -->" % (n * 7_919) for n in range(2_000)))
 
 
-@pytest.mark.parametrize("status", [403, 429, 503])
-def test_a_challenge_that_says_so_in_its_head_is_known(status: int) -> None:
-    assert blocked_by(status, {b"cf-mitigated": "challenge"}, b"") == "cloudflare"
+@pytest.mark.parametrize("status", [200, 202, 403, 405, 429, 503])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        (b"cf-mitigated", "challenge", "cloudflare"),
+        (b"x-amzn-waf-action", "challenge", "aws-waf"),
+        (b"x-amzn-waf-action", "captcha", "aws-waf"),
+    ],
+)
+def test_the_header_of_a_bot_protection_is_recognised_with_any_status(
+    status: int, name: bytes, value: str, expected: str
+) -> None:
+    assert blocked_by(status, {name: value}, b"") == expected
 
 
-@pytest.mark.parametrize("action", ["challenge", "captcha"])
-@pytest.mark.parametrize("status", [403, 429, 503])
-def test_an_action_of_the_aws_firewall_is_known(status: int, action: str) -> None:
-    assert blocked_by(status, {b"x-amzn-waf-action": action}, b"") == "aws-waf"
-
-
-def test_the_status_that_only_linkedin_gives_is_known() -> None:
+def test_status_999_is_the_bot_protection_of_linkedin() -> None:
     assert blocked_by(999, {}, b"") == "linkedin"
 
 
 @pytest.mark.parametrize("status", [403, 429, 503])
 @pytest.mark.parametrize("page", [CHALLENGE, OLDER_CHALLENGE], ids=["page", "older page"])
-def test_a_challenge_page_is_known(status: int, page: bytes) -> None:
+def test_a_challenge_page_is_recognised(status: int, page: bytes) -> None:
     assert blocked_by(status, CLOUDFLARE, page) == "cloudflare"
 
 
@@ -72,11 +76,11 @@ def test_a_challenge_page_is_known(status: int, page: bytes) -> None:
     ],
     ids=["gzip", "x-gzip", "deflate", "none", "identity"],
 )
-def test_a_challenge_page_is_known_in_its_coding(coding: str, body: bytes) -> None:
+def test_a_challenge_page_is_recognised_in_any_content_coding(coding: str, body: bytes) -> None:
     assert blocked_by(403, {**CLOUDFLARE, b"content-encoding": coding}, body) == "cloudflare"
 
 
-def test_a_compressed_page_is_known_by_its_first_bytes() -> None:
+def test_the_first_bytes_of_a_compressed_page_suffice() -> None:
     filler = b"".join(b"<!-- %d -->" % (n * 7_919) for n in range(20_000))
     body = gzip.compress(CHALLENGE + filler)
     assert len(body) > PEEK
@@ -84,7 +88,7 @@ def test_a_compressed_page_is_known_by_its_first_bytes() -> None:
     assert blocked_by(403, GZIPPED, body[: len(gzip.compress(CHALLENGE)) + 400]) == "cloudflare"
 
 
-def test_a_page_that_breaks_off_before_its_mark_is_not_known() -> None:
+def test_a_page_cut_off_before_its_mark_is_not_recognised() -> None:
     assert blocked_by(403, GZIPPED, gzip.compress(CHALLENGE)[:15]) is None
     assert blocked_by(403, CLOUDFLARE, CHALLENGE[:40]) is None
 
@@ -94,7 +98,7 @@ def test_a_page_that_breaks_off_before_its_mark_is_not_known() -> None:
     [b"", b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"no gzip", gzip.compress(b""), LONG[900:]],
     ids=["empty", "two bytes", "only a head", "plain text", "nothing", "the rest of one"],
 )  # fmt: skip
-def test_what_cannot_be_decompressed_blocks_nothing(body: bytes) -> None:
+def test_a_body_that_cannot_be_decompressed_is_not_a_challenge(body: bytes) -> None:
     assert blocked_by(403, GZIPPED, body) is None
 
 
@@ -103,18 +107,18 @@ def test_what_cannot_be_decompressed_blocks_nothing(body: bytes) -> None:
     [LONG[:2_000] + b"\xff" * 2_000, LONG[:-8] + bytes(8), LONG[:2_000]],
     ids=["broken", "wrong checksum", "cut off"],
 )
-def test_a_page_that_breaks_behind_its_mark_is_read_up_to_there(body: bytes) -> None:
+def test_a_page_corrupt_after_its_mark_is_recognised(body: bytes) -> None:
     assert blocked_by(403, GZIPPED, body) == "cloudflare"
 
 
-def test_a_plain_page_that_claims_to_be_compressed_is_read_as_it_is() -> None:
+def test_a_plain_page_labelled_as_compressed_is_recognised() -> None:
     assert blocked_by(403, GZIPPED, CHALLENGE) == "cloudflare"
 
 
 @pytest.mark.parametrize("status", BLOCKED[:3])
 @pytest.mark.parametrize("extra", [b"", DETECTIONS], ids=["plain", "with detections"])
 @pytest.mark.parametrize("compressed", [False, True], ids=["as it is", "gzip"])
-def test_a_normal_refusal_of_a_site_behind_cloudflare_is_the_sites_own(
+def test_an_ordinary_403_of_a_site_behind_cloudflare_is_not_a_challenge(
     status: int, extra: bytes, compressed: bool
 ) -> None:
     page = FORBIDDEN % extra
@@ -122,57 +126,55 @@ def test_a_normal_refusal_of_a_site_behind_cloudflare_is_the_sites_own(
     assert blocked_by(status, fields, body) is None
 
 
-@pytest.mark.parametrize("server", ["", "nginx", "cloudflared", "not cloudflare"])
-def test_the_page_of_another_server_is_no_challenge(server: str) -> None:
-    assert blocked_by(403, {b"server": server}, CHALLENGE) is None
-
-
-@pytest.mark.parametrize("value", ["", "none", "challenged", "no challenge"])
-def test_a_head_that_says_anything_else_is_no_challenge(value: str) -> None:
-    assert blocked_by(403, {b"cf-mitigated": value}, b"") is None
+@pytest.mark.parametrize(
+    ("name", "value", "body"),
+    [
+        *(
+            (b"server", value, CHALLENGE)
+            for value in ("", "nginx", "cloudflared", "not cloudflare")
+        ),
+        *((b"cf-mitigated", value, b"") for value in ("", "none", "challenged", "no challenge")),
+    ],
+)
+def test_other_values_of_a_header_are_not_a_challenge(name: bytes, value: str, body: bytes) -> None:
+    assert blocked_by(403, {name: value}, body) is None
 
 
 @pytest.mark.parametrize("value", ["challenge", "Challenge", "CHALLENGE", " challenge\t"])
-def test_the_case_of_a_value_does_not_count(value: str) -> None:
+def test_the_challenge_header_is_case_insensitive(value: str) -> None:
     assert blocked_by(403, {b"cf-mitigated": value}, b"") == "cloudflare"
 
 
 @pytest.mark.parametrize("server", ["cloudflare", "Cloudflare", "CLOUDFLARE", " cloudflare "])
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", " gzip "])
-def test_the_case_of_server_and_coding_does_not_count(server: str, coding: str) -> None:
+def test_server_and_content_coding_are_case_insensitive(server: str, coding: str) -> None:
     fields = {b"server": server, b"content-encoding": coding}
     assert needs_body(403, fields)
     assert blocked_by(403, fields, gzip.compress(CHALLENGE)) == "cloudflare"
 
 
-@pytest.mark.parametrize("status", [200, 202, 403, 405, 429, 503])
-def test_the_header_of_a_challenge_counts_with_any_status(status: int) -> None:
-    assert blocked_by(status, {b"cf-mitigated": "challenge"}, b"") == "cloudflare"
-    assert blocked_by(status, {b"x-amzn-waf-action": "challenge"}, b"") == "aws-waf"
+def test_a_challenge_page_counts_only_with_status_403_429_or_503() -> None:
+    recognised = [n for n in range(100, 999) if blocked_by(n, CLOUDFLARE, CHALLENGE) is not None]
+    examined = [n for n in range(100, 1000) if needs_body(n, CLOUDFLARE)]
+    assert recognised == examined == [403, 429, 503]
 
 
-def test_a_page_with_any_other_status_says_nothing() -> None:
-    named = [n for n in range(100, 999) if blocked_by(n, CLOUDFLARE, CHALLENGE) is not None]
-    looked_at = [n for n in range(100, 1000) if needs_body(n, CLOUDFLARE)]
-    assert named == looked_at == [403, 429, 503]
-
-
-def test_only_the_body_of_a_site_behind_cloudflare_is_worth_a_look() -> None:
+def test_only_bodies_from_cloudflare_are_examined() -> None:
     assert not needs_body(403, {})
     assert not needs_body(403, {b"server": "nginx"})
 
 
 @pytest.mark.parametrize("status", BLOCKED[:3])
-def test_without_any_mark_nobody_blocks(status: int) -> None:
+def test_a_response_without_marks_is_not_blocked(status: int) -> None:
     assert blocked_by(status, {}, b"") is None
     assert blocked_by(status, {name: "" for name in FIELDS if b"waf" not in name}, b"") is None
 
 
-def test_no_more_of_a_body_is_looked_at_than_is_kept() -> None:
+def test_a_mark_after_the_examined_bytes_is_ignored() -> None:
     assert blocked_by(403, CLOUDFLARE, b" " * PEEK + CHALLENGE) is None
 
 
-def test_a_bomb_is_not_unpacked() -> None:
+def test_a_decompression_bomb_is_not_expanded() -> None:
     bomb = gzip.compress(bytes(50_000_000), 9)[:PEEK]
     tracemalloc.start()
     try:
@@ -195,5 +197,5 @@ def test_a_bomb_is_not_unpacked() -> None:
         lambda cut: gzip.compress(CHALLENGE)[: cut[0]] + cut[1]
     ),
 )
-def test_no_response_is_too_strange(status: int, fields: dict[bytes, str], body: bytes) -> None:
+def test_any_response_is_classified(status: int, fields: dict[bytes, str], body: bytes) -> None:
     assert blocked_by(status, fields, body) in (None, "cloudflare", "aws-waf", "linkedin")

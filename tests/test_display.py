@@ -1,4 +1,4 @@
-"""Untrusted text on its way to a terminal, a CI log or a report: made safe, its secrets gone."""
+"""Untrusted text, escaped and masked for a terminal, a CI log or a report."""
 
 import time
 import unicodedata
@@ -73,7 +73,7 @@ STEERING = st.lists(
 
 
 @pytest.mark.parametrize("char", MARKS, ids=lambda char: f"U+{ord(char):04X}")
-def test_a_character_that_is_not_safe_to_show_becomes_its_code(char: str) -> None:
+def test_every_unsafe_character_is_escaped(char: str) -> None:
     shown = escape(f"a{char}b")
     assert shown.startswith("a\\")
     assert shown.endswith("b")
@@ -94,7 +94,7 @@ def test_a_character_that_is_not_safe_to_show_becomes_its_code(char: str) -> Non
         pytest.param("caf\udce9", "caf\\xe9", id="a byte that was not UTF-8"),
     ],
 )
-def test_an_unsafe_character_is_shown_as_its_code(text: str, shown: str) -> None:
+def test_an_unsafe_character_becomes_its_code(text: str, shown: str) -> None:
     assert escape(text) == shown
 
 
@@ -105,7 +105,7 @@ def test_an_unsafe_character_is_shown_as_its_code(text: str, shown: str) -> None
         "a\\b", "a: b", ":a", "# a ## b", "#[",
     ],
 )  # fmt: skip
-def test_a_safe_text_is_shown_as_it_is(text: str) -> None:
+def test_safe_text_is_unchanged(text: str) -> None:
     assert escape(text) == text
 
 
@@ -117,7 +117,7 @@ def test_a_safe_text_is_shown_as_it_is(text: str) -> None:
         "::##[",
     ],
 )  # fmt: skip
-def test_what_a_ci_runner_takes_for_a_command_is_broken_up(text: str) -> None:
+def test_commands_of_ci_runners_are_broken_up(text: str) -> None:
     shown = escape(text)
     assert shown != text
     assert not shown.lstrip().startswith("::")
@@ -125,7 +125,7 @@ def test_what_a_ci_runner_takes_for_a_command_is_broken_up(text: str) -> None:
     assert "##vso[" not in shown
 
 
-def test_every_character_there_is_can_be_shown() -> None:
+def test_every_code_point_can_be_shown() -> None:
     shown = escape("".join(map(chr, range(0x110000))))
     assert shown.encode()
     assert {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"} == set()
@@ -133,7 +133,7 @@ def test_every_character_there_is_can_be_shown() -> None:
 
 @PROPERTY
 @given(ANY | STEERING)
-def test_a_shown_text_is_one_safe_line(text: str) -> None:
+def test_escaped_text_is_one_safe_line(text: str) -> None:
     shown = escape(text)
     assert not set(shown) & set(MARKS)
     assert shown.encode().decode() == shown
@@ -144,13 +144,13 @@ def test_a_shown_text_is_one_safe_line(text: str) -> None:
 
 @PROPERTY
 @given(ANY | STEERING)
-def test_showing_a_text_twice_changes_nothing_more(text: str) -> None:
+def test_escaping_is_idempotent(text: str) -> None:
     assert escape(escape(text)) == escape(text)
 
 
 @PROPERTY
 @given(st.text(st.characters() | st.sampled_from("\ud800\udce9\udfff")))
-def test_an_encodable_text_differs_only_in_its_lone_surrogates(text: str) -> None:
+def test_escape_surrogates_changes_only_lone_surrogates(text: str) -> None:
     made = escape_surrogates(text)
     assert made.encode().decode() == made
     kept = [char for char in text if not "\ud800" <= char <= "\udfff"]
@@ -185,13 +185,13 @@ def test_an_encodable_text_differs_only_in_its_lone_surrogates(text: str) -> Non
         ),
     ],
 )  # fmt: skip
-def test_userinfo_is_masked_wherever_a_url_stands(text: str, masked: str) -> None:
+def test_userinfo_is_masked_in_every_url_of_a_text(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
 @PROPERTY
 @given(HARD, HARD)
-def test_no_password_of_a_url_is_left_by_the_mask(before: str, after: str) -> None:
+def test_mask_leaves_no_password_of_a_url(before: str, after: str) -> None:
     text = f"https://user:{before}{SECRET}{after}@host.example/"
     try:
         normal, _ = url.parse(text)
@@ -203,7 +203,7 @@ def test_no_password_of_a_url_is_left_by_the_mask(before: str, after: str) -> No
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda char: f"U+{ord(char):04X}")
-def test_a_password_with_a_space_that_a_url_may_hold_is_masked(space: str) -> None:
+def test_a_password_with_white_space_is_masked(space: str) -> None:
     text = f"https://user:a{space}{SECRET}@host.example/"
     try:
         url.parse(text)
@@ -227,9 +227,7 @@ def test_a_password_with_a_space_that_a_url_may_hold_is_masked(space: str) -> No
     ["?{}=SECRET", "?a=b&{}=SECRET", "?a=b;{}=SECRET", "#{}=SECRET", "?a#/x?{}=SECRET",
      "?next=http://h/?{}=SECRET", ";{}=SECRET", "x?{}=SECRET&a=b"],
 )  # fmt: skip
-def test_the_value_of_a_parameter_that_is_called_as_a_secret_is_masked(
-    name: str, form: str
-) -> None:
+def test_the_value_of_a_secret_parameter_is_masked(name: str, form: str) -> None:
     text = f"https://host.example/{form.format(name)}"
     assert mask(text) == mask_loosely(text) == text.replace("SECRET", "***")
 
@@ -242,11 +240,11 @@ def test_the_value_of_a_parameter_that_is_called_as_a_secret_is_masked(
         "https://h/?x[key]y=a",
     ],
 )  # fmt: skip
-def test_other_values_are_shown(text: str) -> None:
+def test_other_values_are_not_masked(text: str) -> None:
     assert mask(text) == text
 
 
-def test_parameters_that_are_named_are_masked_too_however_they_are_written() -> None:
+def test_additional_parameters_are_masked_in_any_spelling() -> None:
     names = frozenset({parameter_key("My-Id")})
     text = "https://h/?my_id=1&MYID=2&my%2Did=3&your_id=4"
     assert mask(text, names) == "https://h/?my_id=***&MYID=***&my%2Did=***&your_id=4"
@@ -265,15 +263,13 @@ def test_parameters_that_are_named_are_masked_too_however_they_are_written() -> 
         ("https://u:p@h/?key=a@b", "https://u:***@h/?key=***"),
     ],
 )
-def test_the_marks_behind_a_url_in_a_sentence_stay(text: str, masked: str) -> None:
+def test_punctuation_after_a_url_is_not_masked(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
 @PROPERTY
 @given(NAMES, HARD, HARD)
-def test_no_value_of_a_secret_parameter_is_left_by_the_mask(
-    name: str, before: str, after: str
-) -> None:
+def test_mask_leaves_no_value_of_a_secret_parameter(name: str, before: str, after: str) -> None:
     value = f"{before}{SECRET}{after}".replace("&", "").replace("#", "")
     text = f"https://host.example/?{name}={value}"
     try:
@@ -289,7 +285,7 @@ def test_no_value_of_a_secret_parameter_is_left_by_the_mask(
     st.sampled_from(["https://host/", "see http://h/x?y#z for more", "", "https://h/?token="]),
     ANY | PARAMETERS,
 )
-def test_masking_twice_changes_nothing_more(front: str, text: str) -> None:
+def test_masking_is_idempotent(front: str, text: str) -> None:
     once = mask(f"{front}{text}")
     assert mask(once) == once
 
@@ -313,7 +309,7 @@ def test_masking_twice_changes_nothing_more(front: str, text: str) -> None:
         pytest.param("http://u:p?key=a@h/", "http://u:***@", id="a parameter in a password"),
     ],
 )
-def test_the_userinfo_of_what_is_no_url_is_masked(text: str, masked: str) -> None:
+def test_userinfo_is_masked_in_text_that_is_not_a_valid_url(text: str, masked: str) -> None:
     assert mask_loosely(text) == masked
 
 
@@ -323,9 +319,7 @@ def test_the_userinfo_of_what_is_no_url_is_masked(text: str, masked: str) -> Non
     HARD,
     HARD,
 )
-def test_no_password_in_a_line_is_left_by_the_loose_mask(
-    front: str, before: str, after: str
-) -> None:
+def test_mask_loosely_leaves_no_password(front: str, before: str, after: str) -> None:
     assume(front or not before.startswith("//"))  # "user://" is a scheme
     assert SECRET not in mask_loosely(f"{front}user:{before}{SECRET}{after}@host.example/")
 
@@ -337,9 +331,7 @@ def test_no_password_in_a_line_is_left_by_the_loose_mask(
      "?a=", "?=", "&token=a", "?token=?token=", "token=", "?token=:", "?token=***"],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["", "@", "/@"])
-def test_hostile_text_takes_a_time_that_grows_with_its_length_alone(
-    change: object, unit: str, end: str
-) -> None:
+def test_hostile_text_takes_linear_time(change: object, unit: str, end: str) -> None:
     assert callable(change)
     text = "//" + unit * (32_000 // len(unit)) + end
     before = time.process_time()
@@ -347,6 +339,6 @@ def test_hostile_text_takes_a_time_that_grows_with_its_length_alone(
     assert time.process_time() - before < 0.8
 
 
-def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
+def test_a_shortened_text_states_its_full_length() -> None:
     assert shorten("x" * 12_345, 5) == "xxxxx... (12,345 characters)"
     assert shorten("xxxxx", 5) == "xxxxx"

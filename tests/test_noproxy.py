@@ -1,4 +1,4 @@
-"""Which hosts a NO_PROXY covers, read as curl and Go read it."""
+"""The hosts covered by NO_PROXY, as in curl and Go."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_no_proxy_covers_names_addresses_and_blocks(text: str, host: str, covere
         pytest.param("10.0.0.0/8:80", "10.0.0.1", 443, False, id="a block on another port"),
     ],
 )
-def test_an_entry_with_a_port_covers_that_port_only(
+def test_an_entry_with_a_port_covers_only_that_port(
     text: str, host: str, port: int, covered: bool
 ) -> None:
     assert noproxy.parse(text)(host, port) is covered

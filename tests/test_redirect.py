@@ -1,4 +1,4 @@
-"""Locations as servers send them: the request that follows, or a `bad_redirect` that says why."""
+"""Locations as servers send them: the next request, or the failure with the broken rule."""
 
 import time
 from urllib.parse import urlsplit
@@ -39,15 +39,15 @@ LOCATIONS = st.lists(
 
 
 def step(
-    *locations: str, method: str = "GET", url: str = HERE, status: int = 302, asked: str = ""
+    *locations: str, method: str = "GET", url: str = HERE, status: int = 302, earlier: str = ""
 ) -> NextRequest | Failure:
-    """Follow a redirect from `url`; `asked` is one more URL that was asked before."""
-    before = {(method, url.partition("#")[0]), (method, asked)}
+    """Follow a redirect from `url`; `earlier` is one more URL requested before."""
+    before = {(method, url.partition("#")[0]), (method, earlier)}
     return follow(method=method, url=url, status=status, locations=locations, requested=before)
 
 
 def to(*, url: str, method: str = "GET", same_origin: bool) -> NextRequest:
-    """Return the request that leads to a URL."""
+    """Return the next request for a URL."""
     host = urlsplit(url).hostname
     assert host is not None
     return NextRequest(method=method, url=url, host=host, same_origin=same_origin)
@@ -61,7 +61,7 @@ def complaint(of: NextRequest | Failure) -> str:
     return of.detail
 
 
-def test_the_five_statuses_that_redirect_are_followed() -> None:
+def test_exactly_five_statuses_are_redirects() -> None:
     assert {301, 302, 303, 307, 308} == REDIRECT_STATUSES
 
 
@@ -82,7 +82,7 @@ def test_the_five_statuses_that_redirect_are_followed() -> None:
         (308, "PATCH", "PATCH"),
     ],
 )
-def test_the_method_that_follows_is_as_rfc_9110_says(
+def test_the_method_after_a_redirect_follows_rfc_9110(
     status: int, method: str, following: str
 ) -> None:
     assert step("/b", method=method, status=status) == to(
@@ -111,23 +111,25 @@ def test_the_method_that_follows_is_as_rfc_9110_says(
         ("https://h.example@evil.example/b", "https://evil.example/b", False),
     ],
 )
-def test_a_location_leads_to_its_url_and_says_whether_the_origin_is_the_same(
+def test_a_location_gives_a_url_and_whether_it_has_the_same_origin(
     location: str, url: str, same_origin: bool
 ) -> None:
     assert step(location) == to(method="GET", url=url, same_origin=same_origin)
 
 
-def test_a_location_sent_twice_alike_is_one() -> None:
+def test_identical_location_fields_count_as_one() -> None:
     assert step("/b", "/b") == step("/b")
 
 
-def test_two_different_locations_are_a_bad_redirect() -> None:
-    assert "two different Location fields" in complaint(step("/b", "/c"))
-
-
-@pytest.mark.parametrize("location", ["", " ", "\t", " \t "])
-def test_an_empty_location_is_a_bad_redirect(location: str) -> None:
-    assert "an empty Location" in complaint(step(location))
+@pytest.mark.parametrize(
+    ("locations", "rule"),
+    [
+        (["/b", "/c"], "two different Location fields"),
+        *(([blank], "an empty Location") for blank in ("", " ", "\t", " \t ")),
+    ],
+)
+def test_ambiguous_and_empty_locations_are_bad_redirects(locations: list[str], rule: str) -> None:
+    assert rule in complaint(step(*locations))
 
 
 @pytest.mark.parametrize(
@@ -159,39 +161,45 @@ def test_an_empty_location_is_a_bad_redirect(location: str) -> None:
         (f"/{'b' * 20_000}", "is longer than"),
     ],
 )
-def test_a_location_that_cannot_be_asked_is_a_bad_redirect_that_says_why(
+def test_an_invalid_location_is_a_bad_redirect_with_the_broken_rule(
     location: str, rule: str
 ) -> None:
     assert f"', which {rule}" in complaint(step(location))
 
 
 @pytest.mark.parametrize(
-    ("method", "asked", "location"),
+    ("method", "earlier", "location"),
     [
         pytest.param("GET", "", "/a", id="to itself"),
-        pytest.param("GET", "", "https://H.EXAMPLE:443/a", id="in other words"),
+        pytest.param("GET", "", "https://H.EXAMPLE:443/a", id="in another spelling"),
         pytest.param("GET", "", "#there", id="to another fragment of itself"),
-        pytest.param("GET", "https://h.example/b", "/b", id="to one asked before"),
+        pytest.param("GET", "https://h.example/b", "/b", id="to an earlier URL"),
         pytest.param("HEAD", "https://h.example/b", "/b", id="with HEAD"),
         pytest.param("GET", "", "https://user:pw@h.example/a", id="with userinfo"),
     ],
 )
-def test_the_same_method_and_url_again_is_a_loop(method: str, asked: str, location: str) -> None:
-    found = step(location, method=method, asked=asked)
+def test_a_repeated_request_is_a_redirect_loop(method: str, earlier: str, location: str) -> None:
+    found = step(location, method=method, earlier=earlier)
     assert isinstance(found, Failure)
     assert found.kind is ErrorKind.REDIRECT_LOOP
     assert "pw" not in found.detail
 
 
-def test_the_same_url_with_another_method_is_no_loop() -> None:
-    assert step("/a", method="POST", status=303) == to(method="GET", url=HERE, same_origin=True)
+@pytest.mark.parametrize(
+    ("location", "method", "status", "url"),
+    [
+        pytest.param("/a", "POST", 303, HERE, id="another method"),
+        pytest.param("/a?", "GET", 302, f"{HERE}?", id="an empty query"),
+    ],
+)
+def test_a_different_request_is_not_a_redirect_loop(
+    location: str, method: str, status: int, url: str
+) -> None:
+    expected = to(method="GET", url=url, same_origin=True)
+    assert step(location, method=method, status=status) == expected
 
 
-def test_an_empty_query_makes_another_url_and_so_no_loop() -> None:
-    assert step("/a?") == to(method="GET", url=f"{HERE}?", same_origin=True)
-
-
-def test_the_fragment_of_the_page_goes_on_where_the_location_has_none() -> None:
+def test_a_location_without_a_fragment_inherits_that_of_the_page() -> None:
     here = f"{HERE}#top"
     assert step("/b", url=here) == to(method="GET", url="https://h.example/b#top", same_origin=True)
     assert step("/b#own", url=here) == to(
@@ -199,7 +207,7 @@ def test_the_fragment_of_the_page_goes_on_where_the_location_has_none() -> None:
     )
 
 
-def test_too_many_redirects_say_how_many_are_followed() -> None:
+def test_the_detail_of_too_many_redirects_states_the_limit() -> None:
     assert too_many(10) == Failure(
         kind=ErrorKind.TOO_MANY_REDIRECTS, phase=None, detail="more than 10 redirects"
     )
@@ -222,11 +230,11 @@ def test_too_many_redirects_say_how_many_are_followed() -> None:
         "https://h.example:0/?token=a s3cr3t",
     ],
 )
-def test_a_password_in_a_location_is_not_shown(location: str) -> None:
+def test_a_secret_in_a_location_is_masked(location: str) -> None:
     assert SECRET not in repr(step(location))
 
 
-def test_a_secret_in_a_url_that_is_a_loop_is_not_shown() -> None:
+def test_a_secret_in_the_url_of_a_loop_is_masked() -> None:
     here = "https://h.example/a?token=s3cr3t"
     found = step(here, url=here)
     assert isinstance(found, Failure)
@@ -234,7 +242,7 @@ def test_a_secret_in_a_url_that_is_a_loop_is_not_shown() -> None:
     assert "https://h.example/a?token=*** was" in found.detail
 
 
-def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:
+def test_additional_parameters_are_masked_in_a_bad_location() -> None:
     before = {("GET", HERE)}
     found = follow(
         method="GET", url=HERE, status=302, locations=["ftp://h/?mine=a s3cr3t"], requested=before,
@@ -243,17 +251,17 @@ def test_a_parameter_that_is_named_is_hidden_in_a_bad_location() -> None:
     assert "'ftp://h/?mine=***', which" in complaint(found)
 
 
-def test_a_long_location_is_shown_in_part() -> None:
+def test_a_long_location_is_shortened() -> None:
     assert len(complaint(step("ftp://" + "x" * 60_000))) < 400
 
 
-def test_a_location_with_marks_of_its_own_is_shown_harmlessly() -> None:
+def test_control_characters_in_a_bad_location_are_escaped() -> None:
     assert "'ftp://\\x1b[31m\\u202e\\x23#[error]'" in complaint(
         step("ftp://\x1b[31m\u202e##[error]")
     )
 
 
-def test_a_bad_location_is_shown_as_the_text_that_its_bytes_are() -> None:
+def test_a_bad_location_is_decoded_as_utf_8() -> None:
     location = "ftp://é/".encode() + b"\xe9"
     assert "'ftp://é/\\xe9'" in complaint(step(location.decode("ascii", "surrogateescape")))
 
@@ -262,7 +270,7 @@ def test_a_bad_location_is_shown_as_the_text_that_its_bytes_are() -> None:
 @given(
     LOCATIONS, st.sampled_from(sorted(REDIRECT_STATUSES)), st.sampled_from(["GET", "HEAD", "POST"])
 )
-def test_any_location_leads_to_a_url_that_can_be_asked_or_to_a_failure(
+def test_any_location_gives_a_valid_request_or_a_failure(
     location: str, status: int, method: str
 ) -> None:
     found = step(location, status=status, method=method)
@@ -285,7 +293,7 @@ def test_any_location_leads_to_a_url_that_can_be_asked_or_to_a_failure(
 )  # fmt: skip
 @pytest.mark.parametrize("start", ["", "//"])
 @pytest.mark.parametrize("end", ["", "/@"])
-def test_a_hostile_location_costs_little(start: str, unit: str, end: str) -> None:
+def test_a_hostile_location_takes_linear_time(start: str, unit: str, end: str) -> None:
     location = f"{start}{unit * (32_000 // len(unit))}{end}"
     before = time.process_time()
     step(location)

@@ -1,10 +1,5 @@
-"""Checks of every outcome and kind, counted; latencies, ranked; and what the shell is told."""
+"""Checks of every outcome and error kind, counted; and the exit code."""
 
-import math
-import random
-import tracemalloc
-from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -25,7 +20,6 @@ from samples import (
 )
 
 from crawler.cli import values as options
-from crawler.core.quantiles import Quantiles
 from crawler.core.summary import CrawlStats, ExitCode, Latency, Tally, Tolerance, exit_code
 from crawler.models import Check, Classes, ErrorKind, Expectation, Outcome, Target
 
@@ -37,10 +31,6 @@ PASSED, FAILED, INVALID, UNREACHED = (
     check(invalid()),
     check(unreached()),
 )
-LATENCIES = st.floats(1e-6, 1e5) | st.just(0.0)
-NEAR = st.integers(0, 100).map(lambda n: 0.1 * 1.0001**n)
-"""Latencies of which many share a bucket."""
-SHARES = ("0.5", "0.9", "0.95", "0.99", "1.0")
 
 
 def counts(of: Tally) -> tuple[int, int, int, int]:
@@ -54,13 +44,6 @@ def tallied(*checks: Check) -> Tally:
     return tally
 
 
-def quantiles(values: Sequence[float], *shares: float) -> list[float]:
-    found = Quantiles()
-    for value in values:
-        found.insert(value)
-    return found.at(*shares)
-
-
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
@@ -70,18 +53,18 @@ def quantiles(values: Sequence[float], *shares: float) -> list[float]:
         (Outcome.UNREACHED, (0, 0, 0, 1)),
     ],
 )
-def test_every_outcome_is_counted_in_one_place(
+def test_every_outcome_is_counted_exactly_once(
     outcome: Outcome, expected: tuple[int, int, int, int]
 ) -> None:
     assert counts(tallied(BY_OUTCOME[outcome])) == expected
 
 
-def test_no_outcome_goes_uncounted() -> None:
+def test_no_outcome_is_left_out() -> None:
     assert tallied(*BY_OUTCOME.values()).total == len(Outcome)
     assert counts(tallied(*BY_OUTCOME.values())) == (1, 1, 1, 1)
 
 
-def test_a_response_that_is_not_accepted_counts_as_failed_and_by_its_status() -> None:
+def test_a_response_with_another_status_counts_as_failed() -> None:
     tally = tallied(FAILED)
     assert counts(tally) == (0, 1, 0, 0)
     assert tally.by_status == {404: 1}
@@ -90,30 +73,30 @@ def test_a_response_that_is_not_accepted_counts_as_failed_and_by_its_status() ->
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
-def test_every_kind_of_error_is_counted_under_its_own_name(kind: ErrorKind) -> None:
+def test_every_error_kind_is_counted_under_its_name(kind: ErrorKind) -> None:
     made = summary(BY_KIND[kind])
     assert made.by_error == made.by_failure == {kind.value: 1}
     assert made.failed + made.invalid == made.total == 1
     assert exit_code(made) == ExitCode.FAILED
 
 
-def test_an_error_after_the_head_counts_its_status_too() -> None:
+def test_an_error_after_the_head_also_counts_its_status() -> None:
     made = summary(check(failed(ErrorKind.BODY_INCOMPLETE, status=200)))
     assert (made.by_status, made.by_error) == ({200: 1}, {"body_incomplete": 1})
     assert made.by_failure == {"body_incomplete": 1}
 
 
-def test_what_was_not_reached_is_neither_an_error_nor_a_failure() -> None:
+def test_an_unreached_url_is_neither_an_error_nor_a_failure() -> None:
     made = summary(UNREACHED)
     assert (made.by_status, made.by_error, made.by_failure) == ({}, {}, {})
 
 
-def test_bytes_are_those_of_all_responses() -> None:
+def test_bytes_are_the_sum_of_all_sizes() -> None:
     checks = [check(responded(target(n), size=size)) for n, size in enumerate([5, 0, 7])]
     assert summary(*checks, check(failed(ErrorKind.TIMEOUT))).bytes == 12
 
 
-def test_a_summary_orders_statuses_and_names_and_puts_the_commonest_failure_first() -> None:
+def test_statuses_and_errors_are_sorted_and_failures_most_common_first() -> None:
     made = summary(
         FAILED,
         check(failed(ErrorKind.TIMEOUT)),
@@ -128,7 +111,7 @@ def test_a_summary_orders_statuses_and_names_and_puts_the_commonest_failure_firs
 
 @PROPERTY
 @given(st.lists(st.sampled_from(sorted(EVERY)), max_size=60))
-def test_the_counts_always_sum_to_the_total(names: list[str]) -> None:
+def test_the_counts_add_up_to_the_total(names: list[str]) -> None:
     checks = [EVERY[name] for name in names]
     made = summary(*checks)
     assert made.passed + made.failed + made.invalid + made.unreached == made.total == len(checks)
@@ -139,7 +122,7 @@ def test_the_counts_always_sum_to_the_total(names: list[str]) -> None:
     assert made.unreached == len([c for c in checks if c.ok is None])
 
 
-def test_latency_is_that_of_responses_alone() -> None:
+def test_only_responses_count_for_the_latency() -> None:
     made = summary(
         check(responded(latency=0.25)),
         check(responded(latency=0.5, status=404)),
@@ -152,17 +135,17 @@ def test_latency_is_that_of_responses_alone() -> None:
     )
 
 
-def test_there_is_no_latency_where_nothing_responded() -> None:
+def test_without_responses_there_is_no_latency() -> None:
     assert summary(check(failed(ErrorKind.TIMEOUT)), INVALID, UNREACHED).latency is None
     assert summary().latency is None
 
 
-def test_a_latency_of_zero_is_one() -> None:
+def test_a_latency_of_zero_is_a_latency() -> None:
     made = summary(check(responded(latency=0.0)))
     assert made.latency == Latency(min=0, mean=0, p50=0, p90=0, p95=0, p99=0, max=0)
 
 
-def test_the_rate_is_of_finished_urls_over_the_whole_run() -> None:
+def test_the_rate_counts_finished_urls_over_the_whole_run() -> None:
     checks = [PASSED, FAILED, INVALID, UNREACHED]
     assert summary(*checks, stats=CrawlStats(elapsed=4.0)).requests_per_s == 0.5
     assert summary(*checks, stats=CrawlStats(elapsed=0.0)).requests_per_s is None
@@ -171,12 +154,12 @@ def test_the_rate_is_of_finished_urls_over_the_whole_run() -> None:
 @pytest.mark.parametrize(
     ("checks", "stats", "complete"),
     [
-        pytest.param([PASSED, FAILED, INVALID], CrawlStats(elapsed=1), True, id="all reached"),
+        pytest.param([PASSED, FAILED, INVALID], CrawlStats(elapsed=1), True, id="all checked"),
         pytest.param([PASSED, UNREACHED], CrawlStats(elapsed=1), False, id="one unreached"),
         pytest.param([PASSED], CrawlStats(elapsed=1, list_read=False), False, id="not all read"),
     ],
 )
-def test_a_crawl_is_complete_when_every_line_was_read_and_reached(
+def test_a_crawl_is_complete_if_every_entry_was_read_and_checked(
     checks: list[Check], stats: CrawlStats, complete: bool
 ) -> None:
     assert summary(*checks, stats=stats).complete is complete
@@ -190,22 +173,22 @@ def test_a_crawl_is_complete_when_every_line_was_read_and_reached(
         pytest.param([PASSED, INVALID], {}, 1, id="one invalid"),
         pytest.param([FAILED, UNREACHED], {}, 1, id="failed and unreached"),
         pytest.param([PASSED, UNREACHED], {}, 3, id="unreached"),
-        pytest.param([UNREACHED], {}, 3, id="nothing reached"),
+        pytest.param([UNREACHED], {}, 3, id="nothing checked"),
         pytest.param([PASSED], {"list_read": False}, 3, id="list not read to its end"),
         pytest.param([FAILED], {"list_read": False}, 1, id="failed, list not read"),
         pytest.param([], {}, 2, id="nothing to check"),
         pytest.param([], {"duplicates": 3}, 2, id="no target"),
         pytest.param([PASSED], {"output_failed": True}, 2, id="output"),
         pytest.param([FAILED, UNREACHED], {"output_failed": True}, 2, id="output and failed"),
-        pytest.param([PASSED], {"list_failed": True, "list_read": False}, 2, id="no list"),
-        pytest.param([FAILED], {"list_failed": True}, 2, id="no list and failed"),
+        pytest.param([PASSED], {"list_failed": True, "list_read": False}, 2, id="not a list"),
+        pytest.param([FAILED], {"list_failed": True}, 2, id="not a list and failed"),
         pytest.param([PASSED], {"interrupted": 2}, 130, id="SIGINT"),
         pytest.param([PASSED], {"interrupted": 15}, 143, id="SIGTERM"),
         pytest.param([FAILED, UNREACHED], {"interrupted": 2, "list_read": False}, 130, id="any"),
         pytest.param([], {"interrupted": 15}, 143, id="interrupted before the first"),
     ],
 )
-def test_the_exit_code_tells_how_it_went(
+def test_the_exit_code_follows_from_the_summary(
     checks: list[Check], how: dict[str, int], code: int
 ) -> None:
     assert exit_code(summary(*checks, stats=CrawlStats(elapsed=1.0, **how))) == code  # type: ignore[arg-type] # bool and int
@@ -219,20 +202,20 @@ def lenient(*names: str) -> Target:
     return target(expectation=Expectation(warn_on=Classes(names=frozenset(names))))
 
 
-def test_a_flaky_pass_is_a_pass_and_counted_as_flaky() -> None:
+def test_a_flaky_url_passes_and_is_counted() -> None:
     made = summary(check(responded(flaky=True)), PASSED, FAILED)
     assert (made.passed, made.failed, made.flaky) == (2, 1, 1)
     assert exit_code(summary(check(responded(flaky=True)))) == 0
 
 
-def test_where_flaky_is_to_fail_it_is_a_failure_of_that_name() -> None:
+def test_a_flaky_url_in_fail_on_fails_under_that_name() -> None:
     made = summary(check(responded(strict("flaky"), flaky=True)))
     assert (made.passed, made.failed, made.flaky) == (0, 1, 1)
     assert made.by_failure == {"flaky": 1}
     assert exit_code(made) == ExitCode.FAILED
 
 
-def test_a_warning_is_a_pass_and_counted_as_a_warning() -> None:
+def test_a_url_with_a_warning_passes_and_is_counted() -> None:
     made = summary(check(failed(ErrorKind.TIMEOUT, lenient("timeout"))), PASSED)
     assert (made.passed, made.failed, made.warned) == (2, 0, 1)
     assert made.by_error == {"timeout": 1}
@@ -240,21 +223,21 @@ def test_a_warning_is_a_pass_and_counted_as_a_warning() -> None:
     assert exit_code(made) == 0
 
 
-def test_what_a_bot_protection_answered_is_a_class_of_its_own() -> None:
-    wall = check(responded(status=403, blocked_by="cloudflare"))
-    excused = check(responded(lenient("blocked"), status=403, blocked_by="aws-waf"))
-    made = summary(wall, excused, check(responded(status=403)))
+def test_responses_of_bot_protections_are_counted_separately() -> None:
+    blocked = check(responded(status=403, blocked_by="cloudflare"))
+    warned = check(responded(lenient("blocked"), status=403, blocked_by="aws-waf"))
+    made = summary(blocked, warned, check(responded(status=403)))
     assert (made.passed, made.failed, made.warned, made.blocked) == (1, 2, 1, 2)
     assert made.by_failure == {"blocked by bot protection": 1, "status 403": 1}
     assert made.by_status == {403: 3}
 
 
-def test_an_address_that_may_not_be_asked_is_no_bot_protection() -> None:
+def test_a_refused_address_is_not_counted_as_bot_protection() -> None:
     made = summary(check(failed(ErrorKind.BLOCKED)))
     assert (made.blocked, made.by_failure) == (0, {"blocked": 1})
 
 
-def test_a_good_answer_that_fails_for_its_redirect_is_not_told_of_as_its_good_status() -> None:
+def test_an_accepted_response_in_fail_on_is_counted_under_its_class() -> None:
     hop = hops("https://a.example/")
     made = summary(check(responded(strict("redirect"), redirects=hop)))
     assert made.failed == 1
@@ -299,7 +282,7 @@ def test_a_good_answer_that_fails_for_its_redirect_is_not_told_of_as_its_good_st
         pytest.param([], {"tolerance": Tolerance(count=9)}, 2, id="nothing to check"),
     ],
 )
-def test_some_failures_may_be_tolerated(
+def test_tolerated_failures_do_not_affect_the_exit_code(
     checks: list[Check], how: dict[str, Any], code: int
 ) -> None:
     made = summary(*checks, stats=CrawlStats(elapsed=1.0, **how))
@@ -307,8 +290,8 @@ def test_some_failures_may_be_tolerated(
     assert made.failed + made.invalid == len([one for one in checks if one.ok is False])
 
 
-def test_a_percentage_of_a_hundred_is_that_many() -> None:
-    """0.29 * 100 is less than 29 in binary."""
+def test_a_percentage_of_a_hundred_urls_is_exact() -> None:
+    """0.29 * 100 is less than 29 in binary floating point."""
     for percent in range(100):
         stats = CrawlStats(elapsed=1.0, tolerance=options.tolerance(f"{percent}%"))
         just = [FAILED] * percent + [PASSED] * (100 - percent)
@@ -319,7 +302,7 @@ def test_a_percentage_of_a_hundred_is_that_many() -> None:
 
 @PROPERTY
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
-def test_a_failure_budget_is_kept_to_the_last_failure(
+def test_exactly_the_tolerated_number_of_failures_passes(
     failures: int, passes: int, tolerated: int
 ) -> None:
     stats = CrawlStats(elapsed=1.0, tolerance=Tolerance(count=tolerated))
@@ -328,45 +311,7 @@ def test_a_failure_budget_is_kept_to_the_last_failure(
 
 
 @pytest.mark.parametrize("name", sorted(EVERY))
-def test_only_a_pass_is_ever_green(name: str) -> None:
+def test_only_a_pass_exits_with_zero(name: str) -> None:
     one = EVERY[name]
     assert (exit_code(summary(one)) == 0) is (one.ok is True)
     assert (exit_code(summary(PASSED, one)) == 0) is (one.ok is True)
-
-
-@PROPERTY
-@given(st.lists(LATENCIES, min_size=1, max_size=120) | st.lists(NEAR, min_size=20, max_size=120))
-def test_a_quantile_is_a_value_that_was_added_next_to_the_exact_rank(values: list[float]) -> None:
-    ordered = sorted(values)
-    found = quantiles(values, *map(float, SHARES))
-    for share, answer in zip(SHARES, found, strict=True):
-        exact = ordered[math.ceil(Fraction(share) * len(values)) - 1]
-        assert answer in values
-        assert exact <= answer <= exact * 1.001 * (1 + 1e-9)
-
-
-@PROPERTY
-@given(st.lists(LATENCIES | NEAR, min_size=1, max_size=60), st.randoms(use_true_random=False))
-def test_the_order_in_which_values_come_changes_no_quantile(
-    values: list[float], chance: random.Random
-) -> None:
-    shuffled = chance.sample(values, len(values))
-    assert quantiles(shuffled, 0.1, 0.5, 0.99) == quantiles(values, 0.1, 0.5, 0.99)
-
-
-def test_the_last_quantile_is_the_greatest_value() -> None:
-    assert quantiles([0.3, 0.1, 0.2], 0.0, 1.0) == [0.1, 0.3]
-    assert quantiles([0.5], 0.0, 0.5, 1.0) == [0.5, 0.5, 0.5]
-
-
-def test_quantiles_take_no_more_memory_for_more_values() -> None:
-    found = Quantiles()
-    tracemalloc.start()
-    try:
-        for n in range(50_000):
-            found.insert(0.1 + n / 500_000)
-        grown, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert found.count == 50_000
-    assert grown < 400_000

@@ -1,4 +1,4 @@
-"""Sizes as they are typed, and sizes and times as people read them."""
+"""Sizes as typed, and sizes and durations as shown."""
 
 import time
 from decimal import Decimal
@@ -46,7 +46,7 @@ UNITS = {
         ("999999999999999", 999_999_999_999_999),
     ],
 )
-def test_a_size_is_read_with_its_unit(text: str, count: int) -> None:
+def test_a_size_is_parsed_with_its_unit(text: str, count: int) -> None:
     assert parse_size(text) == count
 
 
@@ -58,27 +58,27 @@ def test_a_size_is_read_with_its_unit(text: str, count: int) -> None:
         "1\0",
     ],
 )  # fmt: skip
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a size such as 500KB, 10MB or 1GB$"):
         parse_size(text)
 
 
 @PROPERTY
 @given(st.integers(0, 10**14), st.sampled_from(sorted(UNITS)))
-def test_a_whole_number_of_any_unit_is_read_exactly(number: int, unit: str) -> None:
+def test_a_whole_number_of_any_unit_is_exact(number: int, unit: str) -> None:
     assert parse_size(f"{number}{unit}") == number * UNITS[unit]
 
 
 @PROPERTY
 @given(st.integers(0, 10**12), st.sampled_from(["KB", "MB", "GB"]))
-def test_a_size_written_as_a_fraction_of_a_unit_is_read_exactly(count: int, unit: str) -> None:
+def test_a_decimal_fraction_of_a_unit_is_exact(count: int, unit: str) -> None:
     text = f"{Decimal(count) / UNITS[unit]:f}"
     assert parse_size(f"{text} {unit}") == count
 
 
 @PROPERTY
 @given(st.integers(0, 999_949_999_999))
-def test_a_size_that_was_shown_is_read_as_nearly_the_same(count: int) -> None:
+def test_a_formatted_size_is_parsed_as_nearly_the_same(count: int) -> None:
     shown = size(count)
     unit = UNITS[shown.split()[1].upper()]
     assert abs(parse_size(shown) - count) * 20 <= unit
@@ -87,7 +87,7 @@ def test_a_size_that_was_shown_is_read_as_nearly_the_same(count: int) -> None:
 
 @PROPERTY
 @given(st.text(st.sampled_from("0123456789.kKmMgGiIbB ") | st.characters(), max_size=12))
-def test_any_text_is_a_size_or_is_refused_as_none(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         assert parse_size(text) >= 0
     except ValueError as exc:
@@ -115,7 +115,7 @@ def test_any_text_is_a_size_or_is_refused_as_none(text: str) -> None:
         (1_234 * 10**12, "1,234.0 TB"),
     ],
 )
-def test_a_size_is_shown_with_one_unit(count: int | None, shown: str) -> None:
+def test_a_size_is_formatted_with_one_unit(count: int | None, shown: str) -> None:
     assert size(count) == shown
 
 
@@ -141,12 +141,12 @@ def test_a_size_is_shown_with_one_unit(count: int | None, shown: str) -> None:
         (360_000.0, "100 h 00 min"),
     ],
 )
-def test_a_time_is_shown_in_the_unit_that_suits_it(seconds: float | None, shown: str) -> None:
+def test_a_duration_is_formatted_in_a_suitable_unit(seconds: float | None, shown: str) -> None:
     assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize("unit", ["1", "1.", ".", " ", "K", "1 K"])
-def test_hostile_sizes_cost_little(unit: str) -> None:
+def test_hostile_sizes_are_cheap_to_reject(unit: str) -> None:
     before = time.process_time()
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(unit * (65_000 // len(unit)) + "!")

@@ -1,7 +1,8 @@
-"""Texts of URLs, in every form people and servers write them: normal form, or the rule broken."""
+"""URLs as people and servers write them: the normalised URL, or the broken rule."""
 
 import asyncio
 import time
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -39,7 +40,7 @@ HOSTILE = [
     "a", ".", "a.", "/", "/.", "/../", "%", "%41", "%2", "@", ":", "@:", "@[", "[", "]", "?", "#",
     "-", "xn--", "0", "1.", "é", "é.", "e\u0301", "\u0301\u0316", "\u3000", "'", "\x00",
 ]  # fmt: skip
-"""What makes a careless pattern or loop take quadratic time when it is repeated."""
+"""Repetitions of these make a careless pattern or loop take quadratic time."""
 
 TAILS = st.lists(st.sampled_from(PIECES) | st.characters(), max_size=8).map("".join)
 ADDRESSES = st.tuples(
@@ -50,7 +51,7 @@ ADDRESSES = st.tuples(
     st.sampled_from(["", "/", "?", "#"]),
     TAILS,
 ).map("".join)
-"""Texts that nearly all are URLs, of which about half can be asked."""
+"""Texts that resemble URLs, about half of them valid."""
 
 PLAIN = st.tuples(
     st.sampled_from(["http://", "https://"]),
@@ -63,11 +64,11 @@ PLAIN = st.tuples(
         max_size=10,
     ).map("".join),
 ).map(lambda parts: f"{parts[0]}{parts[1]}{parts[2]}/{parts[3]}")
-"""Texts that are in normal form, or near to it."""
+"""Texts that are normalised, or almost."""
 
 
 def complaint(text: str) -> str | None:
-    """Return the rule that a text breaks, or None where it is a URL."""
+    """Return the rule that a text breaks; None for a URL."""
     try:
         url.parse(text)
     except ValueError as exc:
@@ -76,7 +77,7 @@ def complaint(text: str) -> str | None:
 
 
 def parsed(text: str) -> tuple[str, str]:
-    """Return the URL and host of a text that is a URL; give up the example of any other."""
+    """Return the URL and host of a text; discard an example that is not a URL."""
     try:
         return url.parse(text)
     except ValueError:
@@ -88,7 +89,7 @@ def parsed(text: str) -> tuple[str, str]:
     ("text", "expected", "host"),
     [
         pytest.param(
-            "https://example.com/a?b#c", "https://example.com/a?b#c", "example.com", id="as it is"
+            "https://example.com/a?b#c", "https://example.com/a?b#c", "example.com", id="unchanged"
         ),
         pytest.param("https://example.com", "https://example.com/", "example.com", id="no path"),
         pytest.param("http://h?q=1", "http://h/?q=1", "h", id="a query without a path"),
@@ -130,8 +131,8 @@ def parsed(text: str) -> tuple[str, str]:
         pytest.param("https://h/é", "https://h/%C3%A9", "h", id="UTF-8 in a path"),
         pytest.param("https://h/?é", "https://h/?%C3%A9", "h", id="UTF-8 in a query"),
         pytest.param("https://h/%C3%a9%7e", "https://h/%C3%a9%7e", "h", id="escapes stay"),
-        pytest.param("https://h/100%", "https://h/100%", "h", id="a percent sign alone"),
-        pytest.param("https://h/%zz?%4", "https://h/%zz?%4", "h", id="escapes that are none"),
+        pytest.param("https://h/100%", "https://h/100%", "h", id="a lone percent sign"),
+        pytest.param("https://h/%zz?%4", "https://h/%zz?%4", "h", id="malformed escapes"),
         pytest.param("https://h/a%2fb%5Cc", "https://h/a%2fb%5Cc", "h", id="escaped slashes stay"),
         pytest.param("https://h/a\\b\\", "https://h/a/b/", "h", id="backslashes in a path"),
         pytest.param("https://h/a?b\\c#d\\e", "https://h/a?b\\c#d\\e", "h", id="backslashes stay"),
@@ -146,12 +147,12 @@ def parsed(text: str) -> tuple[str, str]:
         pytest.param("https://h/?u=https://x/", "https://h/?u=https://x/", "h", id="URL in URL"),
     ],
 )  # fmt: skip
-def test_a_url_is_brought_into_normal_form(text: str, expected: str, host: str) -> None:
+def test_a_url_is_normalised(text: str, expected: str, host: str) -> None:
     assert url.parse(text) == (expected, host)
 
 
 @pytest.mark.parametrize("text", ["http://example.com./", "http://EXAMPLE.com.:8080/x"])
-def test_a_name_with_a_final_dot_queues_with_the_name_without_it(text: str) -> None:
+def test_the_host_has_no_trailing_dot(text: str) -> None:
     assert url.parse(text)[1] == "example.com"
 
 
@@ -187,7 +188,7 @@ def test_a_name_with_a_final_dot_queues_with_the_name_without_it(text: str) -> N
         ("/a/.\\b", "/a/b"),
     ],
 )
-def test_dot_segments_are_removed_as_browsers_do(path: str, expected: str) -> None:
+def test_dot_segments_are_removed_as_in_browsers(path: str, expected: str) -> None:
     assert url.parse(f"https://h{path}")[0] == f"https://h{expected}"
 
 
@@ -255,7 +256,7 @@ def test_dot_segments_are_removed_as_browsers_do(path: str, expected: str) -> No
         ("", "not an http:// or https:// URL"),
     ],
 )
-def test_what_is_no_url_is_refused_with_the_rule_it_breaks(text: str, rule: str) -> None:
+def test_an_invalid_url_is_rejected_with_the_broken_rule(text: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         url.parse(text)
 
@@ -263,13 +264,13 @@ def test_what_is_no_url_is_refused_with_the_rule_it_breaks(text: str, rule: str)
 @pytest.mark.parametrize(
     "label", [pytest.param("a" * 64, id="long label"), pytest.param("é" * 64, id="long encoded")]
 )
-def test_a_label_of_more_than_63_characters_is_refused(label: str) -> None:
+def test_a_label_longer_than_63_characters_is_rejected(label: str) -> None:
     assert url.parse(f"https://{'a' * 63}.example/")[1] == f"{'a' * 63}.example"
     with pytest.raises(ValueError, match=r"^has a (malformed host|host that is not a valid)"):
         url.parse(f"https://{label}.example/")
 
 
-def test_a_name_of_more_than_253_characters_is_refused() -> None:
+def test_a_name_longer_than_253_characters_is_rejected() -> None:
     name = "abcdefg." * 31 + "abcde"
     assert url.parse(f"https://{name}/") == (f"https://{name}/", name)
     with pytest.raises(ValueError, match="malformed host"):
@@ -283,7 +284,7 @@ def test_a_name_of_more_than_253_characters_is_refused() -> None:
         pytest.param("xn--", id="nothing encoded"),
     ],
 )
-def test_an_encoded_name_that_stands_for_none_is_refused(name: str) -> None:
+def test_an_invalid_punycode_label_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match=r"^has "):
         url.parse(f"https://{name}/")
 
@@ -294,49 +295,47 @@ def test_an_encoded_name_that_stands_for_none_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "form", ["https://h{}x/", "https://h/a{}b", "https://u{}:p@h/", "ht{}tp://h/"]
 )
-def test_white_space_and_control_characters_are_refused_wherever_they_stand(
-    char: str, form: str
-) -> None:
+def test_white_space_and_control_characters_are_rejected_everywhere(char: str, form: str) -> None:
     with pytest.raises(
         ValueError, match=r"^contains (white space|a control character \(U\+00..\))$"
     ):
         url.parse(form.format(char))
 
 
-def test_a_byte_that_is_not_utf8_is_named() -> None:
+def test_a_byte_that_is_not_utf_8_is_named() -> None:
     text = b"https://h/caf\xe9".decode("utf-8", "surrogateescape")
     with pytest.raises(ValueError, match=r"^contains a byte that is not UTF-8 \(0xe9\)$"):
         url.parse(text)
 
 
-def test_a_url_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
+def test_a_url_of_the_maximum_length_is_accepted_and_a_longer_one_rejected() -> None:
     longest = "https://h/" + "x" * (url.MAX_LENGTH - len("https://h/"))
     assert url.parse(longest)[0] == longest
     with pytest.raises(ValueError, match="longer than"):
         url.parse(longest + "x")
 
 
-def test_a_url_that_grows_too_long_as_it_is_encoded_is_refused() -> None:
+def test_a_url_that_is_too_long_once_encoded_is_rejected() -> None:
     with pytest.raises(ValueError, match="longer than"):
         url.parse("https://h/" + "é" * (url.MAX_LENGTH // 6))
 
 
 @PROPERTY
 @given(st.text(st.characters(), max_size=30) | ADDRESSES)
-def test_any_text_is_a_url_or_breaks_a_rule_that_can_follow_it_in_a_sentence(text: str) -> None:
-    assert (complaint(text) or "is taken").startswith(("is ", "has ", "contains "))
+def test_any_text_is_a_url_or_breaks_a_rule_that_reads_as_a_predicate(text: str) -> None:
+    assert (complaint(text) or "is accepted").startswith(("is ", "has ", "contains "))
 
 
 @PROPERTY
 @given(ADDRESSES)
-def test_a_normal_form_is_its_own_normal_form(text: str) -> None:
+def test_normalisation_is_idempotent(text: str) -> None:
     normal, host = parsed(text)
     assert url.parse(normal) == (normal, host)
 
 
 @PROPERTY
 @given(ADDRESSES)
-def test_what_is_shown_is_what_is_asked(text: str) -> None:
+def test_the_url_shown_is_the_url_requested(text: str) -> None:
     normal, host = parsed(text)
     bare, _ = url.without_userinfo(normal)
     request = LazyRequest("GET", bare, Fields([]), Wire())
@@ -349,7 +348,7 @@ def test_what_is_shown_is_what_is_asked(text: str) -> None:
 
 @PROPERTY
 @given(TAILS)
-def test_only_what_no_url_may_hold_is_encoded_and_no_escape_is_touched(tail: str) -> None:
+def test_normalisation_changes_no_bytes_of_a_query(tail: str) -> None:
     normal, _ = parsed(f"https://h/?{tail}")
     assert unquote_to_bytes(normal) == unquote_to_bytes(f"https://h/?{tail}")
     assert normal.count("%") >= tail.count("%")
@@ -357,7 +356,7 @@ def test_only_what_no_url_may_hold_is_encoded_and_no_escape_is_touched(tail: str
 
 @PROPERTY
 @given(ADDRESSES)
-def test_a_normal_form_is_printable_ascii_with_a_host_and_a_path(text: str) -> None:
+def test_a_normalised_url_is_printable_ascii_with_a_host_and_a_path(text: str) -> None:
     normal, host = parsed(text)
     assert normal.isascii()
     assert normal.isprintable()
@@ -368,27 +367,26 @@ def test_a_normal_form_is_printable_ascii_with_a_host_and_a_path(text: str) -> N
 
 @PROPERTY
 @given(PLAIN | ADDRESSES)
-def test_the_short_way_and_the_long_way_give_the_same(text: str) -> None:
-    def answer(through: object) -> object:
-        assert callable(through)
+def test_the_fast_path_and_the_slow_path_agree(text: str) -> None:
+    def parsed_by(path: Callable[[str], tuple[str, str]]) -> tuple[str, str] | None:
         try:
-            return through(text)
+            return path(text)
         except ValueError:
-            return "refused"
+            return None
 
-    assert answer(url.parse) == answer(url._normalise)
+    assert parsed_by(url.parse) == parsed_by(url._normalise)
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("start", ["", "https://", "https://h/", "https://h/?"])
-def test_hostile_text_of_the_greatest_length_costs_little(start: str, unit: str) -> None:
+def test_hostile_text_of_the_maximum_length_takes_linear_time(start: str, unit: str) -> None:
     text = f"{start}{unit * (url.MAX_LENGTH // len(unit))}"[: url.MAX_LENGTH - 2] + "/!"
     before = time.process_time()
     complaint(text)
     assert time.process_time() - before < 0.8
 
 
-# RFC 3986, section 5.4: what a reference means on the page http://a/b/c/d;p?q
+# RFC 3986, section 5.4: references relative to http://a/b/c/d;p?q
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
@@ -439,7 +437,7 @@ def test_hostile_text_of_the_greatest_length_costs_little(start: str, unit: str)
         ("?", "http://a/b/c/d;p?"),
     ],
 )  # fmt: skip
-def test_a_location_is_resolved_as_rfc_3986_says(location: str, expected: str) -> None:
+def test_a_reference_is_resolved_by_rfc_3986(location: str, expected: str) -> None:
     assert url.join("http://a/b/c/d;p?q", location)[0] == expected
 
 
@@ -451,7 +449,9 @@ def test_a_location_is_resolved_as_rfc_3986_says(location: str, expected: str) -
         pytest.param("https://other/", "https://other/#top", id="to another host"),
     ],
 )
-def test_the_fragment_goes_on_where_a_location_has_none(location: str, expected: str) -> None:
+def test_a_location_without_a_fragment_inherits_that_of_the_base(
+    location: str, expected: str
+) -> None:
     assert url.join("https://h/a#top", location)[0] == expected
 
 
@@ -472,7 +472,7 @@ def test_the_fragment_goes_on_where_a_location_has_none(location: str, expected:
         ("/50%?%zz", "https://h/50%?%zz"),
     ],
 )
-def test_a_location_as_servers_write_them_is_understood(location: str, expected: str) -> None:
+def test_locations_are_read_as_in_browsers(location: str, expected: str) -> None:
     assert url.join("https://h/", location)[0] == expected
 
 
@@ -494,12 +494,14 @@ def test_a_location_as_servers_write_them_is_understood(location: str, expected:
         pytest.param(b"//u\xc3\xbc:\xc3\xbc@h.example/", "https://h.example/", id="userinfo"),
     ],
 )
-def test_the_bytes_of_a_location_are_encoded_as_they_came(location: bytes, expected: str) -> None:
+def test_the_bytes_of_a_location_are_percent_encoded_unchanged(
+    location: bytes, expected: str
+) -> None:
     assert url.join("https://h/", location.decode("ascii", "surrogateescape"))[0] == expected
 
 
 @pytest.mark.parametrize("location", [b"//b\xfccher.example/", b"https://\xff\xfe/"])
-def test_a_host_in_a_location_that_is_not_utf8_is_refused(location: bytes) -> None:
+def test_a_host_in_a_location_that_is_not_utf_8_is_rejected(location: bytes) -> None:
     with pytest.raises(ValueError, match=r"^has a host that is not UTF-8$"):
         url.join("https://h/", location.decode("ascii", "surrogateescape"))
 
@@ -514,7 +516,7 @@ def test_a_host_in_a_location_that_is_not_utf8_is_refused(location: bytes) -> No
         "http:/\\e/",
     ],
 )
-def test_a_location_whose_host_depends_on_the_reader_is_refused(location: str) -> None:
+def test_a_location_with_an_ambiguous_host_is_rejected(location: str) -> None:
     with pytest.raises(ValueError, match=r"^has a backslash before its host$"):
         url.join("https://h/", location)
 
@@ -532,7 +534,7 @@ def test_a_location_whose_host_depends_on_the_reader_is_refused(location: str) -
         "\x01",
     ],
 )
-def test_a_location_that_is_no_url_breaks_a_rule_that_can_follow_it(location: str) -> None:
+def test_an_invalid_location_breaks_a_rule_that_reads_as_a_predicate(location: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|has|contains) "):
         url.join("https://h/", location)
 
@@ -547,11 +549,11 @@ def test_a_location_that_is_no_url_breaks_a_rule_that_can_follow_it(location: st
         ("https://user:p%C3%A9@h/", ("https://h/", "user:pé")),
         ("https://user:@h/", ("https://h/", "user:")),
         ("https://:pw@h/", ("https://h/", ":pw")),
-        # RFC 7617: credentials have a colon, also where the password is empty.
+        # RFC 7617: credentials contain a colon even if the password is empty.
         ("https://token@h/", ("https://h/", "token:")),
     ],
 )
-def test_credentials_are_taken_out_of_a_url_and_decoded(
+def test_credentials_are_removed_from_a_url_and_decoded(
     address: str, expected: tuple[str, str | None]
 ) -> None:
     assert url.without_userinfo(address) == expected

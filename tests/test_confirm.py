@@ -1,12 +1,38 @@
 """--confirm: the recheck of transient failures, and what is flaky."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bench import KEY, Bench, Entry, alone, in_flight_at, is_transient, many
 from clocks import FakeClock, error, scripted, status
+from loopback import (
+    Server,
+    reply,
+)
 from samples import NOON, Try, on, run, target, tries
+from shell import (
+    Ended,
+    crawl,
+    records,
+)
+from sites import (
+    BLINK,
+    FAR,
+    NEAR,
+    Log,
+    Scenarios,
+    Seen,
+    document,
+    in_order,
+    in_turn,
+    lines,
+    numbered,
+    sites,
+    takes,
+)
 
 from crawler.models import ErrorKind, Expectation, Target
 
@@ -155,3 +181,68 @@ def test_a_recheck_waits_for_the_retry_after_of_its_host() -> None:
         assert result.flaky
 
     run(body())
+
+
+# On the wire
+
+
+waiting = Scenarios()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    yield from waiting.results(tmp_path_factory)
+
+
+@waiting
+def confirmed(_: Path) -> tuple[Ended, Ended, Log]:
+    """Six URLs that fail at first and one that passes, on each of two hosts."""
+    log = Log()
+    with sites(FAR) as server:
+        server.on("/page", log.around(in_turn(takes(0.01, reply(500)), takes(0.03))))
+        urls = [url for host in (NEAR, FAR) for url in numbered(server.url("/page", host=host), 6)]
+        server.on("/ok", reply())
+        options = ("--retries", "0", "--confirm", "--confirm-after", "0.6", "--max", "20", "--json")
+        flaky = crawl(*options, text=lines(server.url("/ok"), *urls))
+        server.on("/page", in_turn(reply(500), reply()))
+        failing = crawl(*options, "--fail-on", "flaky", text=lines(server.url("/ok"), *urls))
+    return flaky, failing, log
+
+
+def test_a_url_that_passes_its_recheck_is_flaky_and_passes(seen: Seen) -> None:
+    ended, _, _ = seen(confirmed)
+    report = document(ended)
+    first, *rest = in_order(report["results"])
+    assert (ended.returncode, first["flaky"]) == (0, False)
+    assert {(one["ok"], one["flaky"], one["status"], one["attempts"]) for one in rest} == {
+        (True, True, 200, 2)
+    }
+    assert [[one["status"] for one in record["retried"]] for record in rest] == [[500]] * 12
+    assert [report["summary"][key] for key in ("passed", "failed", "flaky")] == [13, 0, 12]
+
+
+def test_flaky_urls_fail_with_fail_on_flaky(seen: Seen) -> None:
+    _, ended, _ = seen(confirmed)
+    report = document(ended)
+    assert ended.returncode == 1
+    assert [report["summary"][key] for key in ("passed", "failed", "flaky")] == [1, 12, 12]
+    assert all(record["reasons"] for record in report["results"] if record["flaky"])
+
+
+def test_rechecks_start_after_a_delay_and_one_at_a_time_for_each_host(seen: Seen) -> None:
+    _, _, log = seen(confirmed)
+    first, later = log.came[:12], log.came[12:]
+    assert len(later) == 12
+    assert later[0].at - first[-1].at >= 0.6
+    for host in (NEAR, FAR):
+        times = [one.at for one in later if one.host == host]
+        gaps = [after - before for before, after in pairwise(times)]
+        assert min(gaps) >= BLINK + 0.02
+
+
+def test_a_url_that_fails_its_recheck_has_failed(server: Server) -> None:
+    url = server.on("/page", in_turn(reply(500), reply(502)))
+    ended = crawl(url, "--retries", "0", "--confirm", "--confirm-after", "0", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert (ended.returncode, record["ok"], record["flaky"]) == (1, False, False)
+    assert (record["status"], record["retried"][0]["status"]) == (502, 500)

@@ -1,13 +1,33 @@
 """--deadline: what has finished is reported, and all else that was read is unreached."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import json
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pytest
 from bench import KEY, Bench, Entry, many
 from clocks import FakeClock, Web, scripted, status
+from loopback import (
+    Handler,
+    Server,
+    reply,
+    silent,
+)
 from samples import invalid, listed, on, run, target
+from shell import (
+    crawl,
+    records,
+    started,
+    wait_until,
+    write,
+)
+from sites import Scenarios, Seen, concurrently, document, in_order, lines, numbered, takes, timed
 
 from crawler.engine.schedule import Scheduler
 from crawler.models import Limits, Outcome, Result
@@ -182,3 +202,127 @@ def test_an_error_of_the_list_after_the_deadline_is_raised_too() -> None:
         assert [result.outcome for result in bench.results] == [Outcome.UNREACHED]
 
     run(body())
+
+
+# On the wire
+
+
+waiting = Scenarios()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    yield from waiting.results(tmp_path_factory)
+
+
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+@pytest.mark.parametrize(
+    ("path", "code"), [("/ok", 3), ("/gone", 1)], ids=["none failed", "one failed"]
+)
+def test_a_deadline_ends_the_run_with_a_record_for_every_url(
+    server: Server, path: str, code: int, form: str
+) -> None:
+    server.on("/ok", reply())
+    server.on("/gone", reply(410))
+    server.on("/hang", silent())
+    urls = [server.url(path), *numbered(server.url("/hang"), 30)]
+    ended, took = timed("--deadline", "0.5", form, text=lines(*urls))
+    found = document(ended)["results"] if form == "--json" else records(ended.stdout)
+    assert ended.returncode == code
+    assert took < 6
+    assert [record["outcome"] for record in in_order(found)] == ["responded"] + ["unreached"] * 30
+    assert server.idle_within(1), "what was in flight was not cancelled"
+    if form == "--json":
+        report = document(ended)["summary"]
+        shown = [report[key] for key in ("total", "unreached", "complete", "exit_code")]
+        assert shown == [31, 30, False, code]
+
+
+def test_after_the_deadline_the_rest_of_a_long_list_gets_its_records(
+    server: Server, tmp_path: Path
+) -> None:
+    server.on("/hang", silent())
+    listed = write(tmp_path / "urls.txt", *numbered(server.url("/hang"), 8_000))
+    ended = crawl(listed, "--deadline", "0.5", "--json", "--retries", "0")
+    assert (ended.returncode, len(document(ended)["results"])) == (3, 8_000)
+    assert document(ended)["summary"]["unreached"] == 8_000
+
+
+@waiting
+def warned_early(_: Path) -> dict[str, tuple[float, str]]:
+    """How soon after the first request each run complains, and of what."""
+
+    def warning(handler: Handler, *options: str) -> tuple[float, str]:
+        with Server() as server:
+            server.on("/page", handler)
+            urls = numbered(server.url("/page"), 200)
+            with started(*options, "-q", *urls) as process:
+                assert process.stderr is not None
+                wait_until(lambda: bool(server.requests))
+                start = time.monotonic()
+                line = process.stderr.readline()
+                return time.monotonic() - start, line
+
+    rates = (("--rate", "10"), ("--host-rate", "10"))
+    runs = concurrently(
+        *(lambda pace=pace: warning(reply(), *pace, "--deadline", "6") for pace in rates),
+        lambda: warning(takes(0.3), "--max", "1", "--deadline", "6"),
+    )
+    return dict(zip(("rate", "host-rate", "measured"), runs, strict=True))
+
+
+@pytest.mark.parametrize(("how", "soon"), [("rate", 1.0), ("host-rate", 1.0), ("measured", 4.5)])
+def test_a_run_that_will_miss_its_deadline_warns_early(seen: Seen, how: str, soon: float) -> None:
+    after, line = seen(warned_early)[how]
+    assert line.startswith("crawl: ")
+    assert "deadline" in line
+    assert after < soon
+
+
+def test_a_run_that_fits_its_deadline_does_not_warn(server: Server) -> None:
+    server.on("/page", reply())
+    urls = numbered(server.url("/page"), 20)
+    ended = crawl("--rate", "40", "--deadline", "5", "-q", text=lines(*urls))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@waiting
+def silent_input(_: Path) -> tuple[int, dict[str, Any], float]:
+    with Server() as server:
+        url = server.on("/ok", reply())
+        start = time.monotonic()
+        with started("--deadline", "0.8", "--json", stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{url}\n")
+            process.stdin.flush()
+            report = json.loads(process.stdout.read())
+            return process.wait(30), report, time.monotonic() - start
+
+
+def test_a_deadline_does_not_wait_for_an_input_that_stays_open_and_silent(seen: Seen) -> None:
+    code, report, took = seen(silent_input)
+    assert [record["ok"] for record in report["results"]] == [True]
+    assert (code, report["summary"]["exit_code"], report["summary"]["complete"]) == (3, 3, False)
+    assert took < 6
+
+
+@waiting
+def trickling_input(_: Path) -> bool:
+    """Whether a run ends whose list never does, with a line each quarter of a second."""
+    with Server() as server:
+        url = server.on("/ok", reply())
+        with started("--deadline", "0.5", "-q", stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            for number in range(40):
+                if process.poll() is not None:
+                    return True
+                with suppress(BrokenPipeError):
+                    process.stdin.write(f"{url}?{number}\n")
+                    process.stdin.flush()
+                time.sleep(0.25)
+            return False
+
+
+def test_a_deadline_does_not_wait_for_an_input_that_never_ends(seen: Seen) -> None:
+    assert seen(trickling_input)

@@ -1,5 +1,6 @@
 """--head: HEAD requests, and the fallback to GET."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +8,20 @@ from dataclasses import replace
 import pytest
 from bench import KEY, Bench, alone, many
 from clocks import FakeClock, Script, Step, error, scripted, status
+from loopback import (
+    Handler,
+    Request,
+    Server,
+    raw,
+    reply,
+    resets,
+)
 from samples import Try, run, target, tries
+from shell import (
+    crawl,
+    records,
+)
+from sites import in_order, in_turn
 
 from crawler.models import ErrorKind, Expectation, Outcome, Target
 
@@ -112,3 +126,55 @@ def test_a_visit_stopped_after_a_refused_head_is_unreached(name: str) -> None:
         assert (await bench.finish(crawl))[0].outcome is Outcome.UNREACHED
 
     run(body())
+
+
+# On the wire
+
+
+def test_head_is_sent_first_and_get_if_it_is_refused(server: Server) -> None:
+    statuses = [405, 501, 403, 404]
+    for code in statuses:
+        server.on(f"/{code}", handled_by_method(reply(code), reply(200, b"hello")))
+    urls = [server.url(f"/{code}") for code in statuses]
+    ended = crawl(*urls, "--head", "--retries", "0", "--jsonl")
+    assert ended.returncode == 0
+    for code, record in zip(statuses, in_order(records(ended.stdout)), strict=True):
+        methods = [one.method for one in server.requests if one.path == f"/{code}"]
+        assert methods == ["HEAD", "GET"]
+        assert (record["method"], record["status"], record["size"]) == ("GET", 200, 5)
+        assert record["attempts"] == 2
+        assert record["retried"] == [{"method": "HEAD", "kind": None, "status": code}]
+
+
+@pytest.mark.parametrize("response", [raw(close=True), resets()], ids=["closed", "reset"])
+def test_get_is_sent_if_head_only_closes_the_connection(server: Server, response: Handler) -> None:
+    server.on("/page", handled_by_method(response, reply(200, b"hello")))
+    ended = crawl(server.url("/page"), "--head", "--retries", "0", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert (ended.returncode, record["method"], record["size"]) == (0, "GET", 5)
+    assert [one["method"] for one in record["retried"]] == ["HEAD"]
+    assert server.requests[-1].method == "GET"
+
+
+def test_a_response_to_head_is_enough(server: Server) -> None:
+    ended = crawl(server.on("/page", reply(200, b"hello")), "--head", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert [request.method for request in server.requests] == ["HEAD"]
+    assert (ended.returncode, record["method"], record["retried"]) == (0, "HEAD", [])
+
+
+def test_the_get_after_a_head_has_all_its_retries(server: Server) -> None:
+    server.on("/page", handled_by_method(reply(405), in_turn(reply(500), reply())))
+    ended = crawl(server.url("/page"), "--head", "--backoff", "0", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert (ended.returncode, record["attempts"]) == (0, 3)
+    assert [request.method for request in server.requests] == ["HEAD", "GET", "GET"]
+
+
+def handled_by_method(head: Handler, get: Handler) -> Handler:
+    async def handler(
+        request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await (head if request.method == "HEAD" else get)(request, reader, writer)
+
+    return handler

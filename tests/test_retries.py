@@ -3,7 +3,19 @@
 import pytest
 from bench import KEY, Bench, alone, is_transient, many
 from clocks import FakeClock, error, scripted, status
+from loopback import (
+    Server,
+    raw,
+    reply,
+    resets,
+    silent,
+)
 from samples import NOON, Try, on, run, target, tries
+from shell import (
+    crawl,
+    records,
+)
+from sites import Log, in_order, in_turn, lines, numbered
 
 from crawler.models import ErrorKind, Expectation, Outcome
 
@@ -162,3 +174,72 @@ def test_a_visit_stopped_during_its_retry_keeps_the_earlier_failure() -> None:
         assert (result.attempt.status, result.attempts, result.earlier) == (503, 1, ())
 
     run(body())
+
+
+# On the wire
+
+
+def test_transient_statuses_are_retried_once_by_default(server: Server) -> None:
+    statuses = [408, 425, 429, 500, 502, 503, 504]
+    urls = [server.on(f"/{status}", in_turn(reply(status), reply())) for status in statuses]
+    ended = crawl(*urls, "--backoff", "0", "--jsonl")
+    found = in_order(records(ended.stdout))
+    assert ended.returncode == 0
+    assert server.counts == {f"/{status}": 2 for status in statuses}
+    assert [(record["status"], record["attempts"]) for record in found] == [(200, 2)] * 7
+    retried = [(one["kind"], one["status"]) for record in found for one in record["retried"]]
+    assert retried == [(None, status) for status in statuses]
+
+
+def test_transient_errors_are_retried_once_by_default(server: Server) -> None:
+    errors = {"reset": resets(), "disconnected": raw(close=True), "timeout": silent()}
+    urls = [server.on(f"/{kind}", in_turn(error, reply())) for kind, error in errors.items()]
+    ended = crawl(*urls, "--backoff", "0", "--timeout", "0.5", "--jsonl")
+    found = in_order(records(ended.stdout))
+    assert ended.returncode == 0
+    assert server.counts == {f"/{kind}": 2 for kind in errors}
+    retried = [(one["kind"], one["status"]) for record in found for one in record["retried"]]
+    assert retried == [(kind, None) for kind in errors]
+
+
+def test_permanent_statuses_are_not_retried(server: Server) -> None:
+    statuses = [400, 401, 403, 404, 410, 501]
+    urls = [server.on(f"/{status}", reply(status)) for status in statuses]
+    again = ("--retries", "5", "--confirm", "--confirm-after", "0")
+    found = records(crawl(*urls, *again, "--jsonl").stdout)
+    assert server.counts == {f"/{status}": 1 for status in statuses}
+    assert [(record["attempts"], record["retried"]) for record in found] == [(1, [])] * 6
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_failure_is_retried_as_often_as_retries_says(server: Server, retries: int) -> None:
+    url = server.on("/page", reply(500))
+    ended = crawl(url, "--retries", str(retries), "--backoff", "0", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert (ended.returncode, server.counts["/page"]) == (1, retries + 1)
+    assert (record["attempts"], len(record["retried"])) == (retries + 1, retries)
+
+
+def test_a_method_that_is_not_idempotent_is_sent_once(server: Server) -> None:
+    """No retry, no recheck, and no hedge."""
+    url = server.on("/page", reply(503))
+    again = ("--retries", "3", "--backoff", "0", "--confirm-after", "0", "--hedge")
+    assert crawl(url, "--method", "POST", *again, "-q").returncode == 1
+    assert server.counts["/page"] == 1
+
+
+def test_delays_are_random_and_never_longer_than_the_doubling_backoff(server: Server) -> None:
+    log = Log()
+    server.on("/page", log.around(reply(500)))
+    urls = numbered(server.url("/page"), 12)
+    options = ("--retries", "2", "--backoff", "0.4", "--max", "12", "--per-host", "12", "-q")
+    assert crawl(*options, text=lines(*urls)).returncode == 1
+    times: dict[str, list[float]] = {}
+    for one in log.came:
+        times.setdefault(one.target, []).append(one.at)
+    first = [second - first for first, second, _ in times.values()]
+    second = [third - second for _, second, third in times.values()]
+    slack = 0.25
+    assert max(first) <= 0.4 + slack
+    assert max(second) <= 0.8 + slack
+    assert max(second) - min(second) > 0.1

@@ -1,11 +1,43 @@
 """Retry-After and throttling: a host's pause, its reduced slots, and the other hosts."""
 
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from email.utils import formatdate
 from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from bench import Bench, in_flight_at, many
 from clocks import FakeClock, scripted, status
+from loopback import (
+    Request,
+    Server,
+    redirect,
+    reply,
+)
 from samples import on, run
+from shell import (
+    Ended,
+    crawl,
+    records,
+)
+from sites import (
+    FAR,
+    NEAR,
+    Log,
+    Scenarios,
+    Seen,
+    concurrently,
+    in_turn,
+    lines,
+    numbered,
+    sites,
+    timed,
+)
 
 from crawler.models import Outcome
 
@@ -149,3 +181,113 @@ def test_a_host_that_throttles_keeps_at_least_one_slot() -> None:
         assert in_flight_at(bench.web, "a", bench.web.requests[-1].at) == 1
 
     run(body())
+
+
+# On the wire
+
+
+waiting = Scenarios()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    yield from waiting.results(tmp_path_factory)
+
+
+class Throttled(NamedTuple):
+    """The requests of a host that sent, at `at`, a Retry-After of `seconds`."""
+
+    ended: Ended
+    log: Log
+    at: float
+    seconds: float
+
+
+def throttling(status: int, *, date: bool = False, through: bool = False) -> Throttled:
+    """Let a host ask for two seconds or more; with `through` at the end of a redirect."""
+    log = Log()
+    sent: list[tuple[float, float]] = []
+
+    async def busy(
+        request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if sent:
+            await reply()(request, reader, writer)
+            return
+        now = time.time()
+        then = float(int(now) + 3) if date else now + 2
+        sent.append((time.monotonic(), then - now))
+        value = formatdate(then, usegmt=True) if date else "2"
+        await reply(status, b"", f"Retry-After: {value}")(request, reader, writer)
+
+    with sites(FAR) as server:
+        first = server.on("/busy", log.around(busy))
+        if through:
+            first = server.on("/moved", redirect(first))
+            first = server.url("/moved", host=FAR)
+        server.on("/page", log.around(reply()))
+        near = numbered(server.url("/page"), 15)
+        far = numbered(server.url("/page", host=FAR), 15)
+        both = [url for pair in zip(near, far, strict=True) for url in pair]
+        options = ("--max", "2", "--per-host", "1", "--backoff", "0", "--jsonl")
+        ended = crawl(*options, text=lines(first, *both))
+    ((at, seconds),) = sent
+    return Throttled(ended, log, at, seconds)
+
+
+@waiting
+def throttled(_: Path) -> dict[str, Throttled]:
+    runs = concurrently(
+        lambda: throttling(429),
+        lambda: throttling(503),
+        lambda: throttling(429, date=True),
+    )
+    return dict(zip(("429", "503", "a date"), runs, strict=True))
+
+
+@pytest.mark.parametrize("how", ["429", "503", "a date"])
+def test_retry_after_is_honoured_by_all_urls_of_its_host(seen: Seen, how: str) -> None:
+    ended, log, at, seconds = seen(throttled)[how]
+    again = [one.at - at for one in log.on(NEAR) if one.at > at]
+    assert (ended.returncode, len(again)) == (0, 16)
+    assert seconds - 0.01 <= min(again) <= seconds * 1.1 + 0.5
+
+
+@pytest.mark.parametrize("how", ["429", "503", "a date"])
+def test_other_hosts_finish_while_one_is_paused(seen: Seen, how: str) -> None:
+    """With two places in all, so what waits for that host holds none."""
+    _, log, at, seconds = seen(throttled)[how]
+    assert len(log.on(FAR)) == 15
+    assert log.on(FAR)[-1].at - at < seconds / 2
+
+
+@waiting
+def throttled_behind_a_redirect(_: Path) -> Throttled:
+    return throttling(429, through=True)
+
+
+def test_retry_after_applies_to_the_host_that_sent_it_not_to_the_one_that_redirected(
+    seen: Seen,
+) -> None:
+    ended, log, at, seconds = seen(throttled_behind_a_redirect)
+    soon = Counter(one.host for one in log.came if 0.2 < one.at - at < seconds)
+    assert ended.returncode == 0
+    assert soon[NEAR] == 0
+    assert log.on(FAR)[-1].at - at < seconds / 2
+
+
+def test_a_retry_after_beyond_max_wait_is_reported_and_not_honoured(server: Server) -> None:
+    url = server.on("/busy", reply(429, b"", "Retry-After: 3600"))
+    ended, took = timed(url, "--max-wait", "20", "--retries", "3", "--jsonl")
+    (record,) = records(ended.stdout)
+    assert (ended.returncode, record["ok"], record["attempts"]) == (1, False, 1)
+    assert server.counts["/busy"] == 1
+    assert re.search(r"Retry-After: (1 h|60 min|3,?600 s)", record["reasons"][0])
+    assert took < 10
+
+
+def test_a_retry_after_within_max_wait_is_honoured(server: Server) -> None:
+    url = server.on("/busy", in_turn(reply(503, b"", "Retry-After: 1"), reply()))
+    ended, took = timed(url, "--max-wait", "1", "--backoff", "30", "-q")
+    assert ended.returncode == 0
+    assert took < 6

@@ -18,6 +18,7 @@ from crawler.engine.transports.http1.responsehead import (
     Header,
     ResponseHead,
     body_start,
+    is_complete,
     with_one_length,
 )
 from crawler.engine.transports.wire import WireError
@@ -91,8 +92,8 @@ class Exchange:
     def reusable(self) -> bool:
         """Whether the connection can carry another exchange.
 
-        It can if this response ended as its framing says, no byte came behind it, and the
-        server keeps the connection open.
+        It can if this response ended as its framing says, nothing but blank lines came behind
+        it, and the server keeps the connection open.
         """
         if self.state is not _DONE or self._problem is not None or self.head is None:
             return False
@@ -169,7 +170,7 @@ class Exchange:
             self.size += len(data)
             self._listener.body_received(data)
         else:
-            self._problem = _BEYOND
+            self._problem = self._problem or _BEYOND
 
     def on_message_complete(self) -> None:
         if self.state is _HEAD:
@@ -180,7 +181,9 @@ class Exchange:
     # The parts of these.
 
     def _parse(self, data: memoryview | bytes) -> None:
-        assert self._parser is not None
+        if self._parser is None:
+            self._repair()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as exc:
@@ -190,13 +193,24 @@ class Exchange:
         except httptools.HttpParserError as exc:
             if self._chunks is not None:
                 return  # what the parser thinks of the body does not count
-            if self.state is _HEAD and (repaired := with_one_length(self._text)):
-                self._fields.clear()
-                self._text = repaired
-                self._parser = _parser(self)
-                self._parse(repaired)
+            if self.state is _HEAD and "Content-Length" in str(exc):
+                self._parser = None  # until the head is complete
+                self._repair()
             else:
                 self._problem = self._problem or self._explained(exc)
+
+    def _repair(self) -> None:
+        """Read the heads anew, with one Content-Length, once the final one is complete."""
+        if not is_complete(self._text):
+            return
+        repaired = with_one_length(self._text)
+        if repaired is None:
+            self._problem = "invalid or conflicting Content-Length"
+            return
+        self._fields.clear()
+        self._text = repaired
+        self._parser = _parser(self)
+        self._parse(repaired)
 
     def _begin_body(self, head: ResponseHead) -> None:
         self.head = head

@@ -59,6 +59,12 @@ def with_one_length(data: bytes) -> bytes | None:
     return data[:start] + _LENGTH.sub(lambda _: next(rest, b""), head) + data[stop:]
 
 
+def is_complete(data: bytes) -> bool:
+    """Whether the end of the final head has come."""
+    start, stop = _final_head(data)
+    return _END.search(data, start, stop) is not None
+
+
 def body_start(data: bytes) -> int:
     """Return where the body begins, behind the final head."""
     return _final_head(data)[1]

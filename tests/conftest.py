@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from loopback import Server
+from loopback import Server, reply
 
 # For benchmarks/; at the end, so that an installed crawler goes before the checkout's.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -43,9 +43,24 @@ def terminal_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory that relative paths start from."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
         yield running
+
+
+@pytest.fixture
+def site(server: Server) -> Server:
+    """A server with a good and a bad page."""
+    server.on("/ok", reply(200, b"hello"))
+    server.on("/gone", reply(410))
+    return server
 
 
 @pytest.fixture(scope="session")

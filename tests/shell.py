@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -21,6 +22,7 @@ COMMAND = (sys.executable, "-P", "-m", "crawler")
 PATIENCE = 60.0
 """Seconds after which a run that should have ended long ago is taken for stuck."""
 
+C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 Argument = str | Path
 Ended = subprocess.CompletedProcess[str]
 
@@ -102,6 +104,16 @@ def on_terminal(
 def records(text: str) -> list[dict[str, Any]]:
     """Return the objects of JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
+
+
+def in_order(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return records in input order."""
+    return sorted(found, key=lambda record: record["index"])
+
+
+def plain(text: str) -> str:
+    """Return text without its control codes, as a terminal shows it."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def complaint(ended: Ended) -> str:

@@ -146,9 +146,6 @@ def test_the_password_of_a_proxy_reaches_the_proxy(behind: Behind) -> None:
     assert sent == "Basic dXNlcjpodW50ZXIy"
 
 
-SECRET = "s3cr3t"
-
-
 def test_one_directory_of_a_list_must_be_there(tmp_path: Path) -> None:
     both = os.pathsep.join([str(tmp_path / "none"), str(tmp_path)])
     variables.check_certificates({"SSL_CERT_DIR": str(tmp_path)})
@@ -216,14 +213,14 @@ def test_a_bad_proxy_of_the_environment_is_refused_with_its_variable(name: str) 
 @pytest.mark.parametrize(
     "value",
     [
-        "http://user:s3cr3t@host/path",
-        "http://user:a s3cr3t@host",
-        "http://user:s3cr3t/x@host",
-        "http://user:s3cr3t@host:port",
-        "user:s3cr3t/x@host",
-        "user:a s3cr3t@host",
-        "ftp://user:s3cr3t@host",
-        "http://s3cr3t@host/path",
+        "http://user:hunter2@host/path",
+        "http://user:a hunter2@host",
+        "http://user:hunter2/x@host",
+        "http://user:hunter2@host:port",
+        "user:hunter2/x@host",
+        "user:a hunter2@host",
+        "ftp://user:hunter2@host",
+        "http://hunter2@host/path",
     ],
 )
 def test_the_password_of_a_bad_proxy_is_not_shown(value: str) -> None:

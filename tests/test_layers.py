@@ -23,15 +23,16 @@ engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.responsehead engine.transports.settings engine.transports.tls
     engine.transports.wire
 engine.attempt engine.failure engine.lanes engine.race engine.suspensions
-    engine.transports.http1.exchange
+    engine.transports.dialogue engine.transports.http1.exchange
     engine.transports.http1.nested engine.transports.lazy engine.transports.request
     engine.transports.resolve engine.transports.trace
 engine.headers engine.timeouts engine.transports.guard engine.transports.http1.opening
-    engine.transports.proxy engine.transports.reqwest engine.transports.sockets engine.visit
+    engine.transports.httpcore_errors engine.transports.proxy engine.transports.reqwest
+    engine.transports.sockets engine.visit
 engine.fetch engine.hedging engine.slots engine.transports.backend
-    engine.transports.http1.connection engine.transports.tunnel
+    engine.transports.http1.connection engine.transports.socks
 engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
-    engine.transports.stock
+    engine.transports.stock engine.transports.tunnel
 engine.schedule engine.transports.direct
 engine.transports.http2 engine.transports.native
 engine.transports

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 # Else httpx and anyio load these within the first request, and its latency has that in it.
 import anyio._backends._asyncio  # noqa: F401
@@ -14,16 +14,16 @@ import httpx
 from crawler.core.semantics import IDEMPOTENT_METHODS
 from crawler.engine.transports import guard, tls
 from crawler.engine.transports.backend import ResolvingBackend, wire_of_task
+from crawler.engine.transports.httpcore_errors import raise_typed
 from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.proxy import Proxy, chooser
 from crawler.engine.transports.request import origin_of
 from crawler.engine.transports.resolve import Resolver
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.trace import Trace, trace_of_task
-from crawler.engine.transports.wire import InterruptedExchangeError, Wire, WireError
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
 
-_REFUSED_STREAM = 7  # RFC 9113, section 7
 _GRACE = 0.1  # seconds for requests whose response came before the GOAWAY
 
 
@@ -72,7 +72,7 @@ class StockTransport(httpx.AsyncBaseTransport):
                 await trace.aclose()  # httpcore forgets the connection
             await self._release(inner)
             if isinstance(exc, Exception):
-                _raise_told_apart(exc, trace, shared=shared)
+                raise_typed(exc, trace, shared=shared)
             raise
         wire.phase = Phase.DOWNLOAD
         wire.http_version = _version(response.extensions.get("http_version"))
@@ -188,7 +188,7 @@ class _Body(httpx.AsyncByteStream):
             async for chunk in self._stream:
                 yield chunk
         except httpx.TransportError as exc:
-            _raise_told_apart(exc, self._trace, shared=self._shared)
+            raise_typed(exc, self._trace, shared=self._shared)
         if self._secured is not None:
             try:
                 for _ in tls.read_rest(self._secured, memoryview(bytearray(1))):
@@ -211,71 +211,6 @@ def _lasts_until_close(request: httpx.Request, response: httpx.Response) -> bool
     headers = response.headers
     framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
     return not framed and response.extensions.get("http_version") != b"HTTP/2"
-
-
-def _raise_told_apart(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
-    """Raise an exception whose type says what httpcore says only in words."""
-    wire, text = trace.wire, str(exc)
-    if wire.at_proxy:
-        _raise_for_proxy(exc, trace)
-    if shared and trace.http2 and _ended_with_its_connection(exc):
-        trace.when_interrupted(trace.stream)
-        inside = wire.phase is Phase.DOWNLOAD
-        kind = ErrorKind.BODY_INCOMPLETE if inside else ErrorKind.DISCONNECTED
-        raise InterruptedExchangeError(kind, "the server ended the HTTP/2 connection") from exc
-    if isinstance(exc, httpx.RemoteProtocolError):
-        closed = "closed connection" in text or "Server disconnected" in text
-        if closed and wire.phase is Phase.DOWNLOAD:
-            detail = "the connection was closed inside the body"
-            raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
-        if "Server disconnected" in text:
-            detail = "the server closed the connection without an answer"
-            raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-        if "illegal request line" in text:  # h11's words for a first byte that is no text
-            detail = "not valid HTTP but binary data; does the port speak TLS?"
-            raise WireError(ErrorKind.PROTOCOL, detail) from exc
-    if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not _has_code(exc):
-        detail = "the server closed the connection in the TLS handshake"
-        raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-    raise exc
-
-
-def _raise_for_proxy(exc: Exception, trace: Trace) -> NoReturn:
-    """Raise what says that the proxy did it."""
-    if isinstance(exc, httpx.ProxyError):
-        raise WireError(ErrorKind.PROTOCOL, f"it refused the tunnel: {exc}") from exc
-    if isinstance(exc, httpx.RemoteProtocolError) and "Server disconnected" in str(exc):
-        detail = "it closed the connection instead of a reply"
-        raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-    if trace.in_socks and not isinstance(exc, httpx.TransportError):  # socksio's own, or an assert
-        raise WireError(ErrorKind.PROTOCOL, "what it sent is not a SOCKS5 reply") from exc
-    raise exc
-
-
-def _ended_with_its_connection(exc: Exception) -> bool:
-    """Whether an HTTP/2 exchange failed because its connection ended, not for its own sake.
-
-    A server ends one with GOAWAY, which h2 takes for the end of all streams on it, also of
-    those that the server would still respond to (RFC 9113, section 6.8).
-    """
-    if isinstance(exc, httpx.ReadError | httpx.WriteError):
-        return True
-    if not isinstance(exc, httpx.ProtocolError):
-        return False
-    event = exc.__cause__.args[0] if exc.__cause__ is not None and exc.__cause__.args else None
-    if hasattr(event, "stream_id"):  # the server reset this stream only
-        return getattr(event, "error_code", None) == _REFUSED_STREAM
-    closed = ("Server disconnected", "ConnectionState.CLOSED", "ConnectionTerminated")
-    return any(mark in str(exc) for mark in closed)
-
-
-def _has_code(exc: BaseException | None) -> bool:
-    """Whether the system's error number, or OpenSSL's reason, stands behind an exception."""
-    while exc is not None:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
 
 
 def _version(raw: object) -> str | None:

@@ -58,12 +58,12 @@ def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
 
 @pytest.mark.parametrize("value", ["", "missing/failed.txt", "."])
 def test_a_bad_path_for_failed_lines_is_one_line(tmp_path: Path, value: str) -> None:
-    place = tmp_path / "here"
-    place.mkdir()
-    ended = crawl("http://127.0.0.1:1/", "-q", "--failed-to", value, cwd=place)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    ended = crawl("http://127.0.0.1:1/", "-q", "--failed-to", value, cwd=folder)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "failed" in complaint(ended) or "write" in complaint(ended)
-    assert list(place.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_head_and_another_method_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ class Name(str):
 def test_hedging_keeps_no_finished_visit_alive(outcome: str) -> None:
     async def body() -> None:
         async def emit(result: Result) -> None:
-            """The result is nobody's any more."""
+            """Drop the result."""
 
         async def entries() -> AsyncGenerator[Entry, None]:
             for index in range(500):

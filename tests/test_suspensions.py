@@ -72,12 +72,12 @@ def test_the_time_of_a_stopped_process_is_not_latency(
     with started(loop, urls, "-o", out, *options, "--engine", engine) as process:
         wait_until(lambda: server.live == 20)
         stop(process)
-        told, complaints = process.communicate(timeout=PATIENCE)
+        report, complaints = process.communicate(timeout=PATIENCE)
     assert (process.returncode, complaints) == (0, "")
-    (line,) = [line for line in told.splitlines() if "stopped" in line]
+    (line,) = [line for line in report.splitlines() if "stopped" in line]
     assert line.startswith("This process was stopped for 1.")
     assert line.endswith(" s: latencies and timeouts exclude that time")
-    assert "include up to 1" not in told
+    assert "include up to 1" not in report
     for record in results(out):
         timings = record["timings_ms"]
         assert 0 <= record["ttfb_ms"] <= record["latency_ms"] < 1_000

@@ -13,7 +13,7 @@ SECONDS = 0.1
 
 
 async def attempt(timeouts: AttemptTimeouts, seconds: float) -> float:
-    """Work for so many seconds within the timeouts; return how many passed until the end."""
+    """Sleep for `seconds` as an attempt; return how many passed until the end."""
     start = time.perf_counter()
     bound = asyncio.timeout(None)
     try:
@@ -28,7 +28,7 @@ async def attempt(timeouts: AttemptTimeouts, seconds: float) -> float:
 
 
 class Timers:
-    """Counts the timers that a loop is asked for."""
+    """Records the timers of a loop."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.handles: list[asyncio.TimerHandle] = []

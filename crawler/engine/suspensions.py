@@ -6,7 +6,7 @@ from dataclasses import replace
 from operator import itemgetter
 
 from crawler.engine.transports.wire import Wire
-from crawler.models import Attempt
+from crawler.models import Attempt, Timings
 
 
 class Suspensions:
@@ -72,23 +72,28 @@ class Suspensions:
         timings = attempt.timings
         in_wait = sum(lost(wire.sent, wire.first_byte or end) for wire in wires if wire.sent)
         in_download = 0.0 if timings.download is None else lost(head_received, end)
-        known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
-        longest = max(known, key=lambda name: known[name] or 0.0)
-        before = known[longest] or 0.0
-        rest = total - in_wait - in_download
-        if rest <= before:  # otherwise it fell into a phase that was not measured
-            known[longest] = _less(known[longest], rest)
         return replace(
             attempt,
             latency=_less(attempt.latency, total),
             ttfb=_less(attempt.ttfb, lost(start, head_received)),
             timings=replace(
-                timings,
-                **known,
+                _without(timings, total - in_wait - in_download),
                 wait=_less(timings.wait, in_wait),
                 download=_less(timings.download, in_download),
             ),
         )
+
+
+def _without(timings: Timings, lost: float) -> Timings:
+    """Subtract seconds lost before the request was sent from the longest phase until then.
+
+    More than that phase has fell into a phase that was not measured.
+    """
+    known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
+    longest = max(known, key=lambda name: known[name] or 0.0)
+    if lost > (known[longest] or 0.0):
+        return timings
+    return replace(timings, **{longest: _less(known[longest], lost)})
 
 
 def _less(seconds: float | None, lost: float) -> float | None:

@@ -1,4 +1,4 @@
-"""--failed: the entries that did not pass, as a list that can be checked again."""
+"""--failed-to: the entries that did not pass, as a list that can be checked again."""
 
 import signal
 import stat

@@ -3,6 +3,7 @@
 Seconds are floats, sizes are bytes; None means "not measured", never zero.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -215,10 +216,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The verdict on a result: why it does not pass, for people.
-
-    `warnings` are reasons downgraded by `Expectation.warn_on`.
-    """
+    """Why a result does not pass, for people; `warnings` are reasons downgraded by --warn-on."""
 
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -243,9 +241,7 @@ class Check:
     @property
     def ok(self) -> bool | None:
         """Whether it passed; None if the URL was not checked."""
-        if self.result.outcome is Outcome.UNREACHED:
-            return None
-        return self.verdict.passed
+        return None if self.result.outcome is Outcome.UNREACHED else self.verdict.passed
 
 
 class Engine(StrEnum):
@@ -256,25 +252,17 @@ class Engine(StrEnum):
     STOCK = "stock"
 
 
-DEFAULT_CONFIRM_AFTER = 5.0
-"""Seconds before the recheck, if there is one."""
-
-DEFAULT_HEDGE_BUDGET = 0.02
-"""The share of requests that may be hedged, if any may."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of a crawl; times in seconds, sizes in bytes.
 
     `max` and `per_host` are requests in flight, `rate` and `host_rate` requests started per
-    second, None for no limit. `timeout` is for one attempt including redirects, `deadline`
-    for the whole crawl. A transient failure is retried up to `retries` times, after a random
-    part of `backoff`, which doubles with each retry; a Retry-After longer than `max_wait` is
-    not honoured. `confirm_after` is when transient failures are rechecked once, counted from
-    the end of the last URL; None for never. `hedge_budget` is the share (0 to 1) of requests
-    that may be hedges. With `head_first`, a refused HEAD is followed by GET. `window` is how
-    many targets are read ahead.
+    second, None for no limit. `timeout` is for one attempt with its redirects, `deadline` for
+    the crawl. A transient failure is retried up to `retries` times, after a random part of
+    `backoff`, doubled with each retry. A Retry-After longer than `max_wait` is not honoured.
+    `confirm_after` is the delay from the last URL to the recheck of transient failures, None
+    for no recheck; `hedge_budget` the share (0 to 1) of requests that may be hedges. With
+    `head_first`, a refused HEAD is followed by GET. `window` targets are read ahead.
     """
 
     max: int = 10
@@ -296,17 +284,14 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is out of range."""
-        for name in ("max", "per_host", "window"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is less than 1")
-        for name in ("timeout", "rate", "host_rate", "deadline"):
+        self._require("is less than 1", lambda n: n >= 1, "max", "per_host", "window")
+        self._require("is not above 0", lambda n: n > 0, "timeout", "rate", "host_rate", "deadline")
+        self._require("is less than 0", lambda n: n >= 0, "max_redirects", "max_body", "retries")
+        self._require("is less than 0", lambda n: n >= 0, "backoff", "max_wait", "confirm_after")
+        self._require("is not from 0 to 1", lambda n: 0 <= n <= 1, "hedge_budget")
+
+    def _require(self, complaint: str, valid: Callable[[float], bool], *names: str) -> None:
+        for name in names:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is not above 0")
-        for name in ("max_redirects", "max_body", "retries", "backoff", "max_wait"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is less than 0")
-        if not 0 <= self.hedge_budget <= 1:
-            raise ValueError("hedge_budget is not from 0 to 1")
-        if self.confirm_after is not None and not self.confirm_after >= 0:
-            raise ValueError("confirm_after is less than 0")
+            if value is not None and not valid(value):
+                raise ValueError(f"{name} {complaint}")

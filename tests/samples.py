@@ -242,7 +242,7 @@ class Gate:
         *,
         shut: bool = True,
         turns: int = 1,
-        answer: Callable[[Target], Result] = responded,
+        respond: Callable[[Target], Result] = responded,
     ) -> None:
         self.started: list[Target] = []
         self.finished: list[Target] = []
@@ -252,7 +252,7 @@ class Gate:
         self.most_tasks = 0
         self._shut = shut
         self._turns = turns
-        self._answer = answer
+        self.respond = respond
         self._released: dict[int, asyncio.Event] = {}
 
     async def __call__(self, of: Target, _gate: object = None) -> Attempt:
@@ -265,13 +265,14 @@ class Gate:
             if self._shut:
                 await self._released.setdefault(of.index, asyncio.Event()).wait()
             await settle(self._turns)
-            attempt = self._answer(of).attempt
+            attempt = self.respond(of).attempt
             self.finished.append(of)
             return attempt
         finally:
             self.live[of.host] -= 1
 
-    def answer(self, *targets: Target) -> None:
+    def release(self, *targets: Target) -> None:
+        """Let the fetches of these targets respond."""
         for one in targets:
             self._released.setdefault(one.index, asyncio.Event()).set()
 

@@ -51,7 +51,7 @@ def test_every_entry_becomes_one_check() -> None:
 
 def test_a_check_is_a_result_and_the_verdict_on_it() -> None:
     async def body() -> None:
-        gate = Gate(shut=False, answer=lambda of: responded(of, status=404))
+        gate = Gate(shut=False, respond=lambda of: responded(of, status=404))
         (only,) = await collected(collector(gate, [on("a")]))
         queue = only.result.queue
         reasons = ("status 404 is not in 200-399",)
@@ -99,9 +99,9 @@ def test_results_come_while_others_are_under_way() -> None:
         first, second = on("a", 0), on("b", 1)
         gate = Gate()
         async with aclosing(collector(gate, [first, second]).batches()) as batches:
-            gate.answer(second)
+            gate.release(second)
             assert indices(await anext(batches)) == [1]
-            gate.answer(first)
+            gate.release(first)
             assert indices(await anext(batches)) == [0]
 
     run(body())
@@ -112,7 +112,7 @@ def test_leaving_early_leaves_nothing_running() -> None:
         gate = Gate()
         async with aclosing(collector(gate, many(100)).batches()) as batches:
             await settle()
-            gate.answer(*many(1))
+            gate.release(*many(1))
             await anext(batches)
         assert (asyncio.all_tasks(), gate.live.total()) == ({asyncio.current_task()}, 0)
 
@@ -170,7 +170,7 @@ def test_a_stop_ends_the_batches_with_the_unreached() -> None:
         gate = Gate()
         crawl = collector(gate, many(20), max=5)
         checks: list[Check] = []
-        gate.answer(*many(3))
+        gate.release(*many(3))
         async for batch in crawl.batches():
             checks += batch
             if len(checks) == 3:

@@ -7,8 +7,10 @@ from shell import crawl
 
 from crawler.cli import defaults, values
 from crawler.core import expect, units
+from crawler.core.hedge import DEFAULT_BUDGET
+from crawler.core.retry import DEFAULT_CONFIRM_AFTER
 from crawler.core.summary import NO_TOLERANCE
-from crawler.models import DEFAULT_CONFIRM_AFTER, DEFAULT_HEDGE_BUDGET, Expectation, Limits
+from crawler.models import Expectation, Limits
 
 LIMITS = Limits()
 SHOWN: dict[str, tuple[str, Callable[[str], object], object]] = {
@@ -23,7 +25,7 @@ SHOWN: dict[str, tuple[str, Callable[[str], object], object]] = {
     "--retries": (defaults.RETRIES, values.count(0), LIMITS.retries),
     "--backoff": (defaults.BACKOFF, values.pause, LIMITS.backoff),
     "--confirm-after": (defaults.CONFIRM_AFTER, values.pause, DEFAULT_CONFIRM_AFTER),
-    "--hedge-budget": (defaults.HEDGE_BUDGET, values.share, DEFAULT_HEDGE_BUDGET),
+    "--hedge-budget": (defaults.HEDGE_BUDGET, values.share, DEFAULT_BUDGET),
 }
 
 

@@ -208,7 +208,7 @@ def test_a_password_with_white_space_is_masked(space: str) -> None:
     try:
         url.parse(text)
     except ValueError:
-        text = mask_loosely(text)  # as the list does with a line that is no URL
+        text = mask_loosely(text)  # as in an invalid entry
     assert SECRET not in mask(text)
 
 
@@ -275,7 +275,7 @@ def test_mask_leaves_no_value_of_a_secret_parameter(name: str, before: str, afte
     try:
         normal, _ = url.parse(text)
     except ValueError:
-        text = normal = mask_loosely(text)  # as the list does with a line that is no URL
+        text = normal = mask_loosely(text)  # as in an invalid entry
     assert SECRET not in mask(text)
     assert SECRET not in mask(normal)
 

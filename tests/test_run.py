@@ -79,12 +79,12 @@ class Bench:
 
 
 def test_a_run_gives_the_sinks_what_it_returns() -> None:
-    def answer(of: Target) -> Result:
+    def respond(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 2 else responded(of)
 
     async def body() -> None:
         entries: list[Target | Result] = [*many(5), invalid(target(5, host=""))]
-        bench = Bench(Gate(shut=False, answer=answer), entries)
+        bench = Bench(Gate(shut=False, respond=respond), entries)
         told = await bench.whole()
         assert indices(bench.kept.checks) == list(range(6))
         assert bench.kept.summaries == [told]
@@ -109,7 +109,7 @@ def test_an_interrupted_run_writes_what_is_finished_and_counts_the_rest() -> Non
         gate = Gate()
         bench = Bench(gate, many(20), share_read=0.5, max=4)
         collecting = asyncio.create_task(bench.run.collect())
-        gate.answer(*many(3))
+        gate.release(*many(3))
         await settle()
         bench.run.interrupt(signal.SIGINT)
         await collecting
@@ -216,7 +216,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
     def clock() -> float:
         return now
 
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         nonlocal now, started
         started += 1
         now += 0.25
@@ -225,7 +225,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
     async def body() -> None:
         nonlocal now
         valve = Valve()
-        fetch = Fetcher(httpx.MockTransport(answer), Limits(), clock=clock)
+        fetch = Fetcher(httpx.MockTransport(respond), Limits(), clock=clock)
         bench = Bench(fetch, many(100), valve, max=2)
         collecting = asyncio.create_task(bench.run.collect())
         await asyncio.to_thread(valve.reached.wait, 30)
@@ -291,7 +291,7 @@ def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
 def watched(share: float | None) -> Snapshot:
     """Return what is shown of a run: 8 lines read, 4 passed, 1 failed, 1 invalid, 2 in flight."""
 
-    def answer(of: Target) -> Result:
+    def respond(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 4 else responded(of)
 
     async def body() -> Snapshot:
@@ -304,10 +304,10 @@ def watched(share: float | None) -> Snapshot:
             if snapshot.done == 6:
                 loop.call_soon_threadsafe(shown.set)
 
-        gate = Gate(answer=answer)
+        gate = Gate(respond=respond)
         entries: list[Target | Result] = [*many(7), invalid(target(7, host=""))]
         bench = Bench(gate, entries, share_read=share, watch=watch)
-        gate.answer(*many(5))
+        gate.release(*many(5))
         collecting = asyncio.create_task(bench.run.collect())
         await shown.wait()
         gate.open()

@@ -117,7 +117,7 @@ def test_a_host_that_does_not_respond_does_not_hold_up_the_others() -> None:
         gate = Gate()
         bench = Bench(gate, max=5, per_host=2)
         crawl = asyncio.create_task(bench.scheduler.run(listed(stuck + good)))
-        gate.answer(*good)
+        gate.release(*good)
         await settle()
         assert sorted(bench.outcomes) == [one.index for one in good]
         gate.open()
@@ -174,7 +174,7 @@ def test_reading_continues_when_a_waiting_request_is_cancelled() -> None:
         slow = asyncio.Event()
         bench = Bench(gate, clock=clock, fetch_fresh=never, per_host=1, window=1, hedge_budget=1.0)
         crawl = asyncio.create_task(bench.scheduler.run(entries()))
-        gate.answer(*many(20))
+        gate.release(*many(20))
         await clock.advance(60)  # the last one is slow, but its host has no slot for a hedge
         slow.set()
         await clock.advance(60)
@@ -244,7 +244,7 @@ def test_an_invalid_entry_is_emitted_and_not_fetched() -> None:
 
 def test_a_result_is_emitted_with_its_queue_time() -> None:
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=lambda of: responded(of, queue=None)))
+        bench = Bench(Gate(shut=False, respond=lambda of: responded(of, queue=None)))
         await bench.scheduler.run(listed([on("a")]))
         (result,) = bench.results
         assert result.queue is not None
@@ -287,13 +287,13 @@ def test_a_wait_for_the_rate_is_queue_time(limits: dict[str, Any]) -> None:
 def test_a_fetch_that_raises_gives_an_internal_error_and_affects_no_other_target(
     fault: Exception,
 ) -> None:
-    def answer(of: Target) -> Result:
+    def respond(of: Target) -> Result:
         if of.index == 1:
             raise fault
         return responded(of)
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
+        bench = Bench(Gate(shut=False, respond=respond), max=1, retries=0)
         await bench.scheduler.run(listed(many(3)))
         assert [result.outcome for result in bench.results] == [
             Outcome.RESPONDED,
@@ -309,11 +309,11 @@ def test_a_fetch_that_raises_gives_an_internal_error_and_affects_no_other_target
 
 
 def test_the_detail_of_an_exception_without_a_message_is_more_than_its_class_name() -> None:
-    def answer(of: Target) -> Result:
+    def respond(of: Target) -> Result:
         raise RuntimeError
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer), retries=0)
+        bench = Bench(Gate(shut=False, respond=respond), retries=0)
         await bench.scheduler.run(listed([on("a")]))
         error = bench.results[0].attempt.error
         assert error is not None
@@ -323,13 +323,13 @@ def test_the_detail_of_an_exception_without_a_message_is_more_than_its_class_nam
 
 
 def test_a_fetch_that_cancels_itself_holds_up_no_other_target() -> None:
-    def answer(of: Target) -> Result:
+    def respond(of: Target) -> Result:
         if of.index == 0:
             raise asyncio.CancelledError
         return responded(of)
 
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=answer), max=1, retries=0)
+        bench = Bench(Gate(shut=False, respond=respond), max=1, retries=0)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(3))))
         await settle()
         try:
@@ -517,7 +517,7 @@ def test_a_cancelled_crawl_leaves_no_task() -> None:
 
 def test_an_error_is_a_result_like_any_other() -> None:
     async def body() -> None:
-        bench = Bench(Gate(shut=False, answer=lambda of: failed(ErrorKind.RESET, of)), retries=0)
+        bench = Bench(Gate(shut=False, respond=lambda of: failed(ErrorKind.RESET, of)), retries=0)
         await bench.scheduler.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.ERROR)
 
@@ -571,7 +571,7 @@ def test_the_host_rate_spaces_the_starts_on_each_host() -> None:
 def test_all_urls_of_a_host_wait_for_its_retry_after_and_others_do_not() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: sends_retry_after(2.0, of))
+        gate = Gate(shut=False, respond=lambda of: sends_retry_after(2.0, of))
         bench = Bench(gate, clock=clock, per_host=1, retries=0)
         entries = [*(on("a", index) for index in range(5)), *many(60, hosts=5)[5:]]
         crawl = asyncio.create_task(bench.scheduler.run(listed(entries)))
@@ -587,7 +587,7 @@ def test_all_urls_of_a_host_wait_for_its_retry_after_and_others_do_not() -> None
 def test_a_retry_after_beyond_max_wait_is_not_honoured() -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: sends_retry_after(61.0, of))
+        gate = Gate(shut=False, respond=lambda of: sends_retry_after(61.0, of))
         bench = Bench(gate, clock=clock, per_host=1, max_wait=60.0)
         await bench.scheduler.run(listed(many(3)))
         assert bench.outcomes == dict.fromkeys(range(3), Outcome.RESPONDED)
@@ -603,12 +603,12 @@ def test_a_host_that_throttles_gets_half_its_slots_and_others_keep_all() -> None
         bench = Bench(gate, clock=clock, max=100, per_host=8, retries=0)
         slow = [on("slow.example", index) for index in range(30)]
         good = [on("good.example", index) for index in range(30, 60)]
-        gate._answer = lambda of: responded(of, status=503 if of in slow[:8] else 200)
+        gate.respond = lambda of: responded(of, status=503 if of in slow[:8] else 200)
         crawl = asyncio.create_task(bench.scheduler.run(listed(slow + good)))
         await settle()
         assert gate.live == {"slow.example": 8, "good.example": 8}
         clock.now += 1
-        gate.answer(*slow[:8])
+        gate.release(*slow[:8])
         await settle()
         assert gate.live == {"slow.example": 4, "good.example": 8}
         gate.open()
@@ -626,11 +626,11 @@ def test_a_host_has_no_more_slots_than_max() -> None:
         gate = Gate()
         bench = Bench(gate, clock=clock, max=8, per_host=100, retries=0)
         entries = many(30)
-        gate._answer = lambda of: responded(of, status=503 if of in entries[:8] else 200)
+        gate.respond = lambda of: responded(of, status=503 if of in entries[:8] else 200)
         crawl = asyncio.create_task(bench.scheduler.run(listed(entries)))
         await settle()
         clock.now += 1
-        gate.answer(*entries[:8])
+        gate.release(*entries[:8])
         await settle()
         assert gate.live.total() == 4
         gate.open()
@@ -650,7 +650,7 @@ WAITS: dict[str, dict[str, Any]] = {
 def test_a_stop_does_not_wait_for_rates_or_pauses(limits: dict[str, Any]) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: sends_retry_after(50.0, of))
+        gate = Gate(shut=False, respond=lambda of: sends_retry_after(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)
@@ -670,7 +670,7 @@ def test_the_scheduler_does_not_poll_while_it_waits_for_rates_or_pauses(
 ) -> None:
     async def body() -> None:
         clock = FakeClock(0.0)
-        gate = Gate(shut=False, answer=lambda of: sends_retry_after(50.0, of))
+        gate = Gate(shut=False, respond=lambda of: sends_retry_after(50.0, of))
         bench = Bench(gate, clock=clock, **limits)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(5))))
         await clock.advance(1)

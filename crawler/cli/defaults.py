@@ -3,9 +3,11 @@
 from typing import Any
 
 from crawler.core.expect import format_statuses
+from crawler.core.hedge import DEFAULT_BUDGET
+from crawler.core.retry import DEFAULT_CONFIRM_AFTER
 from crawler.core.summary import NO_TOLERANCE
 from crawler.core.units import exact_size
-from crawler.models import DEFAULT_CONFIRM_AFTER, DEFAULT_HEDGE_BUDGET, Expectation, Limits
+from crawler.models import Expectation, Limits
 
 _LIMITS = Limits()
 # Any: typer converts the default of an option like a value from the command line.
@@ -20,4 +22,4 @@ MAX_WAIT: Any = f"{_LIMITS.max_wait:g}"
 RETRIES: Any = str(_LIMITS.retries)
 BACKOFF: Any = f"{_LIMITS.backoff:g}"
 CONFIRM_AFTER: Any = f"{DEFAULT_CONFIRM_AFTER:g}"
-HEDGE_BUDGET: Any = f"{DEFAULT_HEDGE_BUDGET * 100:g}%"
+HEDGE_BUDGET: Any = f"{DEFAULT_BUDGET * 100:g}%"

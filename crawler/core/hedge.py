@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from crawler.core.quantiles import Quantiles
 
+DEFAULT_BUDGET = 0.02  # share of requests that may be hedges, if hedging is on
 SAMPLES = 20  # latencies before a host's own percentile is used
 _SHARE = 0.95
 _WITHIN = 0.05  # relative error of a percentile; a smaller one costs memory for each host

@@ -9,6 +9,7 @@ from crawler.core.semantics import IDEMPOTENT_METHODS, TRANSIENT_STATUSES
 from crawler.models import ErrorKind, Limits, Outcome, Result
 
 MAX_BACKOFF = 30.0  # seconds
+DEFAULT_CONFIRM_AFTER = 5.0  # seconds before the recheck, if there is one
 TRANSIENT_KINDS = frozenset(
     {
         ErrorKind.DNS_TEMPORARY,

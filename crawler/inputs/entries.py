@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from crawler.core.display import escape
-from crawler.core.urllist import LineSplitter, ListError, UrlList
+from crawler.core.urllist import LineSplitter, ListError, UrlList, source_name
 from crawler.inputs.sources import Source
 from crawler.models import Result, Target
 from crawler.system.threads import DaemonExecutor
@@ -71,7 +71,7 @@ class SourceReader:
         loop = asyncio.get_running_loop()
         splitter = LineSplitter()
         first = True
-        name = "standard input" if source.name == "-" else escape(source.name)
+        name = escape(source_name(source.name))
         while True:
             try:
                 if source.fd is None:

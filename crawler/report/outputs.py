@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crawler.core.display import escape
+from crawler.core.urllist import source_name
 from crawler.report import failedlist, formats
 from crawler.report.formats import FORMATS, TABLE
 from crawler.report.sinks import DocumentSink, Ordered, ReplacingSink, Sink
@@ -114,7 +115,7 @@ def _standard_output(name: str, sources: Sequence[ListFile], *, alone: bool) -> 
     for source in sources:
         # The list would grow by the results of its own URLs: `crawl urls.txt >> urls.txt`.
         if source.fd is not None and _same_file(fd, source.fd):
-            shown = "standard input" if source.name == "-" else escape(source.name)
+            shown = escape(source_name(source.name))
             raise OutputError(f"{shown} is both a list and standard output")
     return Stream("standard output", fd, sys.stdout.encoding if name == TABLE else "utf-8")
 

@@ -34,7 +34,7 @@ def blocked_by(status: int, fields: Mapping[bytes, str], body: bytes) -> str | N
 
 
 def needs_body(status: int, fields: Mapping[bytes, str]) -> bool:
-    """Whether the head alone cannot tell: the body may be a challenge page."""
+    """Whether the head alone does not decide: the body may be a challenge page."""
     return status in _PAGE_STATUSES and fields.get(b"server", "").strip().lower() == "cloudflare"
 
 

@@ -17,7 +17,7 @@ from crawler.models import Engine
 def engine_for(settings: ConnectionSettings) -> Engine:
     """Return the name of the transport that these options call for.
 
-    Stock stands in for direct where that does not speak what is asked for. Raises
+    Stock stands in for direct if that does not support an option. Raises
     ValueError where nothing could keep all the options: none is dropped silently.
     """
     through_proxy = bool(settings.proxies.http or settings.proxies.https)

@@ -45,7 +45,7 @@ class ResolvingBackend:
         return getattr(self._inner, name)
 
     async def _race(self, addresses: Addresses, port: int, *args: Any, **options: Any) -> Any:
-        """Connect to the first of `addresses` that answers (RFC 8305)."""
+        """Connect to the first of `addresses` that accepts (RFC 8305)."""
         tasks: list[asyncio.Task[Any]] = []
         winner: asyncio.Task[Any] | None = None
         try:
@@ -64,7 +64,7 @@ class ResolvingBackend:
 class _Stream:
     """A stream of httpcore's that notes on the `Trace` of a request that it was written to.
 
-    httpcore does not tell which connection a request that failed was sent over.
+    httpcore does not report which connection a failed request used.
     """
 
     def __init__(self, inner: Any) -> None:

@@ -30,7 +30,7 @@ def raise_typed(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
             detail = "the connection was closed inside the body"
             raise WireError(ErrorKind.BODY_INCOMPLETE, detail) from exc
         if "Server disconnected" in text:
-            detail = "the server closed the connection without an answer"
+            detail = "the server closed the connection without a response"
             raise WireError(ErrorKind.DISCONNECTED, detail) from exc
         if "illegal request line" in text:  # h11's words for a first byte that is no text
             detail = "not valid HTTP but binary data; does the port speak TLS?"

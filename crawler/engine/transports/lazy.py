@@ -1,4 +1,4 @@
-"""What takes long to make, and only some runs need: made when it is first asked for."""
+"""Lazily created, expensive objects: the SSL context, the reqwest clients."""
 
 import asyncio
 from collections.abc import Callable

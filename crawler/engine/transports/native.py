@@ -1,8 +1,8 @@
 """pyreqwest (Rust's reqwest) for https, where its TLS is the fastest; direct for plain HTTP.
 
-Each answer that crosses from reqwest's thread to ours costs more than reading it here
+Each response that crosses from reqwest's thread to ours costs more than reading it here
 does: over plain HTTP direct is half as fast again. With TLS the handshake costs most, and
-reqwest's runs beside our own thread.
+reqwest's runs in parallel with our own thread.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.request import Origin, origin_of
 
 # Here, in the thread that opens the transport: where a thread that has ended since loaded
-# pyreqwest 0.15, its look-ups of names crash the process. Clients may be made in any.
+# pyreqwest 0.15, its DNS lookups crash the process. Clients may be made in any.
 from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire

@@ -1,6 +1,6 @@
 """The open connections of a transport -> one to use again, and room for one more.
 
-Idle and in use, there are at most so many in all and to one host as there may be requests
+Idle and in use, there are at most as many in all and to one host as there may be requests
 in flight: before another connection is opened the oldest idle one is closed, of that
 host or of all. A connection in use is never closed for another.
 """

@@ -58,8 +58,8 @@ class ExactUrl(httpx.URL):
 class LazyRequest(httpx.Request):
     """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
-    `seconds` is when its sender will have given up: for transports that cannot be told.
-    `fresh` asks for a connection that was not used before.
+    `seconds` is when its sender will have given up: for transports that cannot be cancelled.
+    `fresh` requires a connection that was not used before.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LazyRequest(httpx.Request):
         *,
         fresh: bool = False,
     ) -> None:
-        # Not super().__init__: that is what this class is there to put off.
+        # Not super().__init__: parsing the URL there is the cost that this class defers.
         self.method = method
         self.text = text
         self.fields = fields

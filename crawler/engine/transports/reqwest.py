@@ -1,6 +1,6 @@
 """An adapter over pyreqwest's client, that is over Rust's reqwest.
 
-reqwest cannot tell phases, peer address or certificate: those stay None. It resolves
+reqwest does not report phases, peer address or certificate: those stay None. It resolves
 names itself. The client runs on its single-threaded runtime: the multi-threaded one can
 abort the interpreter at its exit.
 """
@@ -31,7 +31,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AFTER = 0.25  # seconds
 _IDLE = 0.2  # seconds a connection is kept unused
 _REMEMBERED = 10_000  # origins
-# What reqwest tells only in words: a part of them, the kind, the phase, what more to say.
+# Failures that reqwest describes only in words: a part of them, kind, phase, a hint.
 # The first that fits holds.
 _NO_TLS = "the port does not speak TLS; is it plain HTTP?"
 _NO_CLOSE_NOTIFY = "without sending TLS close_notify"
@@ -69,7 +69,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
     """Two reqwest clients: one keeps connections, one does not.
 
     reqwest bounds its pool for each host only, and with thousands of hosts would use up
-    all the files there may be: so an origin gets the first when it is asked again.
+    all the files there may be: so an origin gets the first with its second request.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -90,21 +90,21 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         # Without a buffer: else the head is held back until that is full or the body ends.
         sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
-            answer = await sending.__aenter__()
+            response = await sending.__aenter__()
         except exceptions.PyreqwestError as exc:
-            raise _told_apart(exc, wire) from exc
+            raise _typed_error(exc, wire) from exc
         if _cancelled():
             await sending.__aexit__(None, None, None)
             raise asyncio.CancelledError
-        if answer.status == 101:
+        if response.status == 101:
             await sending.__aexit__(None, None, None)
-            raise httpx.RemoteProtocolError("switched to another protocol unasked")
+            raise httpx.RemoteProtocolError("unexpected 101 Switching Protocols")
         wire.phase = Phase.DOWNLOAD
-        wire.http_version = answer.version
-        body = _Body(sending, answer.body_reader, wire)
-        headers = _fields(answer.headers)
+        wire.http_version = response.version
+        body = _Body(sending, response.body_reader, wire)
+        headers = _fields(response.headers)
         return httpx.Response(
-            answer.status, headers=headers, stream=body, extensions={"wire": wire}
+            response.status, headers=headers, stream=body, extensions={"wire": wire}
         )
 
     async def aclose(self) -> None:
@@ -157,7 +157,7 @@ class _Body(httpx.AsyncByteStream):
                     raise asyncio.CancelledError
                 yield bytes(chunk)
         except exceptions.PyreqwestError as exc:
-            raise _told_apart(exc, self._wire) from exc
+            raise _typed_error(exc, self._wire) from exc
 
     async def aclose(self) -> None:
         sending, self._sending = self._sending, None
@@ -166,7 +166,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _cancelled() -> bool:
-    """Whether this task was told to end: pyreqwest loses that where its answer comes with it."""
+    """Whether this task is being cancelled: pyreqwest loses that if its response comes with it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -188,7 +188,7 @@ def _fields(headers: HeaderMap) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
+def _typed_error(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
     """Return the exception that says in types and codes what reqwest says in words."""
     words = _words(exc)
     text = "; ".join(words)
@@ -206,7 +206,7 @@ def _told_apart(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
         wire.phase = Phase.TLS
         return AuthorityAsServerError(ErrorKind.TLS_UNTRUSTED, words[-1])
     if _NO_CLOSE_NOTIFY in text and wire.phase is not Phase.DOWNLOAD:
-        detail = "the server closed the connection without an answer"
+        detail = "the server closed the connection without a response"
         return WireError(ErrorKind.DISCONNECTED, detail)
     for mark, kind, phase, hint in _BY_WORDS:
         if mark in text:

@@ -14,7 +14,7 @@ from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
 from crawler.system.threads import DaemonExecutor, NoThreadError
 
-_KEEP = 60.0  # seconds; getaddrinfo does not tell how long an answer may be kept
+_KEEP = 60.0  # seconds; getaddrinfo does not report how long a result may be kept
 _KEEP_MISSING = 5.0  # seconds that a name is known not to exist
 _ENTRIES = 10_000
 _AT_ONCE = 256  # lookups in progress that a request waits for
@@ -41,7 +41,7 @@ class _Lookup:
     host: str
     waiters: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    answer: asyncio.Future[Addresses] | None = None  # from when it has begun
+    pending: asyncio.Future[Addresses] | None = None  # from when it has begun
     abandoned: bool = False
 
 
@@ -82,7 +82,7 @@ class Resolver:
 
         Raises socket.gaierror, or WireError where no thread is free for too long. That a
         name does not exist is remembered for a few seconds; a temporary failure is not, or
-        a retry would only be told what its predecessor was. `wire` gets phase and duration;
+        a retry would only get the failure of its predecessor. `wire` gets phase and duration;
         the wait for a thread is stall.
         """
         wire = wire or Wire()
@@ -111,17 +111,17 @@ class Resolver:
         self._threads.shutdown(cancel_futures=True)
 
     async def _answer(self, lookup: _Lookup, wire: Wire) -> Addresses:
-        if lookup.answer is None:
+        if lookup.pending is None:
             with wire.stalled():
                 await _within(self._patience, lookup.begun)
-        if lookup.answer is None:
+        if lookup.pending is None:
             detail = f"no thread for the lookup within {self._patience:g} s:"
             detail += f" {self._running + self._abandoned} lookups are stuck"
             raise WireError(ErrorKind.LOCAL_RESOURCE, detail)
         start = perf_counter()
         try:
-            await asyncio.wait((lookup.answer,))  # not cancelled with us: others wait for it too
-            return lookup.answer.result()
+            await asyncio.wait((lookup.pending,))  # not cancelled with us: others wait for it too
+            return lookup.pending.result()
         finally:
             wire.dns = perf_counter() - start
 
@@ -134,32 +134,32 @@ class Resolver:
                 return
             lookup = next(iter(self._queue))
             try:
-                answer = loop.run_in_executor(self._threads, self._look_up, lookup.host)
+                pending = loop.run_in_executor(self._threads, self._look_up, lookup.host)
             except NoThreadError as exc:
                 if in_all:
                     return  # one of them will be free
-                answer = loop.create_future()
-                answer.set_exception(WireError(ErrorKind.LOCAL_RESOURCE, str(exc)))
+                pending = loop.create_future()
+                pending.set_exception(WireError(ErrorKind.LOCAL_RESOURCE, str(exc)))
             del self._queue[lookup]
             self._running += 1
-            lookup.answer = answer
+            lookup.pending = pending
             lookup.begun.set()
-            answer.add_done_callback(partial(self._ended, lookup))
+            pending.add_done_callback(partial(self._ended, lookup))
 
-    def _ended(self, lookup: _Lookup, answer: asyncio.Future[Addresses]) -> None:
+    def _ended(self, lookup: _Lookup, pending: asyncio.Future[Addresses]) -> None:
         if lookup.abandoned:
             self._abandoned -= 1
         else:
             self._running -= 1
             del self._lookups[lookup.host]
-        self._remember(lookup.host, answer)
+        self._remember(lookup.host, pending)
         self._start()
 
     def _abandon(self, lookup: _Lookup) -> None:
         """Let a lookup that nobody waits for any more hold up no other."""
-        if lookup.answer is None:
+        if lookup.pending is None:
             self._queue.pop(lookup, None)
-        elif lookup.answer.done():
+        elif lookup.pending.done():
             return
         else:
             lookup.abandoned = True
@@ -168,13 +168,13 @@ class Resolver:
         del self._lookups[lookup.host]  # another request for it does not wait for a stuck one
         self._start()
 
-    def _remember(self, host: str, answer: asyncio.Future[Addresses]) -> None:
-        if answer.cancelled():
+    def _remember(self, host: str, pending: asyncio.Future[Addresses]) -> None:
+        if pending.cancelled():
             return
         now = perf_counter()
-        failure = answer.exception()
+        failure = pending.exception()
         if failure is None:
-            self._cache[host] = now + _KEEP, answer.result()
+            self._cache[host] = now + _KEEP, pending.result()
         elif isinstance(failure, socket.gaierror) and failure.errno in _MISSING:
             self._cache[host] = now + _KEEP_MISSING, failure
         while len(self._cache) > _ENTRIES:

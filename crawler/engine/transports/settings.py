@@ -7,7 +7,7 @@ from crawler.models import Engine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxies:
-    """Proxy URLs by scheme, and the hosts that are asked without one.
+    """Proxy URLs by scheme, and the hosts that are requested without one.
 
     `no_proxy` is in the form of the environment variable of that name: host
     suffixes separated by commas, or "*".

@@ -28,7 +28,7 @@ def peer(sock: socket.socket) -> str | None:
 
 
 async def open_socket(addresses: Addresses, port: int) -> socket.socket:
-    """Connect to the first of `addresses` that answers (RFC 8305). Raises OSError."""
+    """Connect to the first of `addresses` that accepts (RFC 8305). Raises OSError."""
     infos = [
         (a.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (a.ip, port)) for a in addresses
     ]

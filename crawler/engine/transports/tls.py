@@ -67,7 +67,7 @@ def peer(
 ) -> Tls:
     """Return what a finished handshake says of the connection and of the server's certificate.
 
-    `certificate` is what `connection.getpeercert()` gave, if somebody asked already.
+    `certificate` is what `connection.getpeercert()` returned, if it was called already.
     """
     cipher = connection.cipher()
     certificate = connection.getpeercert() or {} if certificate is None else certificate

@@ -31,7 +31,7 @@ class Wire:
     `dns`, `connect` and `tls` are durations, None where that did not happen for this
     request or is not known. `stall` is time that we lost ourselves, which is nobody's
     latency, and `stalls` are start and end of each part of it; `paused` stops the clock of
-    the attempt's timeout meanwhile. `gate` says when a further request may start: see
+    the attempt's timeout for that time. `gate` says when a further request may start: see
     `start_hop` and `start_resend`. `phase` is where the exchange is, or where it ended;
     `proxied` says that what was connected to is a proxy, not the target, `at_proxy` that
     the way through it is not open yet: what fails then is the proxy.
@@ -56,7 +56,7 @@ class Wire:
 
     @property
     def wait(self) -> float | None:
-        """How long after the request the first byte of the answer came."""
+        """Seconds from the request to the first byte of the response."""
         return self.first_byte - self.sent if self.first_byte and self.sent else None
 
     @contextmanager

@@ -139,7 +139,7 @@ def test_stuck_look_ups_leave_the_other_names_alone() -> None:
 def test_no_exit_waits_for_a_stuck_look_up() -> None:
     program = """
 import asyncio, time
-from crawler.engine.resolve import Resolver
+from crawler.engine.transports.resolve import Resolver
 
 async def main():
     resolver = Resolver(20, lambda host: time.sleep(60))

@@ -1,6 +1,7 @@
 """The direct transport on the wire: connections kept, reused, given up, and never leaked."""
 
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -471,3 +472,76 @@ def test_two_crawls_in_two_threads_get_their_own_answers(server: Server) -> None
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_rest_of_a_request_is_not_taken_for_the_next_one() -> None:
+    """A server responds before it has read the request: what is unsent must not follow."""
+    heads: list[bytes] = []
+
+    async def accept(reader: Reader, writer: Writer) -> None:
+        heads.append(await reader.readexactly(14))
+        writer.write(OK)
+        if heads[-1].startswith(b"GET /large"):
+            await asyncio.sleep(0.2)
+        while await reader.read(65_536):
+            pass
+        writer.close()
+
+    async def body(transport: DirectTransport) -> None:
+        large = httpx.Request("GET", origin.url("/large"), headers={"X": "x" * 20_000_000})
+        response = await transport.handle_async_request(large)
+        await response.aread()
+        assert await get(transport, origin.url("/next")) == (200, 4)
+
+    with Server(accept=accept) as origin:
+        run(body)
+    assert heads == [b"GET /large HTT", b"GET /next HTTP"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_requests_cancelled_at_any_moment_leave_nothing_behind(
+    secure: bool, server: Server, tls_server: Server, ca_file: Path
+) -> None:
+    origin = tls_server if secure else server
+    url = origin.on("/large", reply(200, bytes(600_000)))
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        before = len(os.listdir("/proc/self/fd"))
+        async with DirectTransport(ConnectionSettings(cacert=str(ca_file))) as transport:
+            await get(transport, url)
+            for step in range(40):
+                tasks = [asyncio.create_task(get(transport, url)) for _ in range(5)]
+                await asyncio.sleep(step * 0.0002)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert await get(transport, url) == (200, 600_000)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        for _ in range(500):  # the server, in this process, closes a little later
+            if len(os.listdir("/proc/self/fd")) == before:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("descriptors are left open")
+        gc.collect()  # a future whose exception nobody retrieved complains now
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert complaints == []
+
+
+def test_a_transport_that_was_closed_can_be_used_again(server: Server) -> None:
+    url = server.on("/ok", reply(200, b"good"))
+
+    async def main() -> None:
+        transport = DirectTransport(ConnectionSettings())
+        for _ in range(2):
+            assert await get(transport, url) == (200, 4)
+            await transport.aclose()
+
+    asyncio.run(main())
+    assert server.connections == 2

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -16,6 +17,8 @@ _COLLECT_AFTER = 10_000  # new objects, not 700: costs 2 MB and saves 5 to 10 % 
 
 def choose() -> tuple[str, Factory | None]:
     """Return name and factory of the fastest event loop: uvloop if it is installed and works."""
+    if sys.platform == "win32":  # the default there cannot watch sockets of our own
+        return "asyncio", asyncio.SelectorEventLoop
     if importlib.util.find_spec("uvloop") is not None and _can_start_a_thread():
         import uvloop
 

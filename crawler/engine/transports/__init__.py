@@ -1,11 +1,12 @@
 """The choice between transports: each is an `httpx.AsyncBaseTransport`, in a module of its own.
 
-Ours read a `Wire` from `request.extensions["wire"]`, note on it how far the exchange is,
-and hand it back in `response.extensions["wire"]`. They open a new connection for
-`request.extensions["fresh"]`, and for a request that may not be sent twice. Any other
-httpx transport may stand in for one of ours; what it does not note stays None.
+Ours read a `Wire` from `request.extensions["wire"]`, record on it how far the exchange is,
+and return it in `response.extensions["wire"]`. They open a new connection if
+`request.extensions["fresh"]` is true, and for a request that may not be sent twice. Any
+other httpx transport can replace one of ours; what it does not record stays None.
 """
 
+import asyncio
 from importlib.util import find_spec
 
 import httpx
@@ -17,8 +18,8 @@ from crawler.models import Engine
 def engine_for(settings: ConnectionSettings) -> Engine:
     """Return the name of the transport that these options call for.
 
-    Stock stands in for direct if that does not support an option. Raises
-    ValueError where nothing could keep all the options: none is dropped silently.
+    HTTP/2 needs stock. Raises ValueError if no transport supports all the options: none is
+    dropped silently.
     """
     through_proxy = bool(settings.proxies.http or settings.proxies.https)
     if settings.http2 and find_spec("h2") is None:
@@ -27,7 +28,7 @@ def engine_for(settings: ConnectionSettings) -> Engine:
         if through_proxy:
             raise ValueError("--engine native cannot go through a proxy")
         if settings.http2:
-            raise ValueError("--engine native speaks HTTP/1.1 only here, not --http2")
+            raise ValueError("--engine native does not support --http2")
         if find_spec("pyreqwest") is None:
             raise ValueError("--engine native needs the extra fast: pip install 'crawler[fast]'")
         if settings.block_private:
@@ -39,7 +40,11 @@ def engine_for(settings: ConnectionSettings) -> Engine:
 
 
 def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
-    """Return the transport that `engine_for` names. Raises ValueError as that does."""
+    """Return the transport that `engine_for` names. Raises ValueError as that does.
+
+    On an event loop that cannot watch sockets, stock replaces direct: from Python on Windows
+    that is the default loop. The command line chooses another one there.
+    """
     match engine_for(settings):
         case Engine.NATIVE:
             from crawler.engine.transports.native import NativeTransport
@@ -49,11 +54,20 @@ def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
             from crawler.engine.transports.http2 import Http2Transport
 
             return Http2Transport(settings)
-        case Engine.STOCK:
-            from crawler.engine.transports.stock import StockTransport
-
-            return StockTransport(settings)
-        case Engine.DIRECT:
+        case Engine.DIRECT if _can_watch_sockets():
             from crawler.engine.transports.direct import DirectTransport
 
             return DirectTransport(settings)
+        case _:
+            from crawler.engine.transports.stock import StockTransport
+
+            return StockTransport(settings)
+
+
+def _can_watch_sockets() -> bool:
+    """Whether the running event loop has `add_reader`, which Windows' proactor loop lacks."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return True  # none runs yet
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader

@@ -14,7 +14,6 @@ import httpx
 from crawler.app import assemble, opening
 from crawler.app.conclusion import Conclusion
 from crawler.app.interruption import Interruption
-from crawler.app.rounds import Rounds
 from crawler.app.run import GATHER, Listing, Observer, Pass
 from crawler.app.settings import Settings
 from crawler.core.display import escape
@@ -149,6 +148,8 @@ async def _check(
             single = passes.start(reader, sinks)
             interruption.add_handler(single.interrupt)
             return await _finish(single, bar)
+        from crawler.app.rounds import Rounds  # only --wait needs them
+
         rounds = Rounds(
             reader,
             settings.wait,

@@ -1,7 +1,6 @@
 """Text of a size -> bytes; bytes and seconds -> text for people."""
 
 import re
-from decimal import Decimal
 
 _FACTORS = {
     "": 1,
@@ -27,7 +26,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].upper() not in _FACTORS:
         raise ValueError("is not a size such as 500KB, 10MB or 1GB")
-    return int(Decimal(match[1]) * _FACTORS[match[2].upper()])
+    whole, _, fraction = match[1].partition(".")
+    return int(whole + fraction) * _FACTORS[match[2].upper()] // int(10 ** len(fraction))
 
 
 def exact_size(count: int) -> str:

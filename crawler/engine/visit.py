@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crawler.core import expect, retry
 from crawler.models import NO_ATTEMPT, Attempt, Limits, Outcome, Result, Target
@@ -20,26 +20,22 @@ class VisitState(Enum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The result is final."""
 
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Request the target again after a delay in seconds."""
 
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
 class FallBackToGet:
     """The server refuses HEAD: request the target again with GET, at once."""
 
 
-@dataclass(frozen=True, slots=True)
 class Recheck:
     """A transient failure: request the target once more after all others are finished."""
 

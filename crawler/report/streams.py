@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import select
 import stat
 import sys
@@ -95,7 +94,7 @@ class AtomicFile(Stream):
         self, name: str, *, errors: str = "backslashreplace", private: bool = False
     ) -> None:
         self._path = os.path.realpath(name)
-        self._temporary = f"{self._path}.{secrets.token_hex(4)}.part"
+        self._temporary = f"{self._path}.{os.urandom(4).hex()}.part"
         fd = os.open(self._temporary, _CREATE | os.O_EXCL, 0o600 if private else 0o666)
         with suppress(OSError):
             os.chmod(self._temporary, stat.S_IMODE(os.stat(self._path).st_mode))

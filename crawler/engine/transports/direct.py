@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -15,14 +16,16 @@ from crawler.engine.transports.http1.poller import Poller, best_poller
 from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.pool import Pool
-from crawler.engine.transports.proxy import Proxy, chooser
 from crawler.engine.transports.request import Origin, origin_of, request_head
 from crawler.engine.transports.resolve import Addresses, Resolver, literal
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.sockets import open_socket, peer
-from crawler.engine.transports.tunnel import through
 from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
+
+# Runs without a proxy start faster without its modules.
+if TYPE_CHECKING:
+    from crawler.engine.transports.proxy import Choose, Proxy
 
 _BUFFER = 65_536  # bytes read at once
 _PORT = {"http": 80, "https": 443}
@@ -49,7 +52,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._buffer = memoryview(bytearray(_BUFFER))
         make = partial(tls.context, verify=settings.verify, cacert=settings.cacert)
         self._context = Lazy(make, "tls")
-        self._proxy_for = chooser(settings.proxies)
+        self._proxy_for = _chooser(settings)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
@@ -87,15 +90,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection = await self._connect(origin, proxy, wire)
             stream = ResponseStream(connection, wire, finished, is_head=is_head)
             await stream.send(head)
-        wire.phase = Phase.DOWNLOAD
-        wire.remote_ip = connection.opening.remote_ip
-        wire.tls_peer = connection.opening.tls
-        response = stream.exchange.head
-        assert response is not None
-        wire.http_version = f"HTTP/{response.version}"
-        return httpx.Response(
-            response.status, headers=response.headers, stream=stream, extensions={"wire": wire}
-        )
+        return _response(connection, stream, wire)
 
     async def aclose(self) -> None:
         """Close every connection, idle or not."""
@@ -111,7 +106,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         else:
             connection.close()
 
-    async def _connect(self, origin: Origin, proxy: Proxy | None, wire: Wire) -> Connection:
+    async def _connect(self, origin: Origin, proxy: "Proxy | None", wire: Wire) -> Connection:
         wire.at_proxy = proxy is not None
         scheme, host, port = origin
         place = (host, port or _PORT[scheme]) if proxy is None else (proxy.host, proxy.port)
@@ -133,32 +128,28 @@ class DirectTransport(httpx.AsyncBaseTransport):
         # A proxy that forwards has connections for all hosts: those of each are not bounded.
         shared = proxy is not None and proxy.forwards(scheme)
         self._pool.reserve(connection, None if shared else host)
+        opening = connection.opening
         try:
             if proxy is not None:
-                await self._open_through(connection.opening, proxy, origin, addresses, wire)
-            elif len(addresses) == 1:
-                connection.opening.connect(addresses[0].family, addresses[0].ip, place[1])
+                await self._open_through(opening, proxy, origin, addresses, wire)
             else:
-                start = perf_counter()
-                sock = await open_socket(addresses, place[1])
-                connection.opening.adopt(sock, peer(sock), perf_counter() - start)
+                await _open(opening, addresses, place[1])
             await ended
         except BaseException:
             connection.close()
             raise
         finally:
-            wire.connect, wire.tls = (
-                connection.opening.connect_seconds,
-                connection.opening.tls_seconds,
-            )
+            wire.connect, wire.tls = opening.connect_seconds, opening.tls_seconds
             if security is not None and wire.connect is not None:
                 wire.phase = Phase.TLS
         return connection
 
     async def _open_through(
-        self, opening: Opening, proxy: Proxy, origin: Origin, addresses: Addresses, wire: Wire
+        self, opening: Opening, proxy: "Proxy", origin: Origin, addresses: Addresses, wire: Wire
     ) -> None:
         """Connect by way of a proxy; the connect time is until the way through it is open."""
+        from crawler.engine.transports.tunnel import through
+
         context = await self._context.get(wire) if proxy.secure else None
         start = perf_counter()
         sock = await open_socket(addresses, proxy.port)
@@ -170,6 +161,38 @@ class DirectTransport(httpx.AsyncBaseTransport):
         if self._poller is None:
             self._poller = self._make_poller(asyncio.get_running_loop())
         return self._poller
+
+
+def _chooser(settings: ConnectionSettings) -> "Choose | None":
+    """Return the function that names the proxy of an origin; None if there is no proxy."""
+    if not (settings.proxies.http or settings.proxies.https):
+        return None
+    from crawler.engine.transports.proxy import chooser
+
+    return chooser(settings.proxies)
+
+
+async def _open(opening: Opening, addresses: Addresses, port: int) -> None:
+    """Begin to open a connection to the only address, or to the one that accepts first."""
+    if len(addresses) == 1:
+        opening.connect(addresses[0].family, addresses[0].ip, port)
+        return
+    start = perf_counter()
+    sock = await open_socket(addresses, port)
+    opening.adopt(sock, peer(sock), perf_counter() - start)
+
+
+def _response(connection: Connection, stream: ResponseStream, wire: Wire) -> httpx.Response:
+    """Return the response whose head was received, and fill in the facts of its connection."""
+    head = stream.exchange.head
+    assert head is not None
+    wire.phase = Phase.DOWNLOAD
+    wire.remote_ip = connection.opening.remote_ip
+    wire.tls_peer = connection.opening.tls
+    wire.http_version = f"HTTP/{head.version}"
+    return httpx.Response(
+        head.status, headers=head.headers, stream=stream, extensions={"wire": wire}
+    )
 
 
 def _settle(ended: "asyncio.Future[None]", error: Exception | None) -> None:

@@ -6,8 +6,6 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import certifi
-
 from crawler.models import Tls
 
 CUT = "the connection was closed without TLS's close_notify"
@@ -31,6 +29,8 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     # RFC 9110, section 4.3.4: the subject's common name is not to be used.
     made.hostname_checks_common_name = False
     made.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    import certifi  # slow to import, and only https needs it
+
     made.load_verify_locations(cafile=certifi.where())
     if cacert is not None:
         made.load_verify_locations(cafile=cacert)

@@ -20,7 +20,7 @@ from loopback import Handler, Request, reply
 
 COMMAND = (sys.executable, "-P", "-m", "crawler")
 PATIENCE = 60.0
-"""Seconds after which a run that should have ended long ago is taken for stuck."""
+"""Seconds after which a run counts as hung."""
 
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 Argument = str | Path
@@ -28,7 +28,7 @@ Ended = subprocess.CompletedProcess[str]
 
 
 class Options(TypedDict, total=False):
-    """What `subprocess` is told of how to start a process."""
+    """Options of `subprocess`."""
 
     stdin: Any
     stdout: Any
@@ -38,7 +38,7 @@ class Options(TypedDict, total=False):
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return an environment in which nothing but `changes` steers the program."""
+    """Return an environment in which only `changes` affect the program."""
     measuring = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     return {**unmeasured(**measuring), **changes}
 
@@ -49,7 +49,7 @@ def unmeasured(**changes: str) -> dict[str, str]:
 
 
 def crawl(*args: Argument, text: str | None = None, **options: Unpack[Options]) -> Ended:
-    """Run `crawl` to its end; `text` is piped into it, else standard input is empty."""
+    """Run `crawl` to its end; `text` is piped into it; otherwise standard input is empty."""
     return _run([*COMMAND, *map(str, args)], text, options)
 
 
@@ -60,7 +60,7 @@ def script(commands: str, *args: Argument, **options: Unpack[Options]) -> Ended:
 
 @contextmanager
 def started(*args: Argument, **options: Unpack[Options]) -> Iterator[subprocess.Popen[str]]:
-    """Start `crawl`, with its output in pipes unless told otherwise; it is dead at the end."""
+    """Start `crawl`, with its output in pipes by default; it is killed at the end."""
     with _start([*COMMAND, *map(str, args)], options) as process:
         yield process
 
@@ -117,7 +117,7 @@ def plain(text: str) -> str:
 
 
 def complaint(ended: Ended) -> str:
-    """Return the one line that a run complained with, without the program's name."""
+    """Return the only line on standard error, without the program's name."""
     line, end, rest = ended.stderr.partition("\n")
     assert (end, rest) == ("\n", ""), ended.stderr
     assert line.startswith("crawl: ")
@@ -139,7 +139,7 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def once(condition: Callable[[], bool], then: Handler | None = None) -> Handler:
-    """Return a handler that answers, with a 200 or as `then` does, when `condition` holds."""
+    """Return a handler that responds with 200, or as `then` does, once `condition` holds."""
 
     async def handler(
         request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -152,7 +152,7 @@ def once(condition: Callable[[], bool], then: Handler | None = None) -> Handler:
 
 
 def bound(*args: Argument, **options: Unpack[Options]) -> Ended:
-    """Run `crawl` as somebody whom file permissions bind; they do not bind root as such."""
+    """Run `crawl` subject to file permissions, even if the tests run as root."""
     command = [*COMMAND, *map(str, args)]
     if os.getuid() == 0:
         if shutil.which("setpriv") is None:
@@ -162,7 +162,7 @@ def bound(*args: Argument, **options: Unpack[Options]) -> Ended:
 
 
 class _Screen:
-    """A terminal: `end` is what the program gets."""
+    """A terminal; `end` is the program's side of it."""
 
     def __init__(self, columns: int) -> None:
         self._mine, self.end = os.openpty()
@@ -171,7 +171,7 @@ class _Screen:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def watch(self) -> None:
-        """Read what comes, from now on, until no program holds the other end."""
+        """Read the output in the background until the program's side is closed."""
         os.close(self.end)
         self._thread.start()
 
@@ -184,7 +184,7 @@ class _Screen:
         try:
             while data := os.read(self._mine, 65_536):
                 self._read += data
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux: the other end is closed
             pass
 
 

@@ -74,19 +74,19 @@ def test_no_batch_is_empty_or_larger_than_five_hundred() -> None:
         sizes = []
         async for batch in crawl.batches():
             sizes.append(len(batch))
-            await settle(50)  # so that many results come in one piece
+            await settle(50)  # so that many results come in one batch
         assert (sum(sizes), min(sizes) > 0, max(sizes)) == (1200, True, 500)
 
     run(body())
 
 
-def test_a_consumer_that_takes_nothing_bounds_the_fetches() -> None:
+def test_a_stalled_consumer_limits_the_fetches() -> None:
     async def body() -> None:
         gate = Gate(shut=False)
         async with aclosing(collector(gate, many(1000), max=5).batches()) as batches:
             taken = len(await anext(batches))
             await settle(1000)
-            # In hand, in the queue of twice `max`, and waiting for a place in it.
+            # Yielded, in the queue of 2 * `max`, and waiting for room in it.
             assert taken + 10 <= len(gate.started) <= taken + 10 + 5
             rest = [len(batch) async for batch in batches]
             assert taken + sum(rest) == 1000
@@ -94,7 +94,7 @@ def test_a_consumer_that_takes_nothing_bounds_the_fetches() -> None:
     run(body())
 
 
-def test_results_come_while_others_are_under_way() -> None:
+def test_results_arrive_while_others_are_in_flight() -> None:
     async def body() -> None:
         first, second = on("a", 0), on("b", 1)
         gate = Gate()
@@ -107,7 +107,7 @@ def test_results_come_while_others_are_under_way() -> None:
     run(body())
 
 
-def test_leaving_early_leaves_nothing_running() -> None:
+def test_closing_early_leaves_nothing_running() -> None:
     async def body() -> None:
         gate = Gate()
         async with aclosing(collector(gate, many(100)).batches()) as batches:
@@ -145,7 +145,7 @@ def test_a_cancelled_consumer_leaves_nothing_running() -> None:
     run(body())
 
 
-def test_a_list_that_breaks_raises_after_the_last_check() -> None:
+def test_a_list_error_is_raised_after_the_last_check() -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Target | Result, None]:
             for one in many(30):
@@ -165,7 +165,7 @@ def test_a_list_that_breaks_raises_after_the_last_check() -> None:
     run(body())
 
 
-def test_a_stop_ends_the_batches_with_the_unreached() -> None:
+def test_a_stop_ends_the_batches_with_the_unreached_urls() -> None:
     async def body() -> None:
         gate = Gate()
         crawl = collector(gate, many(20), max=5)

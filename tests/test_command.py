@@ -63,7 +63,7 @@ ESCAPE = "\x1b"
         ("-o", "report", "end in .json or .jsonl"),
     ],
 )
-def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
+def test_an_invalid_value_is_one_line_with_the_value_and_the_rule(
     capsys: pytest.CaptureFixture[str], option: str, value: str, rule: str
 ) -> None:
     assert main(["http://127.0.0.1:1/", option, value]) == 2
@@ -86,7 +86,7 @@ def test_a_bad_value_is_one_line_with_the_value_and_the_rule(
         ("@no/such", "no/such cannot be read: No such file or directory"),
     ],
 )
-def test_a_bad_header_is_one_line_with_the_rule(
+def test_an_invalid_header_is_one_line_with_the_rule(
     capsys: pytest.CaptureFixture[str], value: str, rule: str
 ) -> None:
     assert main(["http://127.0.0.1:1/", "-H", value]) == 2
@@ -119,13 +119,13 @@ def test_a_usage_error_is_one_line(
     assert "Invalid value" not in err
 
 
-def test_a_value_cannot_break_the_line_that_complains_of_it() -> None:
+def test_a_value_cannot_break_its_own_error_message() -> None:
     ended = crawl("http://127.0.0.1:1/", "--max", f"1\n::error::{ESCAPE}[31m")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert r"'1\x0a::error::\x1b[31m'" in complaint(ended)
 
 
-def test_version_is_that_of_the_package() -> None:
+def test_version_prints_the_version_of_the_package() -> None:
     ended = crawl("--version")
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         0,
@@ -146,11 +146,11 @@ def test_help_has_every_option_on_one_line_within_100_columns() -> None:
     ("accept", "code"),
     [("410", 0), ("200,410", 0), ("4xx", 0), ("400-499", 0), ("200-399", 1), ("411-499", 1)],
 )
-def test_accept_says_which_statuses_pass(site: Server, accept: str, code: int) -> None:
+def test_accept_decides_which_statuses_pass(site: Server, accept: str, code: int) -> None:
     assert crawl(site.url("/gone"), "--accept", accept).returncode == code
 
 
-def test_method_is_what_the_server_is_asked_with(site: Server) -> None:
+def test_method_is_the_method_of_the_request(site: Server) -> None:
     ended = crawl(site.url("/ok"), "--method", "head", "--jsonl")
     (record,) = records(ended.stdout)
     assert (record["method"], record["size"], record["content_length"]) == ("HEAD", 0, 5)
@@ -164,14 +164,14 @@ def test_a_header_is_sent_and_replaces_the_default_one(site: Server) -> None:
     assert [value for name, value in sent if name.lower() == "user-agent"] == ["tester"]
 
 
-def test_headers_can_stand_in_a_file(site: Server, tmp_path: Path) -> None:
+def test_headers_can_be_read_from_a_file(site: Server, tmp_path: Path) -> None:
     write(tmp_path / "headers", "# for the test", "X-One: 1", "", "X-Two: 2")
     crawl(site.url("/ok"), "-H", "@headers", cwd=tmp_path)
     request = site.last("/ok")
     assert (request.header("X-One"), request.header("X-Two")) == ("1", "2")
 
 
-def test_a_bad_line_of_a_header_file_is_named_by_file_and_line(tmp_path: Path) -> None:
+def test_an_invalid_line_of_a_header_file_is_reported_with_file_and_line(tmp_path: Path) -> None:
     write(tmp_path / "headers", "X-One: 1", "hunter2")
     ended = crawl("http://127.0.0.1:1/", "-H", "@headers", cwd=tmp_path)
     assert ended.returncode == 2
@@ -180,7 +180,9 @@ def test_a_bad_line_of_a_header_file_is_named_by_file_and_line(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("accept", "code"), [("200-399", 0), ("200-299", 1)])
-def test_no_follow_judges_the_redirect_itself(site: Server, accept: str, code: int) -> None:
+def test_no_follow_checks_the_redirect_response_itself(
+    site: Server, accept: str, code: int
+) -> None:
     moved = site.on("/moved", redirect("/gone"))
     ended = crawl(moved, "--no-follow", "--accept", accept, "--jsonl")
     (record,) = records(ended.stdout)
@@ -190,7 +192,7 @@ def test_no_follow_judges_the_redirect_itself(site: Server, accept: str, code: i
 
 
 @pytest.mark.parametrize(("most", "code"), [(2, 0), (1, 1), (0, 1)])
-def test_max_redirects_bounds_the_redirects_of_one_url(site: Server, most: int, code: int) -> None:
+def test_max_redirects_limits_the_redirects_of_each_url(site: Server, most: int, code: int) -> None:
     site.on("/2", redirect("/1"))
     site.on("/1", redirect("/ok"))
     ended = crawl(site.url("/2"), "--max-redirects", str(most), "--jsonl")
@@ -199,7 +201,7 @@ def test_max_redirects_bounds_the_redirects_of_one_url(site: Server, most: int, 
     assert len(record["redirects"]) == most
 
 
-def test_a_body_is_read_up_to_max_body_and_passes(site: Server) -> None:
+def test_a_body_longer_than_max_body_is_truncated_and_passes(site: Server) -> None:
     site.on("/large", reply(200, bytes(3_000_000)))
     ended = crawl(site.url("/large"), site.url("/ok"), "--max-body", "500KB", "--jsonl")
     assert ended.returncode == 0
@@ -209,7 +211,7 @@ def test_a_body_is_read_up_to_max_body_and_passes(site: Server) -> None:
     assert small["size"] == 5
 
 
-def test_timeout_is_for_the_whole_attempt(site: Server) -> None:
+def test_timeout_limits_the_whole_attempt(site: Server) -> None:
     ended = crawl(site.on("/hang", silent()), "--timeout", "0.2", "--jsonl")
     (record,) = records(ended.stdout)
     assert ended.returncode == 1
@@ -217,7 +219,7 @@ def test_timeout_is_for_the_whole_attempt(site: Server) -> None:
     assert 190 <= record["latency_ms"] < 10_000
 
 
-def test_max_urls_are_fetched_at_once_and_no_more(server: Server, tmp_path: Path) -> None:
+def test_max_limits_concurrent_requests(server: Server, tmp_path: Path) -> None:
     server.on("/meet", once(lambda: server.counts["/meet"] >= 7))
     urls = [server.url(f"/meet?{number}") for number in range(30)]
     ended = crawl(write(tmp_path / "urls.txt", *urls), "--max", "7", "--per-host", "30")
@@ -225,7 +227,7 @@ def test_max_urls_are_fetched_at_once_and_no_more(server: Server, tmp_path: Path
     assert server.busiest == 7
 
 
-def test_per_host_urls_are_fetched_at_once_from_one_host(server: Server, tmp_path: Path) -> None:
+def test_per_host_limits_concurrent_requests_to_a_host(server: Server, tmp_path: Path) -> None:
     server.on("/meet", once(lambda: server.counts["/meet"] >= 3))
     urls = [server.url(f"/meet?{number}") for number in range(30)]
     ended = crawl(write(tmp_path / "urls.txt", *urls), "--max", "20", "--per-host", "3")

@@ -27,7 +27,7 @@ ESCAPE = "\x1b"
 # The table
 
 
-def test_the_table_has_a_line_for_each_url_and_a_total(site: Server) -> None:
+def test_the_table_has_a_row_for_each_url_and_a_total(site: Server) -> None:
     ended = crawl(site.url("/ok"), site.url("/gone"), "ftp://127.0.0.1/")
     lines = ended.stdout.splitlines()
     assert lines[0].split() == ["URL", "Status", "Size", "Latency", "Reason"]
@@ -39,7 +39,7 @@ def test_the_table_has_a_line_for_each_url_and_a_total(site: Server) -> None:
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
-def test_the_table_is_in_the_order_of_the_list(server: Server) -> None:
+def test_the_table_is_in_input_order(server: Server) -> None:
     server.on("/last", once(lambda: server.counts["/ok"] == 1))
     server.on("/ok", reply())
     urls = [server.url("/last"), server.url("/ok")]
@@ -55,13 +55,13 @@ def test_up_to_100_rows_are_shown(site: Server, tmp_path: Path) -> None:
 
 @pytest.fixture
 def long_list(site: Server, tmp_path: Path) -> Path:
-    """A list of 151 URLs, 60 of which fail."""
+    """A list of 151 URLs of which 60 fail."""
     bad = [site.url(f"/gone?{number}") for number in range(60)]
     good = [site.url(f"/ok?{number}") for number in range(91)]
     return write(tmp_path / "urls.txt", *bad, *good)
 
 
-def test_of_more_rows_the_first_failures_and_the_slowest_are_shown(
+def test_a_longer_table_shows_the_first_failures_and_the_slowest_urls(
     site: Server, long_list: Path
 ) -> None:
     slow = site.on("/slow", once(lambda: site.counts["/ok"] == 91))
@@ -78,7 +78,7 @@ def test_of_more_rows_the_first_failures_and_the_slowest_are_shown(
     assert lines[-1] == "Total: 152 URLs, 92 success, 60 failed"
 
 
-def test_all_shows_every_row(long_list: Path) -> None:
+def test_all_shows_all_rows(long_list: Path) -> None:
     ended = crawl(long_list, "--all")
     rows = [line.split()[0] for line in ended.stdout.splitlines() if line.startswith("http")]
     assert rows == long_list.read_text("utf-8").split()
@@ -88,9 +88,7 @@ LONG = "x" * 1_500
 
 
 @pytest.mark.parametrize("columns", [None, "0", "20", "-5", "wide"])
-def test_the_table_is_never_cut_where_there_is_no_terminal(
-    site: Server, columns: str | None
-) -> None:
+def test_the_table_is_never_cut_without_a_terminal(site: Server, columns: str | None) -> None:
     variables = environment() if columns is None else environment(COLUMNS=columns)
     ended = crawl(site.url(f"/ok?{LONG}"), f"ftp://127.0.0.1/{LONG}", env=variables)
     lines = ended.stdout.splitlines()
@@ -117,7 +115,7 @@ def test_a_pipe_gets_no_control_codes(site: Server, changes: dict[str, str]) -> 
     assert ESCAPE not in ended.stdout
 
 
-def test_text_that_the_locale_lacks_is_escaped(site: Server) -> None:
+def test_text_that_the_locale_cannot_encode_is_escaped(site: Server) -> None:
     site.on("/caf%C3%A9", reply())
     text = f"{site.url('/café')}\nftp://café/\n"
     ended = crawl(text=text, env=environment(**C_LOCALE))
@@ -132,7 +130,7 @@ def test_json_is_the_same_in_every_locale(site: Server) -> None:
     assert records(ended[0].stdout) == records(ended[1].stdout)
 
 
-def test_an_argument_is_utf_8_in_every_locale(site: Server) -> None:
+def test_a_url_argument_is_decoded_as_utf_8_in_every_locale(site: Server) -> None:
     site.on("/caf%C3%A9", reply())
     ended = crawl(site.url("/café"), env=environment(**C_LOCALE))
     assert (ended.returncode, site.counts) == (0, {"/caf%C3%A9": 1})
@@ -144,7 +142,7 @@ _COLOUR = re.compile(r"\x1b\[(?:[0-9]+;)*(?:3|4|9|10)[0-9](?:;[0-9]+)*m")
 # A terminal
 
 
-def test_a_terminal_gets_a_table_with_statuses_in_colour(site: Server) -> None:
+def test_a_terminal_gets_a_table_with_coloured_statuses(site: Server) -> None:
     ended = on_terminal(site.url("/ok"), site.url("/gone"))
     assert ended.returncode == 1
     assert f"{ESCAPE}[32m200" in ended.stdout
@@ -152,7 +150,7 @@ def test_a_terminal_gets_a_table_with_statuses_in_colour(site: Server) -> None:
     assert "Total: 2 URLs, 1 success, 1 failed" in plain(ended.stdout)
 
 
-def test_no_color_gives_a_terminal_no_colour(site: Server) -> None:
+def test_no_color_disables_colours(site: Server) -> None:
     variables = environment(TERM="xterm-256color", NO_COLOR="1")
     ended = on_terminal(site.url("/ok"), site.url("/gone"), env=variables)
     assert "410" in ended.stdout
@@ -166,7 +164,7 @@ def test_a_dumb_terminal_gets_no_control_codes(site: Server) -> None:
     assert ESCAPE not in ended.stdout
 
 
-def test_a_terminal_in_the_c_locale_is_no_crash(site: Server) -> None:
+def test_a_terminal_in_the_c_locale_gets_ascii_only(site: Server) -> None:
     variables = environment(TERM="xterm-256color", **C_LOCALE)
     ended = on_terminal(site.url("/ok"), env=variables)
     assert ended.returncode == 0
@@ -176,7 +174,7 @@ def test_a_terminal_in_the_c_locale_is_no_crash(site: Server) -> None:
 
 @pytest.mark.parametrize("columns", ["0", "20", "-5", "wide"])
 def test_a_terminal_of_any_width_shows_url_and_status(site: Server, columns: str) -> None:
-    """Where a URL is folded, its pieces stand one below the other."""
+    """If a URL is folded, its parts are in lines below one another."""
     variables = environment(TERM="xterm-256color", COLUMNS=columns)
     ended = on_terminal(site.url("/ok"), "--no-progress", env=variables)
     lines = plain(ended.stdout).splitlines()
@@ -186,13 +184,13 @@ def test_a_terminal_of_any_width_shows_url_and_status(site: Server, columns: str
     assert any("200" in line.split() for line in lines)
 
 
-def test_a_long_url_is_whole_on_a_terminal(site: Server) -> None:
+def test_a_long_url_is_shown_in_full_on_a_terminal(site: Server) -> None:
     ended = on_terminal(site.url("/ok?" + "q" * 300), columns=80, env=environment(TERM="dumb"))
     assert ended.stdout.count("q") == 300
     assert max(map(len, ended.stdout.splitlines())) <= 80
 
 
-def test_a_bar_on_standard_error_shows_the_progress(site: Server) -> None:
+def test_a_progress_bar_is_shown_on_standard_error(site: Server) -> None:
     slow = site.on("/slow", delayed(0.8, reply()))
     ended = on_terminal(site.url("/ok"), site.url("/gone"), slow)
     bar = plain(ended.stderr)
@@ -202,8 +200,8 @@ def test_a_bar_on_standard_error_shows_the_progress(site: Server) -> None:
     assert "in flight" not in ended.stdout
 
 
-def test_the_bar_of_a_pipe_is_a_counter(site: Server) -> None:
-    """While a pipe is open, nobody knows how many URLs there will be."""
+def test_the_progress_bar_of_a_pipe_is_a_counter(site: Server) -> None:
+    """The number of URLs is unknown while a pipe is open."""
     closed = threading.Event()
     slow = site.on("/slow", once(closed.is_set))
     reading, writing = os.pipe()
@@ -212,7 +210,7 @@ def test_the_bar_of_a_pipe_is_a_counter(site: Server) -> None:
     def during(process: subprocess.Popen[str]) -> None:
         os.close(reading)
         wait_until(lambda: site.counts["/slow"] == 1)
-        time.sleep(0.8)  # the bar is drawn meanwhile
+        time.sleep(0.8)  # in which the bar is drawn
         os.close(writing)
         closed.set()
 
@@ -222,12 +220,12 @@ def test_the_bar_of_a_pipe_is_a_counter(site: Server) -> None:
 
 
 @pytest.mark.parametrize("option", ["--no-progress", "-q"])
-def test_no_bar_where_none_is_wanted(site: Server, option: str) -> None:
+def test_the_progress_bar_can_be_turned_off(site: Server, option: str) -> None:
     ended = on_terminal(site.url("/ok"), option)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_json_lines_on_a_terminal_are_not_crossed_by_a_bar(site: Server) -> None:
+def test_json_lines_on_a_terminal_are_not_mixed_with_a_progress_bar(site: Server) -> None:
     ended = on_terminal(site.url("/ok"), "--jsonl", columns=4000)
     assert [record["ok"] for record in records(ended.stdout)] == [True]
     assert plain(ended.stderr) == "crawl: Total: 1 URL, 1 success, 0 failed\n"

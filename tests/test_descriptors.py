@@ -13,13 +13,13 @@ from crawler.system.descriptors import affordable
 
 @pytest.fixture
 def open_files() -> Iterator[tuple[int, int]]:
-    """The limits of open files, restored after the test."""
+    """The open-file limits, restored after the test."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield limits
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_the_soft_limit_of_open_files_is_raised(open_files: tuple[int, int]) -> None:
+def test_the_soft_open_file_limit_is_raised(open_files: tuple[int, int]) -> None:
     _, hard = open_files
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     assert affordable(50) == 50
@@ -27,7 +27,7 @@ def test_the_soft_limit_of_open_files_is_raised(open_files: tuple[int, int]) -> 
     assert soft >= 50 + 32
 
 
-def test_a_limit_that_is_high_enough_is_left_alone(open_files: tuple[int, int]) -> None:
+def test_a_limit_that_is_high_enough_is_not_changed(open_files: tuple[int, int]) -> None:
     _, hard = open_files
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     assert affordable(10) == 10
@@ -35,7 +35,7 @@ def test_a_limit_that_is_high_enough_is_left_alone(open_files: tuple[int, int]) 
 
 
 class System:
-    """A system with limits of its own, which it may refuse to change."""
+    """A system with its own limits, which it may refuse to change."""
 
     RLIMIT_NOFILE = 7
     RLIM_INFINITY = -1
@@ -71,7 +71,7 @@ class System:
     ],
     ids=["few", "raised", "enough", "no hard limit", "no limit", "hardly any", "plenty"],
 )
-def test_no_more_connections_than_there_may_be_open_files(
+def test_connections_are_limited_by_open_files(
     soft: int, hard: int, wanted: int, least: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "resource", cast("ModuleType", System(soft, hard)))
@@ -81,7 +81,7 @@ def test_no_more_connections_than_there_may_be_open_files(
 @pytest.mark.parametrize(
     "refusal", [ValueError("current limit exceeds maximum limit"), OSError(22, "Invalid argument")]
 )
-def test_a_system_that_does_not_raise_the_limit_is_taken_as_it_is(
+def test_a_limit_that_cannot_be_raised_is_accepted(
     refusal: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = System(256, System.RLIM_INFINITY, refusal)
@@ -89,6 +89,6 @@ def test_a_system_that_does_not_raise_the_limit_is_taken_as_it_is(
     assert 1 < affordable(1000) < 256
 
 
-def test_a_system_without_such_limits_allows_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_limits_allows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", cast("ModuleType", None))
     assert affordable(5000) == 5000

@@ -1,4 +1,4 @@
-"""A signal before the run has begun: while Python still imports what the run needs."""
+"""A signal before the run starts, while Python still imports its modules."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from shell import COMMAND, PATIENCE, unmeasured
 
 DOORS = {
-    # How the program is started, and the last import before its own first line is run.
+    # How the program is started, and the last import before its own first line.
     "module": ([*COMMAND[1:]], "crawler"),
     "command": (["-c", "from crawler.__main__ import main; main()"], "crawler.__main__"),
 }
@@ -20,9 +20,9 @@ _LAST = "crawler.engine.transports.direct"
 
 
 def interrupted(door: str, number: signal.Signals, after: int, *args: str) -> tuple[int, str, bool]:
-    """Send a signal once `after` modules were imported, of ours and of what they need.
+    """Send a signal once `after` modules were imported.
 
-    Return the exit code, what was said, and whether there were that many.
+    Return the exit code, the output, and whether there were that many.
     """
     command, last = DOORS[door]
     process = subprocess.Popen(
@@ -35,29 +35,29 @@ def interrupted(door: str, number: signal.Signals, after: int, *args: str) -> tu
     )
     assert process.stderr is not None
     with process:
-        said, seen = "", -1
+        output, seen = "", -1
         for line in process.stderr:
             if not line.startswith(_MARK):
-                said += line
+                output += line
             elif seen >= 0 or line.split("|")[-1].strip() == last:
                 seen += 1
                 if seen == after:
                     process.send_signal(number)
             if line.split("|")[-1].strip() == _LAST and seen < after:
-                break  # all is imported: the list is read, of which nothing comes
+                break  # all is imported: the run waits for its empty list
         if seen < after:
             process.kill()
-        said += "".join(line for line in process.stderr if not line.startswith(_MARK))
-        return process.wait(PATIENCE), said, seen >= after
+        output += "".join(line for line in process.stderr if not line.startswith(_MARK))
+        return process.wait(PATIENCE), output, seen >= after
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_an_interrupt_while_modules_are_imported_is_silent(door: str) -> None:
     after, in_time, runs = 1, True, 0
     while in_time:
-        code, said, in_time = interrupted(door, signal.SIGINT, after)
+        code, output, in_time = interrupted(door, signal.SIGINT, after)
         if in_time:
-            assert (after, code, said) == (after, 130, "")
+            assert (after, code, output) == (after, 130, "")
             runs += 1
         after += 1 if after < 8 else 25
     assert runs > 12
@@ -65,13 +65,13 @@ def test_an_interrupt_while_modules_are_imported_is_silent(door: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("after", [1, 50])
-def test_the_other_signals_end_an_import_with_their_own_exit_code(
+def test_other_signals_end_the_imports_with_their_own_exit_codes(
     number: signal.Signals, after: int
 ) -> None:
     assert interrupted("module", number, after) == (CODES[number], "", True)
 
 
-def test_a_signal_that_is_ignored_stays_so_while_modules_are_imported() -> None:
+def test_an_ignored_signal_stays_ignored_while_modules_are_imported() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
@@ -89,9 +89,9 @@ def test_a_signal_that_is_ignored_stays_so_while_modules_are_imported() -> None:
 def test_a_signal_before_the_run_leaves_no_unfinished_file_behind(tmp_path: Path) -> None:
     for after in range(150, 1000, 5):
         out = tmp_path / f"{after}.json"
-        code, said, in_time = interrupted("module", signal.SIGINT, after, "-o", str(out))
+        code, output, in_time = interrupted("module", signal.SIGINT, after, "-o", str(out))
         if not in_time:
             break
-        assert (code, said) == (130, "")
+        assert (code, output) == (130, "")
         assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []
     assert after > 250

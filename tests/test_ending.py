@@ -30,7 +30,7 @@ from shell import (
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SOON = 2.0
-"""Seconds within which a signal ends a run: one is promised, the rest is for a busy machine."""
+"""Seconds within which a signal ends a run: one is promised, the rest allows for a busy machine."""
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 FULL = Path("/dev/full")
@@ -39,14 +39,14 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full
 
 @pytest.fixture
 def site(server: Server) -> Server:
-    """A server with a good page, and one that never answers."""
+    """A server with a good page, and one that never responds."""
     server.on("/ok", reply(200, b"hello"))
     server.on("/hang", silent())
     return server
 
 
 def mixed(site: Server, path: Path, good: int = 5, stuck: int = 30) -> Path:
-    """Write a list of good URLs, then of ones that never answer."""
+    """Write a list of good URLs, followed by URLs that never respond."""
     urls = [site.url(f"/ok?{number}") for number in range(good)]
     return write(path, *urls, *(site.url(f"/hang?{number}") for number in range(stuck)))
 
@@ -54,7 +54,7 @@ def mixed(site: Server, path: Path, good: int = 5, stuck: int = 30) -> Path:
 def interrupted(
     process: subprocess.Popen[str], number: int, ready: Callable[[], bool]
 ) -> tuple[Ended, float]:
-    """Send a signal when the run is `ready`; return its end and the seconds that it took."""
+    """Send a signal when the run is `ready`; return how it ended and the seconds that took."""
     wait_until(ready)
     start = time.monotonic()
     process.send_signal(number)
@@ -64,7 +64,7 @@ def interrupted(
 
 
 def outcomes(found: list[dict[str, Any]]) -> list[str]:
-    """Return the outcomes in the order of the list."""
+    """Return the outcomes in input order."""
     return [record["outcome"] for record in sorted(found, key=lambda record: record["index"])]
 
 
@@ -75,7 +75,7 @@ def outcomes(found: list[dict[str, Any]]) -> list[str]:
 def test_a_signal_ends_the_run_with_a_record_for_every_url(
     site: Server, tmp_path: Path, number: int
 ) -> None:
-    """What is finished is written, the rest is unreached."""
+    """Finished checks are written, the rest is unreached."""
     listed = mixed(site, tmp_path / "urls.txt")
     with started(listed, "--jsonl", "-o", tmp_path / "out.jsonl") as process:
         ended, took = interrupted(process, number, lambda: site.counts["/hang"] == 10)
@@ -86,7 +86,7 @@ def test_a_signal_ends_the_run_with_a_record_for_every_url(
     assert records((tmp_path / "out.jsonl").read_text("utf-8")) == found
 
 
-def test_an_unreached_url_is_neither_good_nor_bad(site: Server) -> None:
+def test_an_unreached_url_neither_passes_nor_fails(site: Server) -> None:
     with started(site.url("/hang"), "--jsonl") as process:
         ended, _ = interrupted(process, signal.SIGINT, lambda: site.counts["/hang"] == 1)
     (record,) = records(ended.stdout)
@@ -96,7 +96,9 @@ def test_an_unreached_url_is_neither_good_nor_bad(site: Server) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_json_document_is_whole_after_a_signal(site: Server, tmp_path: Path, number: int) -> None:
+def test_a_json_document_is_complete_after_a_signal(
+    site: Server, tmp_path: Path, number: int
+) -> None:
     listed = mixed(site, tmp_path / "urls.txt")
     with started(listed, "--json", "-o", tmp_path / "out.json") as process:
         ended, _ = interrupted(process, number, lambda: site.counts["/hang"] == 10)
@@ -147,7 +149,7 @@ def test_a_signal_does_not_wait_for_a_server(site: Server, stuck: str) -> None:
 
 
 async def never(reader: Any, writer: Any) -> None:
-    """Take a connection and say nothing on it."""
+    """Accept a connection and send nothing."""
     await reader.read()
     await reader.read()
 
@@ -168,7 +170,7 @@ def test_a_signal_ends_the_wait_for_a_silent_pipe(site: Server, number: int) -> 
 
 
 def test_a_second_signal_ends_the_run_at_once(site: Server, tmp_path: Path) -> None:
-    """The first one waits for an output that is stuck; the second one's number is the code."""
+    """The first one waits for a blocked output; the number of the second one is the code."""
     listed = stalling(site, tmp_path)
     with started(listed, "--jsonl", "-o", "doc.json", cwd=tmp_path) as process:
         signal_twice(process, site, signal.SIGINT, signal.SIGTERM)
@@ -178,8 +180,8 @@ def test_a_second_signal_ends_the_run_at_once(site: Server, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["urls.txt"]
 
 
-def test_a_second_hangup_is_no_second_signal(site: Server, tmp_path: Path) -> None:
-    """Kernel and shell may each send one for one closed terminal."""
+def test_a_second_sighup_is_ignored(site: Server, tmp_path: Path) -> None:
+    """Kernel and shell may both send one when a terminal closes."""
     listed = stalling(site, tmp_path)
     with started(listed, "--jsonl", "-o", "doc.json", cwd=tmp_path) as process:
         signal_twice(process, site, signal.SIGHUP, signal.SIGHUP)
@@ -189,7 +191,7 @@ def test_a_second_hangup_is_no_second_signal(site: Server, tmp_path: Path) -> No
 
 
 def stalling(site: Server, directory: Path) -> Path:
-    """Write a list of a URL that never answers, and of more good ones than a pipe holds."""
+    """Write a list of a URL that never responds, and more good ones than fit into a pipe."""
     urls = [site.url("/hang"), *(site.url(f"/ok?{number}") for number in range(2_000))]
     return write(directory / "urls.txt", *urls)
 
@@ -197,7 +199,7 @@ def stalling(site: Server, directory: Path) -> Path:
 def signal_twice(
     process: subprocess.Popen[str], site: Server, first: signal.Signals, second: signal.Signals
 ) -> None:
-    """Send a signal to a stalled run, and another one once the first was taken.
+    """Send a signal to a stalled run, and another one after the first was handled.
 
     Two at the same moment may be taken in either order.
     """
@@ -209,7 +211,7 @@ def signal_twice(
 
 
 def wait_until_stalled(site: Server) -> None:
-    """Wait until no more requests come, because nobody reads what the run writes."""
+    """Wait until no more requests come, because the output is not read."""
     wait_until(lambda: site.counts["/ok"] > 0)
     before = 0
     while before < site.counts["/ok"]:
@@ -217,7 +219,7 @@ def wait_until_stalled(site: Server) -> None:
         time.sleep(0.4)
 
 
-def test_a_signal_ends_a_run_whose_output_is_stuck(site: Server, tmp_path: Path) -> None:
+def test_a_signal_ends_a_run_with_a_blocked_output(site: Server, tmp_path: Path) -> None:
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
     with started(listed, "--jsonl") as process:
         wait_until_stalled(site)
@@ -230,10 +232,8 @@ def test_a_signal_ends_a_run_whose_output_is_stuck(site: Server, tmp_path: Path)
         assert [json.loads(line)["ok"] for line in whole] == [True] * len(whole)
 
 
-def test_a_slow_reader_that_moves_gets_every_record_after_a_signal(
-    site: Server, tmp_path: Path
-) -> None:
-    """It takes less than a line at a time, so that no write ends within the grace."""
+def test_a_slow_reader_still_gets_every_record_after_a_signal(site: Server, tmp_path: Path) -> None:
+    """It reads less than a line at a time, so no write finishes within the grace period."""
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(2_000)))
     with started(listed, "--jsonl", "-o", "out.jsonl", cwd=tmp_path) as process:
         wait_until_stalled(site)
@@ -252,7 +252,7 @@ def test_a_slow_reader_that_moves_gets_every_record_after_a_signal(
     assert records(data.decode()) == records((tmp_path / "out.jsonl").read_text("utf-8"))
 
 
-def test_a_signal_ends_the_last_round_of_a_wait_whose_output_is_stuck(
+def test_a_signal_ends_the_last_round_of_a_wait_with_a_blocked_output(
     site: Server, tmp_path: Path
 ) -> None:
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(300)))
@@ -270,10 +270,10 @@ def test_a_signal_ends_the_last_round_of_a_wait_whose_output_is_stuck(
 
 
 @pytest.mark.parametrize("form", ["--json", "--all"])
-def test_a_signal_ends_a_run_whose_output_is_stuck_at_its_very_end(
+def test_a_signal_ends_a_run_whose_output_blocks_at_the_very_end(
     site: Server, tmp_path: Path, form: str
 ) -> None:
-    """All URLs are done; an output that is not whole for a signal is not a good end."""
+    """All URLs are checked, but an output cut short by a signal is not a normal end."""
     urls = (site.url(f"/ok?{number:0500}") for number in range(150))
     listed = write(tmp_path / "urls.txt", *urls)
     with started(listed, form, "--max", "150", "--per-host", "150") as process:
@@ -285,7 +285,7 @@ def test_a_signal_ends_a_run_whose_output_is_stuck_at_its_very_end(
         assert time.monotonic() - start < SOON
 
 
-def test_a_signal_ends_a_run_that_shows_twenty_thousand_rows(site: Server, tmp_path: Path) -> None:
+def test_a_signal_ends_a_run_that_prints_twenty_thousand_rows(site: Server, tmp_path: Path) -> None:
     lines = [f"ftp://host.example/{number}" for number in range(20_000)]
     listed = write(tmp_path / "urls.txt", *lines, site.url("/hang"))
     with started(listed, "--all", env=unmeasured()) as process:
@@ -314,7 +314,7 @@ main()' "${@:5}"
     [('exec "$@"', 1, True), (IMPATIENT, 130, False)],
     ids=["in time", "cut"],
 )
-def test_a_signal_while_the_table_is_written_counts_if_it_cuts_it(
+def test_a_signal_while_the_table_is_written_counts_if_it_cuts_the_table(
     tmp_path: Path, commands: str, code: int, whole: bool
 ) -> None:
     listed = write(tmp_path / "urls.txt", *(f"ftp://host.example/{n}" for n in range(5_000)))
@@ -375,7 +375,7 @@ def test_the_first_signal_ends_the_wait_for_the_reader_of_a_fifo(
     assert site.requests == []
 
 
-def test_a_fifo_is_waited_for_until_somebody_reads_it(site: Server, tmp_path: Path) -> None:
+def test_the_run_waits_for_the_reader_of_a_fifo(site: Server, tmp_path: Path) -> None:
     fifo = tmp_path / "out.jsonl"
     os.mkfifo(fifo)
     with started(site.url("/ok"), "-q", "-o", fifo) as process:
@@ -387,7 +387,7 @@ def test_a_fifo_is_waited_for_until_somebody_reads_it(site: Server, tmp_path: Pa
 
 
 def sleeps(pid: int) -> bool:
-    """Whether a process has begun to wait: it sleeps, and takes no time for a while."""
+    """Whether a process is waiting: it sleeps, and uses no processor time for a while."""
     stat = Path(f"/proc/{pid}/stat")
     before = stat.read_text().rpartition(")")[2].split()
     time.sleep(0.5)
@@ -416,7 +416,7 @@ def test_kill_leaves_the_old_document_in_place(site: Server, tmp_path: Path) -> 
     assert output.read_text("utf-8") == "the old one\n"
 
 
-def test_a_document_appears_only_when_it_is_whole(site: Server, tmp_path: Path) -> None:
+def test_a_document_appears_only_when_it_is_complete(site: Server, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
     with started(site.url("/ok"), site.url("/hang"), "-q", "-o", output) as process:
         wait_until(lambda: site.counts["/hang"] == 1)
@@ -430,9 +430,7 @@ def test_a_document_appears_only_when_it_is_whole(site: Server, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", ["--jsonl", "--json"])
-def test_a_reader_that_goes_away_stops_all_work_without_a_word(
-    site: Server, tmp_path: Path, form: str
-) -> None:
+def test_a_closed_pipe_stops_the_run_silently(site: Server, tmp_path: Path, form: str) -> None:
     urls = [site.url(f"/ok?{number}") for number in range(3_000)]
     listed = write(tmp_path / "urls.txt", site.url("/hang"), *urls)
     ended = script('"$@" | head -n 1', listed, form)
@@ -454,12 +452,12 @@ def test_a_closed_pipe_is_an_incomplete_run(site: Server, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("args", [[], ["--json"], ["--jsonl"], ["--help"], ["--version"]])
-def test_a_reader_that_reads_nothing_is_no_complaint(site: Server, args: list[str]) -> None:
+def test_a_reader_that_reads_nothing_is_not_an_error(site: Server, args: list[str]) -> None:
     ended = script('"$@" | :', site.url("/ok"), *args)
     assert (ended.stdout, ended.stderr) == ("", "")
 
 
-def test_a_slow_reader_costs_no_url_its_time(site: Server, tmp_path: Path) -> None:
+def test_a_slow_reader_does_not_add_to_a_latency(site: Server, tmp_path: Path) -> None:
     """The pipe is full for longer than the timeout; only the run takes longer."""
     urls = [site.url(f"/ok?{number}") for number in range(500)]
     listed = write(tmp_path / "urls.txt", *urls)
@@ -479,7 +477,7 @@ def test_a_slow_reader_costs_no_url_its_time(site: Server, tmp_path: Path) -> No
 
 @needs_full
 @pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]], ids=["table", "json", "jsonl"])
-def test_a_full_standard_output_is_one_complaint_and_the_other_output_is_whole(
+def test_a_full_standard_output_is_one_error_and_the_other_output_is_complete(
     site: Server, tmp_path: Path, form: list[str]
 ) -> None:
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(100)))
@@ -493,7 +491,7 @@ def test_a_full_standard_output_is_one_complaint_and_the_other_output_is_whole(
 
 @needs_full
 @pytest.mark.parametrize("name", ["full.json", "full.jsonl"])
-def test_a_full_disk_is_one_complaint_and_the_other_outputs_are_whole(
+def test_a_full_disk_is_one_error_and_the_other_outputs_are_complete(
     site: Server, tmp_path: Path, name: str
 ) -> None:
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(100)))
@@ -508,7 +506,7 @@ def test_a_full_disk_is_one_complaint_and_the_other_outputs_are_whole(
 
 @needs_full
 def test_a_full_output_that_is_the_only_one_ends_the_run(site: Server, tmp_path: Path) -> None:
-    """Nobody would see what else is found."""
+    """No result would be seen."""
     listed = write(tmp_path / "urls.txt", *(site.url(f"/ok?{number}") for number in range(3_000)))
     with FULL.open("w") as full:
         ended = crawl(listed, "--jsonl", stdout=full)
@@ -519,21 +517,21 @@ def test_a_full_output_that_is_the_only_one_ends_the_run(site: Server, tmp_path:
 
 @needs_full
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_help_on_a_full_output_is_one_complaint(option: str) -> None:
+def test_help_on_a_full_output_is_one_error(option: str) -> None:
     with FULL.open("w") as full:
         ended = crawl(option, stdout=full)
     assert ended.returncode == 2
     assert "standard output" in complaint(ended)
 
 
-def test_a_closed_standard_output_is_one_complaint(site: Server, tmp_path: Path) -> None:
+def test_a_closed_standard_output_is_one_error(site: Server, tmp_path: Path) -> None:
     ended = script('"$@" >&-', site.url("/ok"), "-o", tmp_path / "out.jsonl")
     assert ended.returncode == 2
     assert "standard output" in complaint(ended)
     assert outcomes(records((tmp_path / "out.jsonl").read_text("utf-8"))) == ["responded"]
 
 
-def test_a_closed_standard_output_is_no_matter_where_nothing_goes_there(
+def test_a_closed_standard_output_does_not_matter_if_it_is_not_used(
     site: Server, tmp_path: Path
 ) -> None:
     ended = script('"$@" >&-', site.url("/ok"), "-q", "-o", tmp_path / "out.jsonl")
@@ -543,13 +541,13 @@ def test_a_closed_standard_output_is_no_matter_where_nothing_goes_there(
 
 @needs_full
 @pytest.mark.parametrize("commands", ['"$@" 2>/dev/full', '"$@" 2>&-'], ids=["full", "closed"])
-def test_a_standard_error_that_takes_nothing_changes_no_exit_code(commands: str) -> None:
+def test_a_full_standard_error_does_not_change_the_exit_code(commands: str) -> None:
     ended = script(commands, "no/such/list")
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
 @needs_full
-def test_a_standard_error_that_takes_nothing_costs_no_result(site: Server) -> None:
+def test_a_full_standard_error_costs_no_result(site: Server) -> None:
     variables = environment(HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="127.0.0.1")
     ended = script('"$@" 2>/dev/full', site.url("/ok"), "--jsonl", env=variables)
     assert ended.returncode == 0
@@ -557,7 +555,7 @@ def test_a_standard_error_that_takes_nothing_costs_no_result(site: Server) -> No
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_a_read_only_directory_is_known_before_the_first_request(
+def test_a_read_only_directory_is_reported_before_the_first_request(
     site: Server, tmp_path: Path, name: str
 ) -> None:
     directory = tmp_path / "read-only"
@@ -570,7 +568,7 @@ def test_a_read_only_directory_is_known_before_the_first_request(
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_a_read_only_file_is_known_before_the_first_request(
+def test_a_read_only_file_is_reported_before_the_first_request(
     site: Server, tmp_path: Path, name: str
 ) -> None:
     output = write(tmp_path / name, "the old one")
@@ -583,7 +581,7 @@ def test_a_read_only_file_is_known_before_the_first_request(
 
 
 @pytest.mark.parametrize("name", ["missing/out.json", "missing/out.jsonl"])
-def test_a_missing_directory_is_known_before_the_first_request(
+def test_a_missing_directory_is_reported_before_the_first_request(
     site: Server, tmp_path: Path, name: str
 ) -> None:
     ended = crawl(site.url("/ok"), "-o", "good.json", "-o", name, cwd=tmp_path)
@@ -594,7 +592,7 @@ def test_a_missing_directory_is_known_before_the_first_request(
 
 
 @pytest.mark.parametrize("name", ["directory.json", "directory.jsonl"])
-def test_a_directory_is_no_output(site: Server, tmp_path: Path, name: str) -> None:
+def test_a_directory_is_refused_as_an_output(site: Server, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     ended = crawl(site.url("/ok"), "-o", name, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -616,10 +614,10 @@ def test_a_directory_is_no_output(site: Server, tmp_path: Path, name: str) -> No
     ],
     ids=["lines", "document", "table", "in place", "hard link", "by a link", "piped", "dash"],
 )
-def test_a_list_that_is_standard_output_too_is_refused(
+def test_a_list_that_is_also_standard_output_is_refused(
     site: Server, tmp_path: Path, commands: str, name: str
 ) -> None:
-    """It would grow by its own records for ever."""
+    """It would grow by its own records, endlessly."""
     listed = write(tmp_path / "urls.txt", site.url("/ok"))
     os.link(listed, tmp_path / "link.txt")
     write(tmp_path / "other.txt", site.url("/ok"))
@@ -630,7 +628,9 @@ def test_a_list_that_is_standard_output_too_is_refused(
     assert site.requests == []
 
 
-def test_a_list_may_be_standard_output_if_nothing_goes_there(site: Server, tmp_path: Path) -> None:
+def test_a_list_may_be_standard_output_if_nothing_is_written_there(
+    site: Server, tmp_path: Path
+) -> None:
     listed = write(tmp_path / "urls.txt", site.url("/ok"))
     ended = script('"$@" urls.txt -q >> urls.txt', cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -639,7 +639,7 @@ def test_a_list_may_be_standard_output_if_nothing_goes_there(site: Server, tmp_p
 
 @pytest.mark.parametrize("option", ["-o", "--failed-to"])
 @pytest.mark.parametrize("name", ["out.jsonl", "link.jsonl"], ids=["the same name", "a hard link"])
-def test_an_output_that_is_standard_output_too_is_refused(
+def test_an_output_that_is_also_standard_output_is_refused(
     site: Server, tmp_path: Path, option: str, name: str
 ) -> None:
     write(tmp_path / "out.jsonl", "earlier")
@@ -651,7 +651,7 @@ def test_an_output_that_is_standard_output_too_is_refused(
     assert site.requests == []
 
 
-def test_an_output_that_is_named_twice_by_links_is_refused(site: Server, tmp_path: Path) -> None:
+def test_an_output_given_twice_through_links_is_refused(site: Server, tmp_path: Path) -> None:
     write(tmp_path / "out.jsonl", "earlier")
     os.link(tmp_path / "out.jsonl", tmp_path / "link.jsonl")
     ended = crawl(site.url("/ok"), "-q", "-o", "out.jsonl", "-o", "link.jsonl", cwd=tmp_path)
@@ -659,20 +659,20 @@ def test_an_output_that_is_named_twice_by_links_is_refused(site: Server, tmp_pat
     assert complaint(ended) == "link.jsonl is given as an output more than once"
 
 
-def test_a_device_may_be_list_and_output(site: Server) -> None:
-    """So it is on a terminal, whose lines and records are not the same."""
+def test_a_device_may_be_both_list_and_output(site: Server) -> None:
+    """As on a terminal, where input and output are the same device."""
     ended = script('"$@" < /dev/null > /dev/null', "-", site.url("/ok"), "--jsonl")
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_file_may_have_the_name_of_standard_output(site: Server, tmp_path: Path) -> None:
+def test_a_file_may_be_called_standard_output(site: Server, tmp_path: Path) -> None:
     name = "standard output"
     ended = crawl(site.url("/ok"), "--jsonl", "--failed-to", name, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / name).exists()
 
 
-def test_an_output_that_cannot_be_opened_leaves_an_old_document_alone(
+def test_an_output_that_cannot_be_opened_leaves_an_old_document_unchanged(
     site: Server, tmp_path: Path
 ) -> None:
     write(tmp_path / "old.json", "the old one")
@@ -682,10 +682,10 @@ def test_an_output_that_cannot_be_opened_leaves_an_old_document_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
 
 
-# A list that turns out to be none
+# A list that turns out to be binary
 
 
-def test_what_was_found_before_a_list_broke_off_is_written(site: Server, tmp_path: Path) -> None:
+def test_checks_before_a_list_error_are_written(site: Server, tmp_path: Path) -> None:
     listed = write(tmp_path / "urls.txt", site.url("/ok"), "# " + "x" * 200_000, "a\0b")
     ended = crawl(listed, "--json")
     document = json.loads(ended.stdout)
@@ -698,12 +698,12 @@ def test_what_was_found_before_a_list_broke_off_is_written(site: Server, tmp_pat
 # A terminal
 
 
-def test_a_signal_leaves_a_terminal_as_it_was(site: Server) -> None:
+def test_a_signal_restores_the_terminal(site: Server) -> None:
     """The bar hid the cursor; it is shown again, and the table follows."""
 
     def during(process: subprocess.Popen[str]) -> None:
         wait_until(lambda: site.counts["/hang"] == 1)
-        time.sleep(0.3)  # the bar is drawn meanwhile
+        time.sleep(0.3)  # in which the bar is drawn
         process.send_signal(signal.SIGINT)
 
     ended = on_terminal(site.url("/ok"), site.url("/hang"), during=during)

@@ -18,8 +18,8 @@ from crawler.models import Outcome, Result, Target
 Entry = Target | Result
 
 
-def place(entry: Entry) -> tuple[str | None, int | None, str]:
-    """Return where an entry stood and what it was taken for: a URL, or "invalid"."""
+def origin(entry: Entry) -> tuple[str | None, int | None, str]:
+    """Return source, line and URL of an entry; "invalid" in place of an invalid URL."""
     if isinstance(entry, Result):
         assert entry.outcome is Outcome.INVALID
         return entry.target.source, entry.target.line, "invalid"
@@ -34,13 +34,13 @@ async def read(inputs: SourceReader) -> list[Entry]:
     return [entry async for entry in inputs.entries()]
 
 
-def places(*arguments: str, stdin: int | None = None) -> list[tuple[str | None, int | None, str]]:
-    return [place(entry) for entry in run(read(opened(*arguments, stdin=stdin)))]
+def origins(*arguments: str, stdin: int | None = None) -> list[tuple[str | None, int | None, str]]:
+    return [origin(entry) for entry in run(read(opened(*arguments, stdin=stdin)))]
 
 
 @contextmanager
 def piped(data: bytes) -> Iterator[int]:
-    """Give a pipe that holds `data` and then ends; who reads it to the end closes it."""
+    """Yield the read end of a pipe that holds `data`; reading it to the end closes it."""
     reader, writer = os.pipe()
     os.write(writer, data)
     os.close(writer)
@@ -50,9 +50,9 @@ def piped(data: bytes) -> Iterator[int]:
 # What is read
 
 
-def test_a_file_gives_its_lines_with_their_numbers(home: Path) -> None:
+def test_the_lines_of_a_file_are_numbered(home: Path) -> None:
     (home / "urls.txt").write_text("# list\nhttp://a/\n\n  b # plain\nftp://c/\nhttp://d/")
-    assert places("urls.txt") == [
+    assert origins("urls.txt") == [
         ("urls.txt", 2, "http://a/"),
         ("urls.txt", 4, "https://b/"),
         ("urls.txt", 5, "invalid"),
@@ -60,13 +60,13 @@ def test_a_file_gives_its_lines_with_their_numbers(home: Path) -> None:
     ]
 
 
-def test_files_urls_and_standard_input_are_read_in_the_order_they_are_named(home: Path) -> None:
+def test_sources_are_read_in_the_order_of_the_arguments(home: Path) -> None:
     (home / "one.txt").write_text("http://a/1\nhttp://a/2\n")
     (home / "two.txt").write_text("http://b/1\n")
     with piped(b"http://c/1\n") as stdin:
         inputs = opened("two.txt", "http://d/1", "-", "ftp://e/1", "one.txt", stdin=stdin)
         entries = run(read(inputs))
-    assert [place(entry) for entry in entries] == [
+    assert [origin(entry) for entry in entries] == [
         ("two.txt", 1, "http://b/1"),
         ("argument", None, "http://d/1"),
         ("-", 1, "http://c/1"),
@@ -80,41 +80,41 @@ def test_files_urls_and_standard_input_are_read_in_the_order_they_are_named(home
     assert indices == list(range(6))
 
 
-def test_a_url_that_was_named_before_is_counted_not_repeated(home: Path) -> None:
+def test_a_duplicate_is_counted_not_repeated(home: Path) -> None:
     (home / "urls.txt").write_text("http://a/\nhttp://b/\n")
     inputs = opened("http://a/", "urls.txt", "urls.txt", "http://b/")
-    assert [place(entry)[2] for entry in run(read(inputs))] == ["http://a/", "http://b/"]
+    assert [origin(entry)[2] for entry in run(read(inputs))] == ["http://a/", "http://b/"]
     assert inputs.urls.duplicates == 4
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# nothing\n"], ids=["empty", "blank", "comment"])
-def test_a_list_that_holds_nothing_gives_nothing(home: Path, content: str) -> None:
+def test_a_list_without_urls_has_no_entries(home: Path, content: str) -> None:
     (home / "urls.txt").write_text(content)
-    assert places("urls.txt") == []
+    assert origins("urls.txt") == []
 
 
-def test_the_numbers_go_on_from_piece_to_piece(home: Path) -> None:
+def test_line_numbers_continue_from_chunk_to_chunk(home: Path) -> None:
     lines = [f"http://a/{'x' * 50}/{number}" for number in range(5000)]
     (home / "urls.txt").write_text("\n".join(lines))
     expected = [("urls.txt", number, line) for number, line in enumerate(lines, 1)]
-    assert places("urls.txt") == expected
+    assert origins("urls.txt") == expected
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_a_character_that_lies_between_two_pieces_is_whole(home: Path, shift: int) -> None:
-    """The emoji fill more than a piece; each shift cuts another byte of one."""
+def test_a_character_split_between_two_chunks_is_whole(home: Path, shift: int) -> None:
+    """The emoji fill more than a chunk; each shift splits one at another byte."""
     (home / "urls.txt").write_text(
         f"#{'-' * shift}{'🕸' * 17_000}\nhttp://a/%F0%9F%95%B8\n", "utf-8"
     )
-    assert places("urls.txt") == [("urls.txt", 2, "http://a/%F0%9F%95%B8")]
+    assert origins("urls.txt") == [("urls.txt", 2, "http://a/%F0%9F%95%B8")]
 
 
-def test_a_byte_that_is_not_utf_8_makes_one_bad_line(home: Path) -> None:
+def test_a_byte_that_is_not_utf_8_makes_one_line_invalid(home: Path) -> None:
     (home / "urls.txt").write_bytes(b"http://a/\nhttp://b/caf\xe9\nhttp://c/\n")
-    assert [url for _, _, url in places("urls.txt")] == ["http://a/", "invalid", "http://c/"]
+    assert [url for _, _, url in origins("urls.txt")] == ["http://a/", "invalid", "http://c/"]
 
 
-def test_a_file_is_closed_once_it_was_read(home: Path) -> None:
+def test_a_file_is_closed_at_its_end(home: Path) -> None:
     (home / "urls.txt").write_text("http://a/\n")
     inputs = opened("urls.txt")
     (source,) = inputs.sources
@@ -127,13 +127,13 @@ def test_a_file_is_closed_once_it_was_read(home: Path) -> None:
 # How it is read
 
 
-def test_no_more_of_a_file_is_read_than_is_asked_for(home: Path) -> None:
+def test_a_file_is_read_only_as_far_as_needed(home: Path) -> None:
     (home / "urls.txt").write_text("".join(f"http://a/{number}\n" for number in range(100_000)))
     inputs = opened("urls.txt")
 
     async def body() -> None:
         async with aclosing(inputs.entries()) as entries:
-            assert place(await anext(entries)) == ("urls.txt", 1, "http://a/0")
+            assert origin(await anext(entries)) == ("urls.txt", 1, "http://a/0")
 
     run(body())
     (source,) = inputs.sources
@@ -142,7 +142,7 @@ def test_no_more_of_a_file_is_read_than_is_asked_for(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["-", "fifo"], ids=["standard input", "FIFO"])
-def test_a_line_is_there_before_the_writer_closes(home: Path, name: str) -> None:
+def test_a_line_is_an_entry_before_the_writer_closes(home: Path, name: str) -> None:
     if name == "-":
         reader, writer = os.pipe()
     else:
@@ -152,17 +152,17 @@ def test_a_line_is_there_before_the_writer_closes(home: Path, name: str) -> None
     async def body() -> None:
         async with aclosing(opened(name, stdin=reader).entries()) as entries:
             os.write(writer, b"http://a/\nhttp://")
-            assert place(await anext(entries)) == (name, 1, "http://a/")
+            assert origin(await anext(entries)) == (name, 1, "http://a/")
             waiting = asyncio.ensure_future(anext(entries))
             os.write(writer, b"b/\n")
-            assert place(await waiting) == (name, 2, "http://b/")
+            assert origin(await waiting) == (name, 2, "http://b/")
             os.close(writer)
             assert await anext(entries, None) is None
 
     run(body())
 
 
-def test_a_pipe_that_is_silent_does_not_hold_up_the_loop() -> None:
+def test_a_silent_pipe_does_not_block_the_event_loop() -> None:
     async def body() -> None:
         reader, writer = os.pipe()
         async with aclosing(opened("-", stdin=reader).entries()) as entries:
@@ -175,8 +175,8 @@ def test_a_pipe_that_is_silent_does_not_hold_up_the_loop() -> None:
     run(body())
 
 
-def test_a_pipe_that_gives_only_what_is_there_is_waited_for() -> None:
-    """A terminal or a pipe is left in that mode by other programs that share it."""
+def test_a_non_blocking_pipe_is_waited_for() -> None:
+    """Other programs that share a terminal or a pipe may leave it in that mode."""
 
     async def body() -> None:
         reader, writer = os.pipe()
@@ -186,7 +186,7 @@ def test_a_pipe_that_gives_only_what_is_there_is_waited_for() -> None:
             await asyncio.sleep(0.01)
             os.write(writer, b"http://a/\n")
             os.close(writer)
-            assert place(await waiting) == ("-", 1, "http://a/")
+            assert origin(await waiting) == ("-", 1, "http://a/")
 
     run(body())
 
@@ -194,11 +194,11 @@ def test_a_pipe_that_gives_only_what_is_there_is_waited_for() -> None:
 # What cannot be read
 
 
-def test_a_file_that_breaks_while_it_is_read_is_told_of() -> None:
+def test_a_read_error_is_a_list_error() -> None:
     reader, writer = os.pipe()
     try:
         with pytest.raises(ListError, match="cannot read standard input: Bad file descriptor"):
-            run(read(opened("-", stdin=writer)))  # an end that cannot be read
+            run(read(opened("-", stdin=writer)))  # the write end
     finally:
         os.close(reader)
         os.close(writer)
@@ -227,7 +227,7 @@ NO_LISTS = {
 
 
 @pytest.mark.parametrize(("content", "what"), NO_LISTS.values(), ids=NO_LISTS)
-def test_a_file_that_is_no_list_is_told_of_before_any_request(
+def test_a_binary_file_is_an_error_before_its_first_entry(
     home: Path, content: bytes, what: str
 ) -> None:
     (home / "urls.txt").write_bytes(content)
@@ -241,13 +241,13 @@ def test_a_file_that_is_no_list_is_told_of_before_any_request(
     run(body())
 
 
-def test_standard_input_that_is_no_list_is_called_by_its_name() -> None:
+def test_binary_standard_input_is_reported_by_its_name() -> None:
     with piped(b"\xff\xfeh\0t\0") as stdin, pytest.raises(ListError) as caught:
         run(read(opened("-", stdin=stdin)))
     assert str(caught.value) == "standard input, line 1: is UTF-16, not UTF-8 text"
 
 
-def test_a_list_that_turns_binary_later_gives_what_came_before(home: Path) -> None:
+def test_a_list_that_turns_binary_later_yields_the_entries_before(home: Path) -> None:
     lines = [f"http://a/{'x' * 50}/{number}\n" for number in range(5000)]
     (home / "urls.txt").write_text("".join(lines) + "\0")
     seen: list[Entry] = []
@@ -264,7 +264,7 @@ def test_a_list_that_turns_binary_later_gives_what_came_before(home: Path) -> No
 # How much of it was read
 
 
-def test_all_is_read_at_the_end_and_not_before(home: Path) -> None:
+def test_the_share_read_is_1_at_the_end_and_not_before(home: Path) -> None:
     (home / "urls.txt").write_text("http://a/\nhttp://b/\n")
     inputs = opened("urls.txt")
 
@@ -279,7 +279,7 @@ def test_all_is_read_at_the_end_and_not_before(home: Path) -> None:
     run(body())
 
 
-def test_the_share_is_that_of_all_files_together(home: Path) -> None:
+def test_the_share_read_covers_all_files(home: Path) -> None:
     for name in ("one.txt", "two.txt"):
         (home / name).write_text(
             "".join(f"http://{name}/{number:09}\n" for number in range(10_000))
@@ -298,7 +298,7 @@ def test_the_share_is_that_of_all_files_together(home: Path) -> None:
     assert shares[10_000] == pytest.approx(0.5, abs=0.15)
 
 
-def test_the_share_of_a_pipe_is_not_known_before_its_end() -> None:
+def test_the_share_read_of_a_pipe_is_unknown_before_its_end() -> None:
     with piped(b"http://a/\n") as stdin:
         inputs = opened("-", stdin=stdin)
 
@@ -310,14 +310,14 @@ def test_the_share_of_a_pipe_is_not_known_before_its_end() -> None:
     assert inputs.share_read() == 1.0
 
 
-def test_the_share_of_urls_alone_is_known_at_their_end() -> None:
+def test_the_share_read_of_url_arguments_is_known_at_their_end() -> None:
     inputs = opened("http://a/", "http://b/")
     assert inputs.share_read() is None
     run(read(inputs))
     assert inputs.share_read() == 1.0
 
 
-def test_a_file_that_has_grown_is_not_more_than_wholly_read(home: Path) -> None:
+def test_a_file_that_grows_is_never_more_than_fully_read(home: Path) -> None:
     (home / "urls.txt").write_text("http://a/\n")
     inputs = opened("urls.txt")
     with (home / "urls.txt").open("a") as file:

@@ -20,10 +20,10 @@ from crawler.models import ErrorKind
 SECRET = "hunter2"
 
 
-# TLS
+# Certificates
 
 
-def test_a_certificate_of_an_unknown_authority_fails(tls_server: Server) -> None:
+def test_a_certificate_of_an_unknown_authority_is_an_error(tls_server: Server) -> None:
     ended = crawl(tls_server.on("/ok", reply()), "--jsonl")
     (record,) = records(ended.stdout)
     assert (ended.returncode, record["error"]["kind"]) == (1, ErrorKind.TLS_UNTRUSTED)
@@ -35,12 +35,12 @@ def test_insecure_accepts_any_certificate(tls_server: Server, option: str) -> No
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_cacert_makes_an_authority_known(tls_server: Server, ca_file: Path) -> None:
+def test_cacert_adds_a_trusted_authority(tls_server: Server, ca_file: Path) -> None:
     ended = crawl(tls_server.on("/ok", reply()), "--cacert", ca_file)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_ssl_cert_file_makes_an_authority_known(tls_server: Server, ca_file: Path) -> None:
+def test_ssl_cert_file_replaces_the_trusted_authorities(tls_server: Server, ca_file: Path) -> None:
     variables = environment(SSL_CERT_FILE=str(ca_file))
     ended = crawl(tls_server.on("/ok", reply()), env=variables)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -59,7 +59,7 @@ def test_ssl_cert_file_makes_an_authority_known(tls_server: Server, ca_file: Pat
         ("ALL_PROXY", "a b"),
     ],
 )
-def test_a_bad_variable_is_named_before_any_request(
+def test_an_invalid_variable_is_reported_before_any_request(
     site: Server, variable: str, value: str
 ) -> None:
     ended = crawl(site.url("/ok"), env=environment(**{variable: value}))
@@ -69,7 +69,7 @@ def test_a_bad_variable_is_named_before_any_request(
 
 
 class Behind(NamedTuple):
-    """A proxy, and the one URL for which it answers: nobody listens there."""
+    """A proxy, and the only URL that it serves: there is no server at its address."""
 
     proxy: Server
     url: str
@@ -86,56 +86,58 @@ def behind(server: Server) -> Iterator[Behind]:
 # Proxies
 
 
-def test_proxy_is_asked_in_place_of_the_host(behind: Behind) -> None:
+def test_proxy_sends_requests_to_the_proxy(behind: Behind) -> None:
     ended = crawl(behind.url, "--proxy", behind.proxy.origin, "--jsonl")
     (record,) = records(ended.stdout)
     assert (ended.returncode, record["size"], ended.stderr) == (0, 14, "")
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_of_the_environment_is_asked_and_named_once(behind: Behind, variable: str) -> None:
+def test_a_proxy_from_the_environment_is_used_and_reported_once(
+    behind: Behind, variable: str
+) -> None:
     ended = crawl(behind.url, env=environment(**{variable: behind.proxy.origin}))
     assert ended.returncode == 0
     assert variable in complaint(ended)
     assert behind.proxy.origin in complaint(ended)
 
 
-def test_a_proxy_for_both_schemes_is_named_once(behind: Behind) -> None:
+def test_a_proxy_for_both_schemes_is_reported_once(behind: Behind) -> None:
     variables = environment(ALL_PROXY=behind.proxy.origin)
     ended = crawl(behind.url, "https://127.0.0.1:1/", "--jsonl", env=variables)
     assert "ALL_PROXY" in complaint(ended)
 
 
-def test_a_proxy_of_the_environment_may_lack_its_scheme(behind: Behind) -> None:
+def test_a_proxy_from_the_environment_needs_no_scheme(behind: Behind) -> None:
     variables = environment(HTTP_PROXY=f"127.0.0.1:{behind.proxy.port}")
     assert crawl(behind.url, env=variables).returncode == 0
 
 
-def test_the_proxy_option_wins_over_the_environment(behind: Behind) -> None:
+def test_the_proxy_option_takes_precedence_over_the_environment(behind: Behind) -> None:
     variables = environment(HTTP_PROXY="http://127.0.0.1:1")
     ended = crawl(behind.url, "--proxy", behind.proxy.origin, env=variables)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_no_proxy_ignores_the_proxies_of_the_environment(site: Server) -> None:
+def test_no_proxy_ignores_the_proxies_from_the_environment(site: Server) -> None:
     variables = environment(HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="not a proxy")
     ended = crawl(site.url("/ok"), "--no-proxy", env=variables)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "example.test,127.0.0.1", "*"])
-def test_a_host_named_in_no_proxy_is_asked_without_one(site: Server, value: str) -> None:
+def test_a_host_in_the_no_proxy_variable_is_requested_directly(site: Server, value: str) -> None:
     variables = environment(HTTP_PROXY="http://127.0.0.1:1", NO_PROXY=value)
     assert crawl(site.url("/ok"), env=variables).returncode == 0
 
 
-def test_a_header_of_a_request_cannot_set_the_proxy_of_a_cgi_script(site: Server) -> None:
+def test_a_request_header_cannot_set_the_proxy_of_a_cgi_script(site: Server) -> None:
     variables = environment(HTTP_PROXY="http://127.0.0.1:1", REQUEST_METHOD="GET")
     ended = crawl(site.url("/ok"), env=variables)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-# Secrets
+# A password
 
 
 def test_the_password_of_a_proxy_reaches_the_proxy(behind: Behind) -> None:
@@ -146,7 +148,7 @@ def test_the_password_of_a_proxy_reaches_the_proxy(behind: Behind) -> None:
     assert sent == "Basic dXNlcjpodW50ZXIy"
 
 
-def test_one_directory_of_a_list_must_be_there(tmp_path: Path) -> None:
+def test_one_of_several_certificate_directories_must_exist(tmp_path: Path) -> None:
     both = os.pathsep.join([str(tmp_path / "none"), str(tmp_path)])
     variables.check_certificates({"SSL_CERT_DIR": str(tmp_path)})
     variables.check_certificates({"SSL_CERT_DIR": both})
@@ -198,14 +200,14 @@ def test_one_directory_of_a_list_must_be_there(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_proxies_are_found_in_the_environment(
+def test_proxies_are_read_from_the_environment(
     environ: dict[str, str], found: dict[str, tuple[str, str]]
 ) -> None:
     assert variables.proxies(environ) == found
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy"])
-def test_a_bad_proxy_of_the_environment_is_refused_with_its_variable(name: str) -> None:
+def test_an_invalid_proxy_from_the_environment_is_reported_with_its_variable(name: str) -> None:
     with pytest.raises(ValueError, match=f"^environment variable {name}: 'ftp://host' is not a"):
         variables.proxies({name: "ftp://host"})
 
@@ -223,7 +225,7 @@ def test_a_bad_proxy_of_the_environment_is_refused_with_its_variable(name: str) 
         "http://hunter2@host/path",
     ],
 )
-def test_the_password_of_a_bad_proxy_is_not_shown(value: str) -> None:
+def test_the_password_of_an_invalid_proxy_is_not_shown(value: str) -> None:
     with pytest.raises(ValueError, match="environment variable http_proxy") as refused:
         variables.proxies({"http_proxy": value})
     assert SECRET not in str(refused.value)

@@ -1,4 +1,4 @@
-"""What nobody expected, and a system without threads: one line, results written, exit code 2."""
+"""Internal errors, and a system without threads: one line, results written, exit code 2."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def simulated(*args: object) -> Ended:
 
 
 def limited(*args: object) -> Ended:
-    """Run as a user whose one process may have one thread: the system's own refusal."""
+    """Run as a user who may have one process with one thread."""
     if os.getuid() != 0 or not (shutil.which("setpriv") and shutil.which("prlimit")):
         pytest.skip("only root can become a user without other processes")
     reading = "+dac_override,+dac_read_search"
@@ -60,7 +60,7 @@ either = pytest.mark.parametrize("crawl", [simulated, limited], ids=["simulated"
 
 
 @either
-def test_a_list_that_no_thread_can_read_is_one_line_and_exit_code_2(
+def test_a_list_that_cannot_be_read_for_lack_of_threads_is_one_line_and_exit_code_2(
     crawl: Callable[..., Ended], tmp_path: Path
 ) -> None:
     urls = write(tmp_path / "urls.txt", "http://127.0.0.1:1/")
@@ -86,7 +86,7 @@ def test_urls_that_need_no_thread_are_checked_without_one(
 
 @either
 @pytest.mark.parametrize("engine", ["direct", "stock"])
-def test_a_name_that_no_thread_can_look_up_is_a_lack_of_ours(
+def test_a_lookup_without_a_thread_is_a_local_resource_error(
     crawl: Callable[..., Ended], server: Server, engine: str
 ) -> None:
     server.on("/", reply(200, b"good"))
@@ -129,7 +129,7 @@ setattr(it, name, broken)
 
 @pytest.mark.parametrize("where", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("good", [0, 1], ids=["at once", "later"])
-def test_a_fault_is_one_line_and_what_is_finished_is_written(
+def test_an_internal_error_is_one_line_and_finished_checks_are_written(
     server: Server, tmp_path: Path, where: str, good: int
 ) -> None:
     urls = [server.on(f"/{n}", reply(200, b"good")) for n in range(20)]
@@ -146,28 +146,26 @@ def test_a_fault_is_one_line_and_what_is_finished_is_written(
     assert sorted(os.listdir(tmp_path)) == ["first.txt", "out.json", "second.txt"]
 
 
-def test_a_fault_has_its_traceback_where_verbose_asks_for_it() -> None:
+def test_an_internal_error_has_its_traceback_with_verbose() -> None:
     fault = FAULT.format(where=FAULTS["in the verdict"], good=0)
     done = run(fault, "http://127.0.0.1:1/", "--jsonl", "--verbose", "--retries", "0")
     assert done.returncode == 2
     assert "crawl: internal error: KeyError: 'a [/red] fault'\ncrawl: Traceback" in done.stderr
 
 
-def test_a_format_that_breaks_costs_the_other_output_nothing(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_broken_format_does_not_affect_the_other_output(server: Server, tmp_path: Path) -> None:
     urls = [server.on(f"/{n}", reply(200, b"good")) for n in range(5)]
     where = "import crawler.report.jsonl as it; name = 'line'"
     fault = FAULT.format(where=where, good=0)
     listed = write(tmp_path / "urls.txt", *urls)
     done = run(fault, listed, "--jsonl", "-o", tmp_path / "out.json")
     assert (done.returncode, done.stdout) == (2, "")
-    told = "cannot write standard output: internal error: KeyError: 'a [/red] fault'"
-    assert complaint(done) == told
+    expected = "cannot write standard output: internal error: KeyError: 'a [/red] fault'"
+    assert complaint(done) == expected
     assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == 5
 
 
-def test_a_fault_before_the_run_is_one_line() -> None:
+def test_an_internal_error_before_the_run_is_one_line() -> None:
     fault = FAULT.format(
         where="import crawler.cli.environment as it; name = 'check_certificates'", good=0
     )
@@ -176,7 +174,7 @@ def test_a_fault_before_the_run_is_one_line() -> None:
     assert complaint(done) == "internal error: KeyError: 'a [/red] fault'"
 
 
-def test_a_library_that_is_missing_is_one_line() -> None:
+def test_a_missing_library_is_one_line() -> None:
     done = run("import sys; sys.modules['typer'] = None", "http://127.0.0.1:1/")
     assert done.returncode == 2
     assert complaint(done).startswith("internal error: ModuleNotFoundError: ")

@@ -34,14 +34,14 @@ def origins(ended: Ended) -> list[tuple[Any, ...]]:
 # Targets
 
 
-def test_a_list_whose_urls_all_pass_exits_0(site: Server, tmp_path: Path) -> None:
+def test_a_list_whose_urls_all_pass_exits_with_0(site: Server, tmp_path: Path) -> None:
     listed = write(tmp_path / "urls.txt", site.url("/ok?1"), site.url("/ok?2"))
     ended = crawl(listed, "--jsonl")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [record["ok"] for record in records(ended.stdout)] == [True, True]
 
 
-def test_one_url_that_fails_makes_exit_code_1(site: Server) -> None:
+def test_one_failed_url_makes_the_exit_code_1(site: Server) -> None:
     ended = crawl(site.url("/ok"), site.url("/gone"), "--jsonl", "--ordered")
     assert (ended.returncode, ended.stderr) == (1, "")
     assert [(record["ok"], record["status"]) for record in records(ended.stdout)] == [
@@ -50,7 +50,7 @@ def test_one_url_that_fails_makes_exit_code_1(site: Server) -> None:
     ]
 
 
-def test_an_invalid_line_makes_exit_code_1_and_the_rest_goes_on(
+def test_an_invalid_line_makes_the_exit_code_1_and_the_rest_is_checked(
     site: Server, tmp_path: Path
 ) -> None:
     good = [site.url("/ok?1"), site.url("/ok?2")]
@@ -64,7 +64,7 @@ def test_an_invalid_line_makes_exit_code_1_and_the_rest_goes_on(
     ]
 
 
-def test_urls_files_and_standard_input_may_be_mixed(site: Server, tmp_path: Path) -> None:
+def test_urls_files_and_standard_input_can_be_mixed(site: Server, tmp_path: Path) -> None:
     urls = [site.url(f"/ok?{number}") for number in range(5)]
     first = write(tmp_path / "first.txt", urls[1])
     second = write(tmp_path / "second.txt", "", urls[4])
@@ -83,7 +83,7 @@ def test_piped_standard_input_is_read_without_a_target(site: Server) -> None:
     assert origins(ended) == [(0, "-", 1, site.url("/ok"), "responded")]
 
 
-def test_a_pipe_gives_results_before_it_is_closed(site: Server) -> None:
+def test_results_appear_before_a_pipe_is_closed(site: Server) -> None:
     with started("--jsonl", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -96,10 +96,10 @@ def test_a_pipe_gives_results_before_it_is_closed(site: Server) -> None:
 
 
 @pytest.mark.parametrize("targets", [[], ["-"]], ids=["no target", "-"])
-def test_a_pipe_may_end_long_before_its_urls_are_checked(
+def test_a_pipe_may_be_closed_long_before_its_urls_are_checked(
     server: Server, targets: list[str]
 ) -> None:
-    """Connections are opened when standard input has been read to its end."""
+    """Connections are opened after the end of standard input."""
     server.on("/ok", reply(200, b"", "Connection: close"))
     text = "".join(f"{server.url(f'/ok?{number}')}\n" for number in range(100))
     ended = crawl(*targets, "--jsonl", text=text)
@@ -107,7 +107,7 @@ def test_a_pipe_may_end_long_before_its_urls_are_checked(
     assert [record["ok"] for record in records(ended.stdout)] == [True] * 100
 
 
-def test_a_fifo_gives_results_before_its_writer_closes_it(site: Server, tmp_path: Path) -> None:
+def test_results_appear_before_the_writer_of_a_fifo_closes_it(site: Server, tmp_path: Path) -> None:
     fifo = tmp_path / "urls.fifo"
     os.mkfifo(fifo)
     with started(fifo, "--jsonl") as process:
@@ -120,7 +120,7 @@ def test_a_fifo_gives_results_before_its_writer_closes_it(site: Server, tmp_path
         assert process.wait() == 0
 
 
-def test_a_url_listed_twice_is_asked_once_and_counted(site: Server, tmp_path: Path) -> None:
+def test_a_duplicate_is_requested_once_and_counted(site: Server, tmp_path: Path) -> None:
     listed = write(tmp_path / "urls.txt", site.url("/ok"), site.url("/ok"), site.url("/ok"))
     ended = crawl(listed, "--json")
     document = json.loads(ended.stdout)
@@ -128,7 +128,7 @@ def test_a_url_listed_twice_is_asked_once_and_counted(site: Server, tmp_path: Pa
     assert (document["summary"]["total"], document["summary"]["duplicates"]) == (1, 2)
 
 
-def test_repeat_asks_a_url_as_often_as_it_is_listed(site: Server, tmp_path: Path) -> None:
+def test_repeat_checks_every_occurrence_of_a_url(site: Server, tmp_path: Path) -> None:
     listed = write(tmp_path / "urls.txt", site.url("/ok"), site.url("/ok"), site.url("/ok"))
     ended = crawl(listed, "--json", "--repeat")
     document = json.loads(ended.stdout)
@@ -141,7 +141,7 @@ def test_repeat_asks_a_url_as_often_as_it_is_listed(site: Server, tmp_path: Path
     [("missing.txt", "No such file"), (".", "directory"), ("no/list.txt", "No such file")],
     ids=["missing", "directory", "missing directory"],
 )
-def test_a_list_that_cannot_be_read_is_named_before_any_request(
+def test_an_unreadable_list_is_reported_before_any_request(
     site: Server, tmp_path: Path, name: str, rule: str
 ) -> None:
     ended = crawl(site.url("/ok"), name, cwd=tmp_path)
@@ -151,7 +151,7 @@ def test_a_list_that_cannot_be_read_is_named_before_any_request(
     assert site.requests == []
 
 
-def test_a_list_without_permission_to_read_is_named_before_any_request(
+def test_a_list_without_read_permission_is_reported_before_any_request(
     site: Server, tmp_path: Path
 ) -> None:
     write(tmp_path / "urls.txt", site.url("/ok?1")).chmod(0o000)
@@ -162,9 +162,7 @@ def test_a_list_without_permission_to_read_is_named_before_any_request(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
-def test_a_list_that_is_utf_16_is_one_complaint_with_the_line(
-    tmp_path: Path, encoding: str
-) -> None:
+def test_a_utf_16_list_is_one_error_that_names_the_line(tmp_path: Path, encoding: str) -> None:
     listed = tmp_path / "urls.txt"
     listed.write_text("http://127.0.0.1:1/\n", encoding)
     ended = crawl(listed)
@@ -193,7 +191,7 @@ def test_a_closed_or_empty_standard_input_is_nothing_to_check(commands: str) -> 
     assert "nothing to check" in complaint(ended)
 
 
-def test_an_empty_list_still_makes_a_json_document() -> None:
+def test_an_empty_list_still_yields_a_json_document() -> None:
     ended = crawl("--json", text="")
     document = json.loads(ended.stdout)
     assert document["results"] == []
@@ -206,7 +204,7 @@ def test_no_target_at_a_terminal_is_a_usage_error() -> None:
     assert "crawl --help" in complaint(ended)
 
 
-def test_standard_input_is_read_only_once() -> None:
+def test_standard_input_can_be_read_only_once() -> None:
     ended = crawl("-", "-", text="")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "standard input" in complaint(ended)
@@ -215,7 +213,7 @@ def test_standard_input_is_read_only_once() -> None:
 # Options
 
 
-def test_a_low_soft_limit_of_open_files_is_raised(server: Server, tmp_path: Path) -> None:
+def test_a_low_open_file_limit_is_raised(server: Server, tmp_path: Path) -> None:
     server.on("/meet", once(lambda: server.counts["/meet"] >= 100))
     urls = [server.url(f"/meet?{number}") for number in range(100)]
     listed = write(tmp_path / "urls.txt", *urls)
@@ -224,7 +222,7 @@ def test_a_low_soft_limit_of_open_files_is_raised(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize("files", [64, 40])
-def test_too_few_open_files_lower_max_with_one_warning_and_blame_no_url(
+def test_a_low_hard_limit_lowers_max_with_one_warning_and_fails_no_url(
     server: Server, tmp_path: Path, files: int
 ) -> None:
     server.on("/ok", reply())
@@ -271,13 +269,13 @@ def test_every_output_gets_every_record(site: Server, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.JSON", "c.jsonl"]
 
 
-def test_a_file_is_written_beside_the_table(site: Server, tmp_path: Path) -> None:
+def test_a_file_is_written_in_addition_to_the_table(site: Server, tmp_path: Path) -> None:
     ended = crawl(site.url("/ok"), "-o", "out.jsonl", cwd=tmp_path)
     assert ended.stdout.startswith("URL ")
     assert [record["ok"] for record in records((tmp_path / "out.jsonl").read_text())] == [True]
 
 
-def test_an_output_is_replaced_not_continued(site: Server, tmp_path: Path) -> None:
+def test_an_output_file_is_replaced_not_appended_to(site: Server, tmp_path: Path) -> None:
     write(tmp_path / "out.jsonl", "x" * 10_000)
     write(tmp_path / "out.json", "x" * 10_000)
     crawl(site.url("/ok"), "-o", "out.jsonl", "-o", "out.json", cwd=tmp_path)
@@ -324,8 +322,8 @@ def test_a_redirected_standard_input_cannot_be_an_output(site: Server, tmp_path:
     assert listed.read_text("utf-8") == before
 
 
-def test_ordered_gives_records_in_the_order_of_the_list(server: Server, tmp_path: Path) -> None:
-    """The first URL is answered only once all others have been asked."""
+def test_ordered_writes_records_in_input_order(server: Server, tmp_path: Path) -> None:
+    """The response to the first URL comes only after all others were requested."""
     server.on("/last", once(lambda: server.counts["/ok"] == 20))
     server.on("/ok", reply())
     urls = [server.url("/last"), *(server.url(f"/ok?{number}") for number in range(20))]
@@ -336,7 +334,7 @@ def test_ordered_gives_records_in_the_order_of_the_list(server: Server, tmp_path
     assert [record["input"] for record in document["results"]] == urls
 
 
-def test_jsonl_gives_records_as_they_finish(server: Server, tmp_path: Path) -> None:
+def test_jsonl_writes_records_as_they_finish(server: Server, tmp_path: Path) -> None:
     server.on("/last", once(lambda: server.counts["/ok"] == 20))
     server.on("/ok", reply())
     urls = [server.url("/last"), *(server.url(f"/ok?{number}") for number in range(20))]
@@ -346,13 +344,13 @@ def test_jsonl_gives_records_as_they_finish(server: Server, tmp_path: Path) -> N
     assert shown[0] != server.url("/last")
 
 
-def test_quiet_says_nothing_but_the_exit_code(site: Server) -> None:
+def test_quiet_prints_nothing(site: Server) -> None:
     variables = environment(HTTP_PROXY=site.origin, NO_PROXY="127.0.0.1")
     ended = crawl(site.url("/ok"), site.url("/gone"), "-q", env=variables)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")
 
 
-def test_verbose_says_what_the_run_uses(site: Server) -> None:
+def test_verbose_prints_the_engine_and_the_event_loop(site: Server) -> None:
     ended = crawl(site.url("/ok"), "-v", "--jsonl")
     assert (ended.returncode, len(records(ended.stdout))) == (0, 1)
     assert "engine direct" in complaint(ended)
@@ -364,14 +362,14 @@ def test_quiet_checks_the_whole_list(site: Server, tmp_path: Path) -> None:
     assert (ended.returncode, site.counts) == (0, {"/ok": 200})
 
 
-def test_quiet_still_writes_what_was_asked_for(site: Server, tmp_path: Path) -> None:
+def test_quiet_still_writes_the_requested_outputs(site: Server, tmp_path: Path) -> None:
     ended = crawl(site.url("/ok"), "--quiet", "--jsonl", "-o", "out.jsonl", cwd=tmp_path)
     assert len(records(ended.stdout)) == 1
     assert len(records((tmp_path / "out.jsonl").read_text("utf-8"))) == 1
     assert ended.stderr == ""
 
 
-def test_a_run_gives_no_warning(site: Server, tmp_path: Path) -> None:
+def test_a_run_emits_no_warning(site: Server, tmp_path: Path) -> None:
     variables = environment(PYTHONWARNINGS="always")
     ended = crawl(site.url("/ok"), "-o", "out.json", cwd=tmp_path, env=variables)
     assert (ended.returncode, ended.stderr) == (0, "")

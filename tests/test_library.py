@@ -1,4 +1,4 @@
-"""The library door: `async for check in crawl(urls)`, with nothing but what it offers."""
+"""From Python: `async for check in crawl(urls)`, through the public interface alone."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ from crawler.engine import intake
 
 @pytest.fixture
 def router() -> respx.Router:
-    """Answers 200 to all under `ok.example`; tests add what else there is."""
+    """Responds with 200 to everything on `ok.example`; tests add other routes."""
     router = respx.Router(assert_all_called=False)
     router.route(host="ok.example").respond(200, text="fine")
     return router
@@ -32,7 +32,7 @@ def transport(router: respx.Router) -> httpx.MockTransport:
 
 
 async def collected(urls: Iterable[str], **options: Any) -> list[Check]:
-    """Return all checks in the order of the list."""
+    """Return all checks in input order."""
     checks = [check async for check in crawl(urls, **options)]
     return sorted(checks, key=lambda check: check.result.target.index)
 
@@ -49,7 +49,7 @@ def urls(checks: Iterable[Check]) -> list[str]:
     return [check.result.target.url for check in checks]
 
 
-def test_every_name_that_is_offered_is_there() -> None:
+def test_every_exported_name_exists() -> None:
     assert [name for name in crawler.__all__ if not hasattr(crawler, name)] == []
 
 
@@ -61,7 +61,7 @@ def test_every_url_gives_one_check(router: respx.Router) -> None:
     assert all(check.ok for check in checks)
 
 
-def test_a_check_tells_what_came(router: respx.Router) -> None:
+def test_a_check_holds_the_facts_of_the_response(router: respx.Router) -> None:
     (check,) = crawled(ok(1), router)
     result = check.result
     assert (result.attempt.status, result.attempt.size, result.attempt.final_url) == (
@@ -75,14 +75,14 @@ def test_a_check_tells_what_came(router: respx.Router) -> None:
     assert check.verdict.reasons == ()
 
 
-def test_a_bad_status_is_a_check_that_failed(router: respx.Router) -> None:
+def test_a_bad_status_is_a_failed_check(router: respx.Router) -> None:
     router.get("https://bad.example/").respond(503)
     (check,) = crawled(["https://bad.example/"], router)
     assert (check.ok, check.result.outcome) == (False, Outcome.RESPONDED)
     assert check.verdict.reasons == ("status 503 is not in 200-399",)
 
 
-def test_an_error_is_a_check_and_harms_no_neighbour(router: respx.Router) -> None:
+def test_an_error_is_a_failed_check_and_affects_no_other(router: respx.Router) -> None:
     router.get("https://bad.example/").mock(side_effect=httpx.RemoteProtocolError("nonsense"))
     first, bad, last = crawled([*ok(1), "https://bad.example/", *ok(2)], router, max=1)
     assert (first.ok, bad.ok, last.ok) == (True, False, True)
@@ -90,7 +90,7 @@ def test_an_error_is_a_check_and_harms_no_neighbour(router: respx.Router) -> Non
     assert bad.result.attempt.error.kind is ErrorKind.PROTOCOL
 
 
-def test_an_entry_that_is_no_url_is_an_invalid_check(router: respx.Router) -> None:
+def test_an_entry_that_is_not_a_url_is_an_invalid_check(router: respx.Router) -> None:
     checks = crawled([*ok(1), "ftp://x/", "", "http://", *ok(2)], router)
     outcomes = [check.result.outcome for check in checks]
     assert outcomes == [Outcome.RESPONDED, *[Outcome.INVALID] * 3, Outcome.RESPONDED]
@@ -102,37 +102,37 @@ def test_an_entry_that_is_no_url_is_an_invalid_check(router: respx.Router) -> No
     )
 
 
-def test_an_entry_is_read_as_a_line_is(router: respx.Router) -> None:
+def test_an_entry_is_normalised_like_a_line(router: respx.Router) -> None:
     checks = crawled(["ok.example", "  HTTP://OK.example:80/a b\n"], router)
     assert urls(checks)[0] == "https://ok.example/"
     assert checks[1].result.outcome is Outcome.INVALID
 
 
-def test_the_index_is_the_place_in_the_list(router: respx.Router) -> None:
+def test_the_index_is_the_position_among_all_entries(router: respx.Router) -> None:
     listed = [*ok(5, 4), "ftp://x/", *ok(3)]
     checks = crawled(listed, router)
     assert [check.result.target.index for check in checks] == [0, 1, 2, 3]
     assert [check.result.target.input for check in checks] == listed
 
 
-def test_the_line_is_the_place_of_an_entry(router: respx.Router) -> None:
+def test_the_line_is_the_position_of_the_entry(router: respx.Router) -> None:
     checks = crawled(ok(1, 2, 1, 3), router)
     assert [check.result.target.line for check in checks] == [1, 2, 4]
     assert {check.result.target.source for check in checks} == {None}
 
 
-def test_a_string_is_no_list_of_urls(router: respx.Router) -> None:
+def test_a_string_is_not_accepted_as_a_list(router: respx.Router) -> None:
     with pytest.raises(TypeError, match="urls is a str"):
         crawled(ok(1)[0], router)
 
 
-def test_equal_urls_are_asked_once(router: respx.Router) -> None:
+def test_duplicates_are_requested_once(router: respx.Router) -> None:
     checks = crawled([*ok(1, 2, 1), "https://OK.example:443/2"], router)
     assert urls(checks) == ok(1, 2)
     assert router.calls.call_count == 2
 
 
-def test_equal_urls_are_asked_as_often_as_they_stand_there_if_so_wanted(
+def test_duplicates_are_requested_each_time_with_repeat(
     router: respx.Router,
 ) -> None:
     checks = crawled(ok(1, 1, 1), router, repeat=True)
@@ -140,11 +140,11 @@ def test_equal_urls_are_asked_as_often_as_they_stand_there_if_so_wanted(
     assert router.calls.call_count == 3
 
 
-def test_an_empty_list_gives_no_check(router: respx.Router) -> None:
+def test_an_empty_list_yields_no_check(router: respx.Router) -> None:
     assert crawled([], router) == []
 
 
-def test_the_list_may_be_any_iterable_and_is_read_as_it_is_needed(router: respx.Router) -> None:
+def test_any_iterable_is_accepted_and_read_lazily(router: respx.Router) -> None:
     read = 0
 
     def endless() -> Iterator[str]:
@@ -164,7 +164,9 @@ def test_the_list_may_be_any_iterable_and_is_read_as_it_is_needed(router: respx.
     assert read < 500
 
 
-def test_a_list_that_raises_does_so_after_what_came_before(router: respx.Router) -> None:
+def test_an_exception_of_the_iterable_is_raised_after_the_checks_before_it(
+    router: respx.Router,
+) -> None:
     seen: list[str] = []
 
     def breaking() -> Iterator[str]:
@@ -194,7 +196,7 @@ def test_the_expectation_decides(router: respx.Router) -> None:
 
 
 class Crowd:
-    """Answers each request once all others that can be under way are there, and counts them."""
+    """Responds once as many requests as possible are in flight, and counts them."""
 
     def __init__(self) -> None:
         self.here = 0
@@ -220,14 +222,14 @@ class Crowd:
     ],
     ids=["max", "limits", "max before limits", "per host", "default"],
 )
-def test_no_more_are_fetched_at_once_than_wanted(options: dict[str, Any], most: int) -> None:
+def test_concurrent_requests_are_limited(options: dict[str, Any], most: int) -> None:
     crowd = Crowd()
     run(collected(ok(*range(40)), transport=httpx.MockTransport(crowd), **options))
     assert crowd.most == most
 
 
 @pytest.mark.parametrize("bounds", [{"max": 0}, {"max": -1}, {"per_host": 0}], ids=str)
-def test_bounds_that_allow_nothing_are_refused(
+def test_limits_that_allow_nothing_are_refused(
     bounds: dict[str, int], router: respx.Router
 ) -> None:
     async def body() -> None:
@@ -239,7 +241,7 @@ def test_bounds_that_allow_nothing_are_refused(
 
 
 class Closing(httpx.AsyncBaseTransport):
-    """A transport that answers one URL, keeps the others waiting, and knows when it is closed."""
+    """A transport that responds to one URL only, and records that it is closed."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -259,7 +261,7 @@ class Closing(httpx.AsyncBaseTransport):
         self.closed += 1
 
 
-def test_leaving_early_ends_what_is_under_way_and_closes_the_transport() -> None:
+def test_leaving_early_cancels_requests_in_flight_and_closes_the_transport() -> None:
     async def body() -> None:
         wire = Closing()
         async with aclosing(crawl(ok(1, 2, 3, 4), transport=wire)) as checks:
@@ -297,7 +299,7 @@ def test_a_cancelled_crawl_closes_everything() -> None:
     run(body())
 
 
-def test_two_crawls_at_once_do_not_meet(router: respx.Router) -> None:
+def test_two_crawls_at_once_are_independent(router: respx.Router) -> None:
     async def body() -> None:
         one, two = await asyncio.gather(
             collected(ok(1, 2), transport=transport(router)),
@@ -308,19 +310,19 @@ def test_two_crawls_at_once_do_not_meet(router: respx.Router) -> None:
     run(body())
 
 
-def test_without_a_transport_real_servers_are_asked(server: Server) -> None:
+def test_without_a_transport_real_servers_are_requested(server: Server) -> None:
     (check,) = run(collected([server.url("/missing")]))
     assert (check.result.attempt.status, check.ok) == (404, False)
     assert server.counts == {"/missing": 1}
 
 
-# Lists that block, do not end or hold something else
+# Iterables that block, do not end or hold other types
 
 
-def test_a_url_of_an_iterable_that_blocks_is_checked_before_the_next_one_comes(
+def test_a_url_from_a_blocking_iterable_is_checked_before_the_next_one_arrives(
     router: respx.Router,
 ) -> None:
-    """The list waits for the check of each URL before it gives the next one."""
+    """The iterable waits for the check of each URL before it yields the next one."""
     checked = threading.Semaphore(0)
 
     def blocking() -> Iterator[str]:
@@ -339,7 +341,7 @@ def test_a_url_of_an_iterable_that_blocks_is_checked_before_the_next_one_comes(
     assert run(body()) == 3
 
 
-def test_an_iterable_that_blocks_costs_no_url_its_time(server: Server) -> None:
+def test_a_blocking_iterable_does_not_add_to_a_latency(server: Server) -> None:
     url = server.on("/ok", reply())
 
     def blocking() -> Iterator[str]:
@@ -366,7 +368,7 @@ def endless_wait() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("urls", [endless_names, endless_duplicates, endless_wait])
-def test_a_deadline_ends_a_list_without_end(
+def test_a_deadline_ends_an_endless_list(
     urls: Callable[[], Iterator[str]], router: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "_STALLED", 0.2)
@@ -396,7 +398,7 @@ def test_a_known_number_of_urls_is_read_to_its_end_after_the_deadline(
 @pytest.mark.parametrize(
     ("bad", "name"), [(b"https://ok.example/2", "bytes"), (None, "NoneType"), (7, "int")]
 )
-def test_what_is_no_string_is_named_with_its_place(
+def test_an_item_that_is_not_a_string_is_reported_with_its_position(
     bad: object, name: str, made: Callable[[list[Any]], Iterable[str]], router: respx.Router
 ) -> None:
     seen: list[str] = []
@@ -410,14 +412,14 @@ def test_what_is_no_string_is_named_with_its_place(
     assert seen == ok(1)
 
 
-def test_bytes_are_no_list_of_urls(router: respx.Router) -> None:
+def test_bytes_are_not_accepted_as_a_list(router: respx.Router) -> None:
     with pytest.raises(TypeError, match="urls is a bytes"):
         crawled(b"https://ok.example/", router)  # type: ignore[arg-type]  # what is tested
 
 
 @pytest.mark.parametrize("method", ["get", "Head", "delete"])
-def test_a_method_is_read_as_the_command_line_reads_it(method: str, router: respx.Router) -> None:
-    """In upper case, so that it is retried like any other."""
+def test_a_method_is_normalised_as_on_the_command_line(method: str, router: respx.Router) -> None:
+    """In upper case, so that it counts as idempotent."""
     router.route(host="flaky.example").mock(side_effect=[httpx.Response(503), httpx.Response(200)])
     limits = Limits(backoff=0)
     (check,) = crawled(["https://flaky.example/"], router, method=method, limits=limits)
@@ -426,13 +428,13 @@ def test_a_method_is_read_as_the_command_line_reads_it(method: str, router: resp
 
 
 @pytest.mark.parametrize("method", ["", "G E T", "GET\r\nX: y", "CONNECT", "GÉT"])
-def test_what_is_no_method_is_refused_before_any_request(method: str, router: respx.Router) -> None:
+def test_an_invalid_method_is_refused_before_any_request(method: str, router: respx.Router) -> None:
     with pytest.raises(ValueError, match="is not an HTTP method"):
         crawled(ok(1), router, method=method)
     assert router.calls.call_count == 0
 
 
-def test_a_list_that_is_left_early_is_advanced_no_further(router: respx.Router) -> None:
+def test_an_iterable_is_not_read_on_after_leaving_early(router: respx.Router) -> None:
     read = 0
 
     def counting() -> Iterator[str]:

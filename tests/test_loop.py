@@ -8,11 +8,11 @@ from crawler.system import loop as event_loop
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reported"),
     [("Fatal error on SSL protocol", False), ("Task exception was never retrieved", True)],
 )
-def test_a_connection_that_breaks_in_closing_is_no_news(message: str, told: bool) -> None:
-    said: list[str] = []
+def test_an_error_from_a_closing_connection_is_ignored(message: str, reported: bool) -> None:
+    lines: list[str] = []
 
     async def work() -> int:
         context = {"message": message, "exception": RuntimeError("closed")}
@@ -20,11 +20,11 @@ def test_a_connection_that_breaks_in_closing_is_no_news(message: str, told: bool
         return 7
 
     _, factory = event_loop.choose()
-    assert event_loop.run(work(), factory, said.append) == 7
-    assert said == (["internal error: RuntimeError: closed"] if told else [])
+    assert event_loop.run(work(), factory, lines.append) == 7
+    assert lines == (["internal error: RuntimeError: closed"] if reported else [])
 
 
-def test_a_complaint_of_the_loop_has_its_traceback_where_that_is_wanted(
+def test_an_error_of_the_event_loop_has_its_traceback_with_verbose(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def work() -> int:
@@ -32,9 +32,9 @@ def test_a_complaint_of_the_loop_has_its_traceback_where_that_is_wanted(
         asyncio.get_running_loop().call_exception_handler(context)
         return 0
 
-    said: list[str] = []
+    lines: list[str] = []
     with caplog.at_level("ERROR", "asyncio"):
         _, factory = event_loop.choose()
-        event_loop.run(work(), factory, said.append, verbose=True)
+        event_loop.run(work(), factory, lines.append, verbose=True)
     assert "RuntimeError: closed" in caplog.text
-    assert said == []
+    assert lines == []

@@ -44,7 +44,7 @@ from crawler.report.streams import open_file
 
 
 class Bench:
-    """A run with its sinks, and what it showed on the way."""
+    """A pass with its sinks."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Bench:
         limits.setdefault("retries", 0)
         listing = Listed(entries, share_read)
         bounds = Limits(**limits)  # type: ignore[arg-type]  # all ints
-        self.run = Pass(
+        self.single = Pass(
             listing,
             Collector(listing, Fetching(fetch=fetch), bounds, gather=GATHER),
             [self.kept, *sinks],
@@ -67,65 +67,65 @@ class Bench:
         )
 
     async def whole(self) -> Summary:
-        await self.run.collect()
+        await self.single.collect()
         return await self.finish()
 
     async def finish(self) -> Summary:
-        self.ended = await self.run.conclude()
+        self.ended = await self.single.conclude()
         return self.ended.summary
 
 
-# Run
+# Ending
 
 
-def test_a_run_gives_the_sinks_what_it_returns() -> None:
+def test_a_pass_gives_the_sinks_the_summary_that_it_returns() -> None:
     def respond(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 2 else responded(of)
 
     async def body() -> None:
         entries: list[Target | Result] = [*many(5), invalid(target(5, host=""))]
         bench = Bench(Gate(shut=False, respond=respond), entries)
-        told = await bench.whole()
+        ending = await bench.whole()
         assert indices(bench.kept.checks) == list(range(6))
-        assert bench.kept.summaries == [told]
-        assert told == summary(*bench.kept.checks, stats=told.stats)
-        assert (told.total, told.passed, told.failed, told.invalid) == (6, 4, 1, 1)
+        assert bench.kept.summaries == [ending]
+        assert ending == summary(*bench.kept.checks, stats=ending.stats)
+        assert (ending.total, ending.passed, ending.failed, ending.invalid) == (6, 4, 1, 1)
 
     run(body())
 
 
-def test_a_run_to_the_end_is_told_of_as_such() -> None:
+def test_a_pass_that_reaches_the_end_is_complete() -> None:
     async def body() -> None:
-        told = await Bench(Gate(shut=False), many(3)).whole()
-        assert told.stats == CrawlStats(elapsed=told.stats.elapsed, duplicates=7)
-        assert told.stats.elapsed > 0
-        assert told.complete
+        ending = await Bench(Gate(shut=False), many(3)).whole()
+        assert ending.stats == CrawlStats(elapsed=ending.stats.elapsed, duplicates=7)
+        assert ending.stats.elapsed > 0
+        assert ending.complete
 
     run(body())
 
 
-def test_an_interrupted_run_writes_what_is_finished_and_counts_the_rest() -> None:
+def test_an_interrupted_pass_writes_finished_checks_and_counts_the_rest() -> None:
     async def body() -> None:
         gate = Gate()
         bench = Bench(gate, many(20), share_read=0.5, max=4)
-        collecting = asyncio.create_task(bench.run.collect())
+        collecting = asyncio.create_task(bench.single.collect())
         gate.release(*many(3))
         await settle()
-        bench.run.interrupt(signal.SIGINT)
+        bench.single.interrupt(signal.SIGINT)
         await collecting
-        told = await bench.finish()
-        assert (told.passed, told.unreached, told.total) == (3, 17, 20)
+        ending = await bench.finish()
+        assert (ending.passed, ending.unreached, ending.total) == (3, 17, 20)
         expected = CrawlStats(
-            elapsed=told.stats.elapsed, duplicates=7, interrupted=signal.SIGINT, list_read=False
+            elapsed=ending.stats.elapsed, duplicates=7, interrupted=signal.SIGINT, list_read=False
         )
-        assert told.stats == expected
-        assert bench.kept.summaries == [told]
+        assert ending.stats == expected
+        assert bench.kept.summaries == [ending]
         assert indices(bench.kept.checks) == list(range(20))
 
     run(body())
 
 
-def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
+def test_a_list_error_is_kept_and_the_entries_before_it_are_checked() -> None:
     async def body() -> None:
         broken = ListError("urls.txt, line 4: is binary or UTF-16, not UTF-8 text")
 
@@ -135,70 +135,70 @@ def test_a_list_that_turns_out_to_be_none_is_told_of_after_the_rest() -> None:
             raise broken
 
         bench = Bench(Gate(shut=False), entries(), share_read=None)
-        told = await bench.whole()
-        assert bench.run.list_error is broken
-        assert (told.passed, told.stats.list_failed, told.stats.list_read) == (3, True, False)
-        assert bench.kept.summaries == [told]
+        ending = await bench.whole()
+        assert bench.single.list_error is broken
+        assert (ending.passed, ending.stats.list_failed, ending.stats.list_read) == (3, True, False)
+        assert bench.kept.summaries == [ending]
 
     run(body())
 
 
-def test_a_fault_in_the_list_is_kept_and_ends_the_run_with_exit_code_2() -> None:
+def test_an_unexpected_exception_in_the_list_is_kept_and_makes_the_exit_code_2() -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Target | Result, None]:
             yield on("a")
             raise ZeroDivisionError
 
         bench = Bench(Gate(shut=False), entries())
-        told = await bench.whole()
-        assert isinstance(bench.run.fault, ZeroDivisionError)
-        assert bench.ended.fault is bench.run.fault
+        ending = await bench.whole()
+        assert isinstance(bench.single.fault, ZeroDivisionError)
+        assert bench.ended.fault is bench.single.fault
         assert indices(bench.kept.checks) == [0]
-        assert (told.complete, exit_code(told)) == (False, ExitCode.USAGE)
+        assert (ending.complete, exit_code(ending)) == (False, ExitCode.USAGE)
 
     run(body())
 
 
-def test_an_output_that_breaks_is_in_the_summary_of_the_others() -> None:
+def test_a_broken_output_is_in_the_summary_of_the_others() -> None:
     async def body() -> None:
         bench = Bench(Gate(shut=False), many(5), Broken(FULL))
-        told = await bench.whole()
-        assert told.stats.output_failed
-        assert bench.kept.summaries == [told]
+        ending = await bench.whole()
+        assert ending.stats.output_failed
+        assert bench.kept.summaries == [ending]
         assert bench.ended.failed_outputs == {"broken": FULL}
         assert indices(bench.kept.checks) == list(range(5))
 
     run(body())
 
 
-def test_an_output_that_breaks_at_the_very_end_is_in_the_summary_that_is_returned() -> None:
+def test_an_output_that_breaks_at_the_very_end_is_in_the_returned_summary() -> None:
     async def body() -> None:
-        told = await Bench(Gate(shut=False), many(5), Broken(FULL, after=-1)).whole()
-        assert told.stats.output_failed
+        ending = await Bench(Gate(shut=False), many(5), Broken(FULL, after=-1)).whole()
+        assert ending.stats.output_failed
 
     run(body())
 
 
-def test_a_reader_that_goes_away_ends_the_run_early() -> None:
+def test_a_closed_pipe_ends_the_pass_early() -> None:
     async def body() -> None:
         endless = (on(f"host{index}.example", index) for index in itertools.count())
         bench = Bench(Gate(shut=False), endless, Broken(GONE, after=1), share_read=None)
-        told = await bench.whole()
-        assert not told.stats.output_failed
-        assert told.stats.interrupted is None
-        assert indices(bench.kept.checks) == list(range(told.total))
-        assert told.unreached > 0
+        ending = await bench.whole()
+        assert not ending.stats.output_failed
+        assert ending.stats.interrupted is None
+        assert indices(bench.kept.checks) == list(range(ending.total))
+        assert ending.unreached > 0
 
     run(body())
 
 
-def test_a_run_whose_output_is_stuck_can_be_interrupted() -> None:
+def test_a_pass_with_a_blocked_output_can_be_interrupted() -> None:
     async def body() -> None:
         valve = Valve()
         bench = Bench(Gate(shut=False), many(50), valve, max=2)
-        collecting = asyncio.create_task(bench.run.collect())
+        collecting = asyncio.create_task(bench.single.collect())
         await asyncio.to_thread(valve.reached.wait, 30)
-        bench.run.interrupt(signal.SIGINT)
+        bench.single.interrupt(signal.SIGINT)
         await collecting
         await bench.finish()
         assert list(bench.ended.failed_outputs) == [valve.name]
@@ -208,8 +208,8 @@ def test_a_run_whose_output_is_stuck_can_be_interrupted() -> None:
     run(body())
 
 
-def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
-    """The clock of the fetches moves a quarter of a second in each, and an hour in the sink."""
+def test_a_slow_sink_slows_the_pass_but_is_not_part_of_any_latency() -> None:
+    """The clock advances a quarter of a second in each fetch, and an hour in the sink."""
     now = 0.0
     started = 0
 
@@ -227,7 +227,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
         valve = Valve()
         fetch = Fetcher(httpx.MockTransport(respond), Limits(), clock=clock)
         bench = Bench(fetch, many(100), valve, max=2)
-        collecting = asyncio.create_task(bench.run.collect())
+        collecting = asyncio.create_task(bench.single.collect())
         await asyncio.to_thread(valve.reached.wait, 30)
         await settle(1000)
         assert started < 20
@@ -242,7 +242,7 @@ def test_a_slow_sink_slows_the_crawl_but_is_no_part_of_a_latency() -> None:
 
 
 class Interrupting(Kept):
-    """A sink that calls for the end of the run with the first check it gets."""
+    """A sink that interrupts the pass at the first check."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,7 +254,7 @@ class Interrupting(Kept):
         self.loop.call_soon_threadsafe(self.interrupt)
 
 
-def test_a_list_that_was_left_in_the_middle_of_a_piece_is_not_complete(tmp_path: Path) -> None:
+def test_a_list_left_in_the_middle_of_a_chunk_is_not_complete(tmp_path: Path) -> None:
     path = tmp_path / "urls.txt"
     path.write_text("ftp://x\n" * 3000)
 
@@ -266,21 +266,21 @@ def test_a_list_that_was_left_in_the_middle_of_a_piece_is_not_complete(tmp_path:
         )
         sink.interrupt = lambda: running.interrupt(signal.SIGINT)
         await running.collect()
-        told = (await running.conclude()).summary
-        assert indices(sink.checks) == list(range(told.total))
-        assert told.total < 3000
-        assert (told.stats.list_read, told.complete) == (False, False)
+        ending = (await running.conclude()).summary
+        assert indices(sink.checks) == list(range(ending.total))
+        assert ending.total < 3000
+        assert (ending.stats.list_read, ending.complete) == (False, False)
 
     run(body())
 
 
-def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_broken_document_leaves_no_file_behind(tmp_path: Path) -> None:
     async def body() -> None:
         document = DocumentSink(open_file(str(tmp_path / "report.json"), whole=True), jsondocument)
         with largest_file(1000):
             bench = Bench(Gate(shut=False), many(50), document)
-            told = await bench.whole()
-        assert told.passed == 50
+            ending = await bench.whole()
+        assert ending.passed == 50
         ((name, error),) = bench.ended.failed_outputs.items()
         assert (name, error.errno) == (str(tmp_path / "report.json"), errno.EFBIG)
 
@@ -289,7 +289,7 @@ def test_a_document_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def watched(share: float | None) -> Snapshot:
-    """Return what is shown of a run: 8 lines read, 4 passed, 1 failed, 1 invalid, 2 in flight."""
+    """Return the snapshot with 8 entries read: 4 passed, 1 failed, 1 invalid, 2 in flight."""
 
     def respond(of: Target) -> Result:
         return failed(ErrorKind.RESET, of) if of.index == 4 else responded(of)
@@ -308,7 +308,7 @@ def watched(share: float | None) -> Snapshot:
         entries: list[Target | Result] = [*many(7), invalid(target(7, host=""))]
         bench = Bench(gate, entries, share_read=share, watch=watch)
         gate.release(*many(5))
-        collecting = asyncio.create_task(bench.run.collect())
+        collecting = asyncio.create_task(bench.single.collect())
         await shown.wait()
         gate.open()
         await collecting
@@ -325,7 +325,7 @@ def watched(share: float | None) -> Snapshot:
     [(1.0, 8, False), (0.1, 80, True), (None, None, True), (0.0, None, True)],
     ids=["known", "estimated", "unknown", "nothing read"],
 )
-def test_the_progress_says_how_far_the_run_is(
+def test_a_snapshot_shows_the_progress_of_the_pass(
     share: float | None, total: int | None, estimated: bool
 ) -> None:
     seen = watched(share)
@@ -341,21 +341,21 @@ def test_the_progress_says_how_far_the_run_is(
     assert seen.elapsed > 0
 
 
-def test_a_terminal_that_blocks_does_not_hold_up_the_crawl() -> None:
+def test_a_blocked_terminal_does_not_delay_the_pass() -> None:
     async def body() -> None:
         unblocked = threading.Event()
 
         def watch(snapshot: Snapshot) -> None:
             unblocked.wait(30)
 
-        told = await Bench(Gate(shut=False), many(100), watch=watch).whole()
-        assert (told.passed, unblocked.is_set()) == (100, False)
+        ending = await Bench(Gate(shut=False), many(100), watch=watch).whole()
+        assert (ending.passed, unblocked.is_set()) == (100, False)
         unblocked.set()
 
     run(body())
 
 
-def test_a_terminal_that_breaks_costs_nothing_but_the_progress() -> None:
+def test_a_broken_terminal_costs_nothing_but_the_progress() -> None:
     async def body() -> None:
         complaints: list[dict[str, Any]] = []
         shown = asyncio.Event()
@@ -368,7 +368,7 @@ def test_a_terminal_that_breaks_costs_nothing_but_the_progress() -> None:
 
         gate = Gate()
         bench = Bench(gate, many(3), watch=watch)
-        collecting = asyncio.create_task(bench.run.collect())
+        collecting = asyncio.create_task(bench.single.collect())
         await shown.wait()
         await settle()
         gate.open()

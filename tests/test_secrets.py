@@ -19,7 +19,7 @@ SECRET = "hunter2"
 
 
 def leaks(ended: Ended, *files: Path) -> list[str]:
-    """Return the lines of all outputs in which the secret stands."""
+    """Return the lines of all outputs that contain the secret."""
     shown = [ended.stdout, ended.stderr, *(path.read_text("utf-8") for path in files)]
     assert any(shown)
     return [line for text in shown for line in text.splitlines() if SECRET in line]
@@ -86,7 +86,7 @@ def test_progress_on_a_terminal_shows_no_secret_of_a_query(site: Server) -> None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=b", "?token", "a&b", "_-"])
-def test_what_is_no_name_of_a_parameter_is_a_usage_error(name: str) -> None:
+def test_an_invalid_parameter_name_is_a_usage_error(name: str) -> None:
     ended = crawl("http://127.0.0.1:1/", "--mask", name)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "is not the name of a query parameter" in complaint(ended)

@@ -19,7 +19,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture
 def handlers() -> Iterator[dict[int, Any]]:
-    """Handlers of the test's own for the signals, so that a stray one ends nothing."""
+    """Harmless signal handlers for the duration of a test."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     own: dict[int, Any] = {number: lambda *_: None for number in SIGNALS}
     for number, handler in own.items():
@@ -30,7 +30,9 @@ def handlers() -> Iterator[dict[int, Any]]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_a_call_in_the_loop(number: int, handlers: dict[int, Any]) -> None:
+def test_the_first_signal_becomes_a_call_on_the_event_loop(
+    number: int, handlers: dict[int, Any]
+) -> None:
     async def body() -> None:
         caught: list[tuple[int, bool]] = []
         seen = asyncio.Event()
@@ -41,7 +43,7 @@ def test_the_first_signal_is_a_call_in_the_loop(number: int, handlers: dict[int,
 
         loop = asyncio.get_running_loop()
         with signals(first, lambda: None):
-            # From another thread, while the loop has nothing to do but wait.
+            # From another thread, while the event loop is idle.
             sending = threading.Thread(target=os.kill, args=(os.getpid(), number))
             loop.call_soon(sending.start)
             await seen.wait()
@@ -65,7 +67,7 @@ def meaning() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in SIGNALS}
 
 
-def test_afterwards_the_signals_mean_what_they_did(handlers: dict[int, Any]) -> None:
+def test_the_previous_signal_handlers_are_restored(handlers: dict[int, Any]) -> None:
     before: dict[int, Any] = {}
 
     def interrupted() -> None:
@@ -75,7 +77,7 @@ def test_afterwards_the_signals_mean_what_they_did(handlers: dict[int, Any]) -> 
 
     async def body() -> None:
         nonlocal before
-        before = meaning()  # the loop's runner takes SIGINT for itself while it runs
+        before = meaning()  # the runner of the event loop installs its own SIGINT handler
         with pytest.raises(ZeroDivisionError):
             interrupted()
         assert meaning() == before
@@ -84,7 +86,7 @@ def test_afterwards_the_signals_mean_what_they_did(handlers: dict[int, Any]) -> 
 
 
 @pytest.mark.parametrize("ignored", SIGNALS)
-def test_a_signal_that_was_ignored_at_the_start_stays_so(
+def test_a_signal_ignored_at_the_start_stays_ignored(
     ignored: signal.Signals, handlers: dict[int, Any]
 ) -> None:
     async def body() -> None:
@@ -104,15 +106,15 @@ def test_a_signal_that_was_ignored_at_the_start_stays_so(
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "told"),
+    ("number", "code", "printed"),
     [
         (signal.SIGINT, 130, "second\n"),
         (signal.SIGTERM, 143, "second\n"),
         (signal.SIGHUP, 0, "too late\n"),
     ],
 )
-def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
-    number: signal.Signals, code: int, told: str
+def test_a_second_signal_exits_at_once_unless_it_is_sighup(
+    number: signal.Signals, code: int, printed: str
 ) -> None:
     script = (
         "import asyncio, signal\n"
@@ -129,4 +131,4 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (done.returncode, done.stdout) == (code, f"first 2\n{told}")
+    assert (done.returncode, done.stdout) == (code, f"first 2\n{printed}")

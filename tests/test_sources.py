@@ -16,37 +16,37 @@ def complaint(argument: str, stdin: int | None = None) -> str:
     return str(caught.value)
 
 
-def test_a_missing_file_is_told_of_at_once(home: Path) -> None:
+def test_a_missing_file_is_an_error(home: Path) -> None:
     assert complaint("missing") == "cannot read missing: No such file or directory"
 
 
-def test_a_missing_file_that_looks_like_a_host_brings_a_hint(home: Path) -> None:
+def test_a_missing_file_that_looks_like_a_host_adds_a_hint(home: Path) -> None:
     assert complaint("example.com/a") == (
         "cannot read example.com/a: No such file or directory"
         " (to check a URL, write https://example.com/a)"
     )
 
 
-def test_a_directory_is_told_of_at_once(home: Path) -> None:
+def test_a_directory_is_an_error(home: Path) -> None:
     (home / "lists").mkdir()
     assert complaint("lists") == "cannot read lists: Is a directory"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_is_told_of_at_once(home: Path) -> None:
+def test_an_unreadable_file_is_an_error(home: Path) -> None:
     (home / "secret.txt").write_text("http://a/\n")
     (home / "secret.txt").chmod(0)
     assert complaint("secret.txt") == "cannot read secret.txt: Permission denied"
 
 
-def test_a_name_that_no_file_can_have_is_told_of() -> None:
+def test_an_impossible_file_name_is_an_error() -> None:
     assert re.match(r"cannot read a\\x00b: .*embedded null ", complaint("a\0b"))  # as Python has it
 
 
-def test_a_name_is_shown_safely_and_without_a_password(home: Path) -> None:
+def test_a_file_name_is_shown_safely_and_without_a_password(home: Path) -> None:
     shown = complaint("user:hunter2@a\x1b[31mb")
     assert shown.startswith("cannot read user:***@a\\x1b[31mb: No such file or directory")
 
 
-def test_a_closed_standard_input_holds_nothing() -> None:
+def test_a_closed_standard_input_is_an_error() -> None:
     assert complaint("-") == "nothing to check: standard input is closed"

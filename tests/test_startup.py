@@ -1,4 +1,4 @@
-"""What a start costs: the heavy libraries are imported only where they are used."""
+"""Start-up cost: heavy libraries are imported only if they are needed."""
 
 import re
 import subprocess
@@ -31,26 +31,26 @@ def imported(*args: str) -> set[str]:
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_an_answer_that_needs_no_network_imports_nothing_heavy(option: str) -> None:
+def test_version_and_help_import_nothing_heavy(option: str) -> None:
     modules = imported(option)
     assert "crawler.cli.command" in modules
     assert modules & HEAVY == set()
 
 
-def test_a_bad_option_imports_nothing_heavy() -> None:
+def test_an_invalid_option_imports_nothing_heavy() -> None:
     modules = imported("--max", "0", "http://127.0.0.1:1/")
     assert "crawler.cli.command" in modules
     assert modules & HEAVY == set()
 
 
-def test_json_lines_need_no_table() -> None:
+def test_json_lines_do_not_import_rich() -> None:
     modules = imported("http://127.0.0.1:1/", "--jsonl")
     assert "httpx" in modules
     assert {name for name in modules if name.split(".")[0] == "rich"} == set()
 
 
-def test_the_first_request_of_the_stock_engine_loads_no_module() -> None:
-    """What is loaded then would be latency of that URL: 20 ms, and much more on a busy machine."""
+def test_the_first_request_of_the_stock_engine_imports_nothing() -> None:
+    """An import at that moment would add to its latency: 20 ms, more on a busy machine."""
     code = """
 import asyncio, sys, httpx
 from crawler.engine.transports import ConnectionSettings, open_transport

@@ -1,4 +1,4 @@
-"""Blocking calls in threads of our own: bounded, started as needed, never in the way of an exit."""
+"""Blocking calls in daemon threads: bounded, started as needed, never delaying process exit."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ from crawler.system.threads import DaemonExecutor
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait, long enough for the slowest machine, until a thread has made `condition` true."""
+    """Wait until a thread has made `condition` true."""
     end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:
         time.sleep(0.001)
@@ -30,7 +30,7 @@ def threads(name: str) -> list[threading.Thread]:
 
 
 class Valve:
-    """A call that blocks until it is opened, and counts how many are in it."""
+    """A call that blocks until it is opened, and counts the calls in progress."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()
@@ -44,7 +44,7 @@ class Valve:
         return 42
 
 
-def test_a_call_gives_its_result() -> None:
+def test_a_call_returns_its_result() -> None:
     executor = DaemonExecutor(2, "test")
     assert executor.submit(divmod, 7, 2).result(30) == (3, 1)
     assert executor.submit(int, "ff", base=16).result(30) == 255
@@ -52,7 +52,7 @@ def test_a_call_gives_its_result() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("full"), SystemExit(3)], ids=["error", "exit"])
-def test_a_call_that_raises_gives_its_exception_and_costs_no_thread(error: BaseException) -> None:
+def test_a_call_that_raises_sets_its_exception_and_keeps_the_thread(error: BaseException) -> None:
     def fail() -> None:
         raise error
 
@@ -62,7 +62,7 @@ def test_a_call_that_raises_gives_its_exception_and_costs_no_thread(error: BaseE
     executor.shutdown()
 
 
-def test_calls_run_in_daemon_threads_of_that_name() -> None:
+def test_calls_run_in_named_daemon_threads() -> None:
     executor = DaemonExecutor(1, "some-name")
     thread = executor.submit(threading.current_thread).result(30)
     assert (thread.daemon, thread.name.startswith("some-name-")) == (True, True)
@@ -76,7 +76,7 @@ def test_no_thread_starts_before_the_first_call() -> None:
     executor.shutdown()
 
 
-def test_as_many_calls_run_at_once_as_there_are_workers_and_the_others_follow() -> None:
+def test_at_most_workers_calls_run_at_once_and_the_others_follow() -> None:
     valve = Valve()
     executor = DaemonExecutor(3, "bounded")
     futures = [executor.submit(valve) for _ in range(10)]
@@ -88,7 +88,7 @@ def test_as_many_calls_run_at_once_as_there_are_workers_and_the_others_follow() 
     executor.shutdown()
 
 
-def test_a_call_in_a_free_pool_does_not_wait_for_one_that_blocks() -> None:
+def test_a_call_does_not_wait_for_a_blocked_one_while_a_worker_is_free() -> None:
     valve = Valve()
     executor = DaemonExecutor(2, "test")
     blocked = executor.submit(valve)
@@ -98,7 +98,7 @@ def test_a_call_in_a_free_pool_does_not_wait_for_one_that_blocks() -> None:
     executor.shutdown()
 
 
-def test_calls_of_one_worker_run_in_the_order_they_came() -> None:
+def test_a_single_worker_runs_calls_in_order() -> None:
     seen: list[int] = []
     executor = DaemonExecutor(1, "test")
     wait_for([executor.submit(seen.append, number) for number in range(100)], 30)
@@ -106,7 +106,7 @@ def test_calls_of_one_worker_run_in_the_order_they_came() -> None:
     executor.shutdown()
 
 
-def test_a_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
+def test_a_call_cancelled_while_queued_is_not_made() -> None:
     valve = Valve()
     seen: list[int] = []
     executor = DaemonExecutor(1, "test")
@@ -119,14 +119,14 @@ def test_a_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
     executor.shutdown()
 
 
-def test_nothing_is_taken_after_a_shutdown() -> None:
+def test_no_call_is_accepted_after_shutdown() -> None:
     executor = DaemonExecutor(1, "test")
     executor.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(print)
 
 
-def test_a_shutdown_ends_the_threads_once_their_calls_are_done() -> None:
+def test_shutdown_ends_the_threads_once_their_calls_are_done() -> None:
     valve = Valve()
     executor = DaemonExecutor(2, "ending")
     futures = [executor.submit(valve) for _ in range(4)]
@@ -137,7 +137,7 @@ def test_a_shutdown_ends_the_threads_once_their_calls_are_done() -> None:
 
 
 @pytest.mark.parametrize("wait", [False, True])
-def test_a_shutdown_does_not_wait_for_a_call_that_blocks(wait: bool) -> None:
+def test_shutdown_does_not_wait_for_a_blocked_call(wait: bool) -> None:
     valve = Valve()
     executor = DaemonExecutor(1, "test")
     blocked = executor.submit(valve)
@@ -147,7 +147,7 @@ def test_a_shutdown_does_not_wait_for_a_call_that_blocks(wait: bool) -> None:
     assert blocked.result(30) == 42
 
 
-def test_a_shutdown_cancels_what_waits_where_it_is_asked_to() -> None:
+def test_shutdown_cancels_queued_calls_on_request() -> None:
     valve = Valve()
     executor = DaemonExecutor(1, "cancelling")
     blocked = executor.submit(valve)
@@ -160,7 +160,7 @@ def test_a_shutdown_cancels_what_waits_where_it_is_asked_to() -> None:
     assert [future.cancelled() for future in waiting] == [True] * 3
 
 
-def test_a_result_lives_no_longer_than_its_future() -> None:
+def test_a_result_does_not_outlive_its_future() -> None:
     class Large:
         pass
 
@@ -187,7 +187,7 @@ def test_an_event_loop_can_await_a_call() -> None:
     run(body())
 
 
-def test_a_call_that_blocks_does_not_hold_up_the_exit() -> None:
+def test_a_blocked_call_does_not_delay_process_exit() -> None:
     script = (
         "import threading\n"
         "from crawler.system.threads import DaemonExecutor\n"

@@ -37,7 +37,7 @@ def test_a_count_is_a_whole_number(least: int, text: str, number: int) -> None:
     ],
     ids=lambda value: str(value)[:12],
 )  # fmt: skip
-def test_what_is_no_count_is_refused(least: int, text: str) -> None:
+def test_text_that_is_not_a_count_is_refused(least: int, text: str) -> None:
     with pytest.raises(ValueError, match=rf"^is not a whole number (of|from) .*{least}"):
         values.count(least)(text)
 
@@ -58,7 +58,7 @@ def test_seconds_may_have_a_fraction(text: str, seconds: float) -> None:
     ],
     ids=lambda text: text[:12],
 )  # fmt: skip
-def test_what_is_no_time_above_zero_is_refused(text: str) -> None:
+def test_text_that_is_not_a_positive_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a number of seconds above 0$"):
         values.seconds(text)
 
@@ -70,7 +70,7 @@ def test_what_is_no_time_above_zero_is_refused(text: str) -> None:
         (".5", 0.5), ("100000000", 1e8),
     ],
 )  # fmt: skip
-def test_a_pause_may_be_none_at_all(text: str, seconds: float) -> None:
+def test_a_pause_may_be_zero(text: str, seconds: float) -> None:
     assert values.pause(text) == seconds
 
 
@@ -78,7 +78,7 @@ def test_a_pause_may_be_none_at_all(text: str, seconds: float) -> None:
     "text",
     ["", ".", "-1", "-0", "+0", "1e3", "nan", "inf", "0 ", "0s", "0\n", "\u0660", "100000001"],
 )
-def test_what_is_no_pause_is_refused(text: str) -> None:
+def test_text_that_is_not_a_pause_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a number of seconds from 0$"):
         values.pause(text)
 
@@ -106,7 +106,7 @@ def test_a_rate_is_a_number_of_requests_per_second(text: str, rate: float) -> No
     ],
     ids=lambda text: text[:12],
 )  # fmt: skip
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_text_that_is_not_a_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a number of requests per second, such as"):
         values.rate(text)
 
@@ -144,7 +144,7 @@ def test_a_share_is_a_percentage(text: str, share: float) -> None:
         "\u0662%",
     ],
 )
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_text_that_is_not_a_percentage_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a percentage such as 2%$"):
         values.share(text)
 
@@ -171,13 +171,13 @@ def tolerated(text: str) -> float:
 @pytest.mark.parametrize(
     "text", ["", "-1", "1.5", "1e3", "some", "10000001", "5 %%", "5pc", "\u0665"]
 )
-def test_what_is_neither_a_number_nor_a_percentage_is_refused(text: str) -> None:
+def test_text_that_is_neither_a_number_nor_a_percentage_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is (neither a whole number nor|not) a percentage such"):
         values.tolerance(text)
 
 
 @pytest.mark.parametrize("text", ["101%", "x%", "%"])
-def test_a_tolerance_that_is_no_possible_percentage_is_refused(text: str) -> None:
+def test_an_impossible_percentage_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a percentage such as"):
         values.tolerance(text)
 
@@ -187,7 +187,7 @@ def test_a_tolerance_that_is_no_possible_percentage_is_refused(text: str) -> Non
     st.text(st.sampled_from("0123456789.%-+ \n") | st.characters(), max_size=10),
     st.sampled_from([values.pause, values.rate, values.share, tolerated]),
 )
-def test_any_text_is_a_number_that_is_not_negative_or_is_refused(
+def test_any_text_is_a_non_negative_number_or_is_refused(
     text: str, convert: Callable[[str], float]
 ) -> None:
     try:
@@ -206,23 +206,23 @@ def test_an_engine_is_one_of_three(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Direct", "direct ", "curl"])
-def test_what_is_no_engine_is_refused(name: str) -> None:
+def test_text_that_is_not_an_engine_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"^is not direct, native or stock$"):
         values.engine(name)
 
 
 @pytest.mark.parametrize("path", ["a.json", "a.jsonl", "/b/C.JSON", "a.csv.jsonl"])
-def test_the_end_of_a_path_says_the_format(path: str) -> None:
+def test_the_suffix_of_a_path_is_its_format(path: str) -> None:
     assert values.output(path) == path
 
 
 @pytest.mark.parametrize("path", ["", "json", "a.json.gz", "a.xml", "a.json/"])
-def test_a_path_that_says_no_format_is_refused(path: str) -> None:
+def test_a_path_without_a_known_suffix_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"must end in \.json or \.jsonl"):
         values.output(path)
 
 
-def test_a_file_with_a_certificate_is_taken(tmp_path: Path) -> None:
+def test_a_file_with_a_certificate_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     assert values.pem(str(path)) == str(path)
@@ -256,7 +256,7 @@ def test_a_certificate_file_that_is_missing_or_a_directory_is_refused(tmp_path: 
         ("http://user:pw@host:3128", "http://user:pw@host:3128"),
     ],
 )
-def test_a_proxy_is_a_url_and_http_unless_it_says_more(text: str, proxy: str) -> None:
+def test_a_proxy_is_a_url_whose_scheme_defaults_to_http(text: str, proxy: str) -> None:
     assert values.proxy(text) == proxy
 
 
@@ -269,13 +269,13 @@ def test_a_proxy_is_a_url_and_http_unless_it_says_more(text: str, proxy: str) ->
         "http://host\n",
     ],
 )  # fmt: skip
-def test_what_is_no_proxy_is_refused(text: str) -> None:
+def test_text_that_is_not_a_proxy_url_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a proxy URL such as"):
         values.proxy(text)
 
 
 @pytest.mark.parametrize("text", ["socks5://host:1080", "socks5h://host:1080"])
-def test_a_socks_proxy_is_taken_where_there_is_support_for_it(text: str) -> None:
+def test_a_socks_proxy_is_accepted_if_it_is_supported(text: str) -> None:
     if importlib.util.find_spec("socksio") is None:
         with pytest.raises(ValueError, match=r"crawler\[socks\]"):
             values.proxy(text)
@@ -307,13 +307,13 @@ def test_a_header_is_a_name_and_a_value(
 @pytest.mark.parametrize(
     "text", ["", "A", "A b", ": b", " : b", "A b: c", "É: b", "A\r\nB: c", "(x): y"]
 )
-def test_what_is_no_header_is_refused(text: str) -> None:
+def test_text_that_is_not_a_header_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not of the form 'Name: value'"):
         values.headers(text)
 
 
 @pytest.mark.parametrize("char", ["\r", "\n", "\0", "\x08", "\x0b", "\x1b", "\x7f"])
-def test_a_character_that_no_value_may_hold_is_refused(char: str) -> None:
+def test_a_control_character_in_a_header_value_is_refused(char: str) -> None:
     with pytest.raises(ValueError, match="has a character in its value") as refused:
         values.headers(f"X-Key: {SECRET}{char}x")
     assert "X-Key" in str(refused.value)
@@ -333,7 +333,7 @@ def test_a_character_that_no_value_may_hold_is_refused(char: str) -> None:
         "Cookie s3cr3t",
     ],
 )
-def test_no_value_of_a_header_is_shown(text: str) -> None:
+def test_the_value_of_a_header_is_never_shown(text: str) -> None:
     try:
         ((_, value),) = values.headers(text)
     except ValueError as exc:
@@ -358,7 +358,7 @@ def test_headers_are_read_from_a_file(tmp_path: Path) -> None:
         (b"X-Key: s3cr3t\0", "has a character in its value"),
     ],
 )
-def test_a_bad_line_of_a_header_file_is_named_by_its_number_alone(
+def test_an_invalid_line_of_a_header_file_is_reported_by_its_number_alone(
     tmp_path: Path, line: bytes, rule: str
 ) -> None:
     path = tmp_path / "headers"
@@ -369,7 +369,7 @@ def test_a_bad_line_of_a_header_file_is_named_by_its_number_alone(
     assert SECRET not in str(refused.value)
 
 
-def test_a_header_file_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_an_unreadable_header_file_is_reported_with_its_path(tmp_path: Path) -> None:
     missing = tmp_path / "none"
     latin = tmp_path / "latin"
     latin.write_bytes(b"A: caf\xe9 s3cr3t")
@@ -387,7 +387,7 @@ def test_a_header_file_that_cannot_be_read_is_refused_with_its_path(tmp_path: Pa
     st.text(st.sampled_from("0123456789.:/@[]-+ \t\r\nexA") | st.characters(), max_size=12),
     st.sampled_from([values.count(1), values.seconds, semantics.parse_method, values.proxy]),
 )
-def test_any_text_has_a_value_or_breaks_a_rule_that_can_follow_it(
+def test_any_text_is_converted_or_breaks_a_rule(
     text: str, convert: Callable[[str], object]
 ) -> None:
     try:
@@ -401,7 +401,7 @@ def test_any_text_has_a_value_or_breaks_a_rule_that_can_follow_it(
 
 @PROPERTY
 @given(st.text(st.sampled_from("AaX-: \t\r\n") | st.characters(), max_size=12))
-def test_any_header_that_is_taken_can_be_sent_as_it_is(text: str) -> None:
+def test_any_accepted_header_can_be_sent_as_it_is(text: str) -> None:
     try:
         taken = values.headers(f"X{text}")
     except ValueError:
@@ -429,18 +429,18 @@ def test_hostile_text_costs_little(convert: Callable[[str], object], unit: str) 
     assert time.process_time() - before < 1
 
 
-def test_a_pem_file_whose_certificate_is_garbage_is_refused(tmp_path: Path) -> None:
+def test_a_pem_file_with_an_invalid_certificate_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.pem"
     path.write_text("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n", "utf-8")
     with pytest.raises(ValueError, match="contains no usable certificate"):
         values.authorities(str(path))
 
 
-def test_a_pem_file_with_an_authority_is_taken(ca_file: Path) -> None:
+def test_a_pem_file_with_an_authority_is_accepted(ca_file: Path) -> None:
     assert values.authorities(str(ca_file)) == str(ca_file)
 
 
 @pytest.mark.parametrize("path", ["", "-"])
-def test_what_is_no_name_of_a_file_is_refused(path: str) -> None:
+def test_text_that_is_not_a_file_name_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a file name$"):
         values.file(path)

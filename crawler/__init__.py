@@ -94,26 +94,39 @@ async def crawl(  # noqa: PLR0913 - the keywords of the public interface
     (`contextlib.aclosing`).
     """
     from contextlib import aclosing
-    from dataclasses import replace
 
     from crawler.app import assemble
-    from crawler.engine.transports.settings import ConnectionSettings
-    from crawler.models import Limits
 
-    if block_private and transport is not None:
-        raise ValueError("block_private needs crawl's own transport")
-    limits = limits or Limits()
-    if max is not None:
-        limits = replace(limits, max=max)
+    limits = _limits(limits, max)
     entries = _reader(urls, method, expectation, repeat=repeat)
-    if transport is None:
-        transport = assemble.transport(ConnectionSettings(block_private=block_private), limits)
-    async with transport as opened:
+    async with _transport(transport, limits, block_private=block_private) as opened:
         collector = assemble.collector(entries, opened, limits, headers)
         async with aclosing(collector.batches()) as batches:
             async for checks in batches:
                 for check in checks:
                     yield check
+
+
+def _limits(limits: Limits | None, max: int | None) -> Limits:
+    from dataclasses import replace
+
+    from crawler.models import Limits
+
+    limits = limits or Limits()
+    return limits if max is None else replace(limits, max=max)
+
+
+def _transport(
+    transport: httpx.AsyncBaseTransport | None, limits: Limits, *, block_private: bool
+) -> httpx.AsyncBaseTransport:
+    from crawler.app import assemble
+    from crawler.engine.transports.settings import ConnectionSettings
+
+    if transport is None:
+        return assemble.transport(ConnectionSettings(block_private=block_private), limits)
+    if block_private:
+        raise ValueError("block_private needs crawl's own transport")
+    return transport
 
 
 def _reader(

@@ -26,7 +26,7 @@ def test_the_demo_shows_every_kind_of_row_within_seconds() -> None:
         ("http", "server-error", "500"),
         ("http", "dripping", "timeout"),
         ("http", "closing-early", "body incomplete"),
-        ("http", "no-answer", "disconnected"),
+        ("http", "no-response", "disconnected"),
         ("http", "not-http", "protocol"),
         ("http", "nobody-listens", "connect refused"),
         ("ftp", "not-http", "invalid url"),

@@ -109,6 +109,6 @@ _ENDPOINTS: dict[str, Handler] = {
     "/server-error": _status(500, "Internal Server Error"),
     "/dripping": _dripping,
     "/closing-early": _closing_early,
-    "/no-answer": _closing_at_once,
+    "/no-response": _closing_at_once,
     "/not-http": _not_http,
 }

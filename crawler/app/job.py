@@ -140,7 +140,6 @@ async def _check(
         observer=Observer(show=bar.show, warn=bar.notify) if bar else Observer(warn=notify),
         started=perf_counter(),
     )
-
     interruption.add_handler(partial(_interrupt_streams, outputs))
     sinks = [output.sink for output in outputs]
     try:

@@ -62,7 +62,7 @@ class ResolvingBackend:
 
 
 class _Stream:
-    """A stream of httpcore's that notes on the `Trace` of a request that it was written to.
+    """A stream of httpcore's that records itself on the `Trace` of each request written to it.
 
     httpcore does not report which connection a failed request used.
     """

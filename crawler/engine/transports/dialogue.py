@@ -16,7 +16,7 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def refused(detail: str, kind: ErrorKind = ErrorKind.PROTOCOL) -> WireError:
-    """Return the error for what a proxy did; the proxy itself is named by the record."""
+    """Return an error of the proxy, which the record names."""
     return WireError(kind, detail)
 
 
@@ -38,7 +38,7 @@ class Dialogue:
         poller.watch(self._fd, self._ready)
 
     def write(self, data: bytes) -> None:
-        """Send some bytes, in the background as far as there is no room for them now."""
+        """Send some bytes; if there is no room for all of them, the rest is sent later."""
         self._unsent += data
         self._flush()
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on sockets of our own: the default transport, made for any number of hosts."""
+"""HTTP/1.1 on sockets of our own: the default transport, for any number of hosts."""
 
 import asyncio
 from collections.abc import Callable
@@ -68,8 +68,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
             if proxy.forwards(origin[0]):
                 key, head = proxy.pool, proxy.absolute(head, origin)
         is_head = request.method == "HEAD"
-        # On a kept connection the server may be closing it already: a request that may not be
-        # sent twice would fail through no fault of the URL.
+        # The server may be closing a kept connection already: a request that may not be sent
+        # twice would fail although the URL is good.
         kept = request.method in IDEMPOTENT_METHODS and not request.extensions.get("fresh")
         connection = self._pool.take(key) if kept else None
         finished = partial(self._finish, key)
@@ -109,8 +109,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
     async def _connect(self, origin: Origin, proxy: "Proxy | None", wire: Wire) -> Connection:
         wire.at_proxy = proxy is not None
         scheme, host, port = origin
-        place = (host, port or _PORT[scheme]) if proxy is None else (proxy.host, proxy.port)
-        addresses = literal(place[0]) or await self._resolver.resolve(place[0], wire)
+        peer_host, peer_port = host, port or _PORT[scheme]
+        if proxy is not None:
+            peer_host, peer_port = proxy.host, proxy.port
+        addresses = literal(peer_host) or await self._resolver.resolve(peer_host, wire)
         wire.phase = Phase.CONNECT
         if self._settings.block_private and proxy is None:
             addresses = guard.public(addresses)
@@ -125,7 +127,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             opened=partial(_settle, ended),
             closed=self._pool.discard,
         )
-        # A proxy that forwards has connections for all hosts: those of each are not bounded.
+        # Connections to a forwarding proxy serve all hosts: there is no bound for each of them.
         shared = proxy is not None and proxy.forwards(scheme)
         self._pool.reserve(connection, None if shared else host)
         opening = connection.opening
@@ -133,7 +135,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             if proxy is not None:
                 await self._open_through(opening, proxy, origin, addresses, wire)
             else:
-                await _open(opening, addresses, place[1])
+                await _open(opening, addresses, peer_port)
             await ended
         except BaseException:
             connection.close()
@@ -147,7 +149,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
     async def _open_through(
         self, opening: Opening, proxy: "Proxy", origin: Origin, addresses: Addresses, wire: Wire
     ) -> None:
-        """Connect by way of a proxy; the connect time is until the way through it is open."""
+        """Connect through a proxy; the connect time includes the tunnel's."""
         from crawler.engine.transports.tunnel import through
 
         context = await self._context.get(wire) if proxy.secure else None

@@ -1,4 +1,4 @@
-"""What `--block-private` permits: the addresses that may be connected to, or a `WireError`."""
+"""A host and its addresses -> those that `--block-private` permits, or a `WireError`."""
 
 from crawler.engine.transports.resolve import Addresses, literal
 from crawler.engine.transports.wire import WireError
@@ -6,19 +6,19 @@ from crawler.models import ErrorKind
 
 
 def check_host(host: str) -> None:
-    """Refuse a host that spells a private address out, also where a proxy would resolve it."""
+    """Raise WireError if a host is itself a private address, even if a proxy would resolve it."""
     name = host.lower().removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
         raise _refusal(host, "a loopback name")
-    if spelled := literal(name):
-        public(spelled)
+    if addresses := literal(name):
+        public(addresses)
 
 
 def public(addresses: Addresses) -> Addresses:
-    """Return those of a host's addresses that are public. Raises WireError where none is.
+    """Return the public ones of a host's addresses. Raises WireError if there are none.
 
-    To be called with the very addresses that are connected to: a name that is looked up
-    once more may lead elsewhere then.
+    To be called with the addresses that are then connected to: another lookup of the name
+    may return others (DNS rebinding).
     """
     from crawler.core.addresses import special_purpose  # 0.6 ms, which most runs do without
 

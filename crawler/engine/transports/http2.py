@@ -1,4 +1,4 @@
-"""HTTP/2 for https where the server speaks it; direct for everything else."""
+"""HTTP/2 for https if the server supports it; direct for everything else."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""Exceptions of httpcore, which say in words what happened -> ours, which say it by type."""
+"""Exceptions of httpcore, told apart only by their words -> exceptions with a type each."""
 
 from typing import NoReturn
 
@@ -32,7 +32,7 @@ def raise_typed(exc: Exception, trace: Trace, *, shared: bool) -> NoReturn:
         if "Server disconnected" in text:
             detail = "the server closed the connection without a response"
             raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-        if "illegal request line" in text:  # h11's words for a first byte that is no text
+        if "illegal request line" in text:  # h11's words for a first byte that is not text
             detail = "not valid HTTP but binary data; does the port speak TLS?"
             raise WireError(ErrorKind.PROTOCOL, detail) from exc
     if isinstance(exc, httpx.ConnectError) and wire.phase is Phase.TLS and not _has_code(exc):
@@ -54,9 +54,9 @@ def _raise_for_proxy(exc: Exception, trace: Trace) -> NoReturn:
 
 
 def _ended_with_its_connection(exc: Exception) -> bool:
-    """Whether an HTTP/2 exchange failed because its connection ended, not for its own sake.
+    """Whether an HTTP/2 exchange failed because its connection ended, not because of its stream.
 
-    A server ends one with GOAWAY, which h2 takes for the end of all streams on it, also of
+    A server ends one with GOAWAY, which h2 treats as the end of all its streams, even of
     those that the server would still respond to (RFC 9113, section 6.8).
     """
     if isinstance(exc, httpx.ReadError | httpx.WriteError):
@@ -71,7 +71,7 @@ def _ended_with_its_connection(exc: Exception) -> bool:
 
 
 def _has_code(exc: BaseException | None) -> bool:
-    """Whether the system's error number, or OpenSSL's reason, stands behind an exception."""
+    """Whether an exception was caused by one with an error number, the system's or OpenSSL's."""
     while exc is not None:
         if isinstance(exc, OSError) and exc.errno is not None:
             return True

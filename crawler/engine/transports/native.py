@@ -1,7 +1,7 @@
 """pyreqwest (Rust's reqwest) for https, where its TLS is the fastest; direct for plain HTTP.
 
 Each response that crosses from reqwest's thread to ours costs more than reading it here
-does: over plain HTTP direct is half as fast again. With TLS the handshake costs most, and
+does: over plain HTTP, direct is 1.5 times as fast. With TLS the handshake costs most, and
 reqwest's runs in parallel with our own thread.
 """
 
@@ -14,8 +14,8 @@ from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.request import Origin, origin_of
 
-# Here, in the thread that opens the transport: where a thread that has ended since loaded
-# pyreqwest 0.15, its DNS lookups crash the process. Clients may be made in any.
+# Here, in the thread that opens the transport: if pyreqwest 0.15 was loaded in a thread that
+# has ended, its DNS lookups crash the process. Clients may be created in any thread.
 from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire
@@ -24,32 +24,32 @@ _REMEMBERED = 10_000  # origins
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
-    """Requests https URLs through reqwest, whose clients are made for the first, others directly.
+    """Sends https requests through reqwest, whose clients the first one creates; others directly.
 
-    So are those of a server whose own certificate is that of an authority.
+    Requests to a server whose own certificate is an authority's go directly too.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        self._plain = DirectTransport(settings)
-        self._secure = Lazy(partial(ReqwestTransport, settings), "reqwest")
-        # Origins whose certificates rustls refuses whoever vouches for them: OpenSSL decides.
-        self._undecided: OrderedDict[Origin, None] = OrderedDict()
+        self._direct = DirectTransport(settings)
+        self._reqwest = Lazy(partial(ReqwestTransport, settings), "reqwest")
+        # Origins whose certificate rustls refuses in any case (`AuthorityAsServerError`).
+        self._direct_only: OrderedDict[Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         origin = origin_of(request)
-        if origin[0] == "http" or origin in self._undecided:
-            return await self._plain.handle_async_request(request)
-        secure = await self._secure.get(request.extensions.get("wire") or Wire())
+        if origin[0] == "http" or origin in self._direct_only:
+            return await self._direct.handle_async_request(request)
+        reqwest = await self._reqwest.get(request.extensions.get("wire") or Wire())
         try:
-            return await secure.handle_async_request(request)
+            return await reqwest.handle_async_request(request)
         except AuthorityAsServerError:
-            self._undecided[origin] = None
-            if len(self._undecided) > _REMEMBERED:
-                self._undecided.popitem(last=False)
-        # Not in the handler: what fails now must not have that failure for its cause.
-        return await self._plain.handle_async_request(request)
+            self._direct_only[origin] = None
+            if len(self._direct_only) > _REMEMBERED:
+                self._direct_only.popitem(last=False)
+        # Outside the handler: a failure now must not have that one as its context.
+        return await self._direct.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._plain.aclose()
-        if self._secure.value is not None:
-            await self._secure.value.aclose()
+        await self._direct.aclose()
+        if self._reqwest.value is not None:
+            await self._reqwest.value.aclose()

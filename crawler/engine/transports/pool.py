@@ -1,8 +1,8 @@
 """The open connections of a transport -> one to use again, and room for one more.
 
-Idle and in use, there are at most as many in all and to one host as there may be requests
-in flight: before another connection is opened the oldest idle one is closed, of that
-host or of all. A connection in use is never closed for another.
+Connections, idle and in use, are bounded like requests in flight, in all and for each host:
+before one more is opened, the oldest idle one is closed, of that host or of all. A
+connection in use is never closed to make room.
 """
 
 from collections import OrderedDict
@@ -11,14 +11,14 @@ from time import perf_counter
 from crawler.engine.transports.http1.connection import Connection
 from crawler.engine.transports.request import Origin
 
-_MOST_IDLE = 15.0  # seconds; servers and middleboxes forget older ones without a word
+_MOST_IDLE = 15.0  # seconds; servers and middleboxes drop older ones silently
 
 
 class Pool:
     """Every step costs the same for one origin or 50,000.
 
     `most` bounds all connections, `per_host` those to the host of an origin, whatever its
-    port and scheme; None is no bound.
+    port and scheme; None: no bound.
     """
 
     def __init__(self, most: int, per_host: int | None) -> None:
@@ -27,7 +27,7 @@ class Pool:
         self._open: dict[Connection, _Host] = {}
         self._hosts: dict[str | None, _Host] = {}
         self._idle: dict[Origin, dict[Connection, None]] = {}  # newest last
-        # Ordered dicts where the oldest is looked for: a dict would search for its first key.
+        # Ordered dicts, since the oldest is needed: a dict would search for its first key.
         self._oldest: OrderedDict[Connection, Origin] = OrderedDict()
 
     def take(self, origin: Origin) -> Connection | None:
@@ -68,7 +68,7 @@ class Pool:
             self._shrink(state)
 
     def discard(self, connection: Connection) -> None:
-        """Count a connection no longer; it is closed, or about to be. Twice does no harm."""
+        """Stop counting a connection that is closed or about to be. Twice does no harm."""
         state = self._open.pop(connection, None)
         if state is None:
             return
@@ -98,7 +98,7 @@ class Pool:
         return host.open > self._per_host
 
     def _shrink(self, host: "_Host") -> bool:
-        """Close idle connections until both bounds hold, or none is left to close."""
+        """Close idle connections until both bounds hold, or none is idle."""
         closed = False
         while self._has_too_many(host) and host.idle:
             next(iter(host.idle)).close()
@@ -110,7 +110,7 @@ class Pool:
 
 
 class _Host:
-    """What is open to one host, and which of it is idle, oldest first."""
+    """The number of open connections to one host, and the idle ones, oldest first."""
 
     __slots__ = ("idle", "name", "open")
 

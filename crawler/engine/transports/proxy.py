@@ -39,21 +39,21 @@ class Proxy:
 
     @property
     def secure(self) -> bool:
-        """Whether the proxy itself is spoken to over TLS."""
+        """Whether the connection to the proxy itself uses TLS."""
         return self.scheme == "https"
 
     @property
     def pool(self) -> Origin:
-        """The origin in whose place the connections to a forwarding proxy are kept."""
+        """The key under which the pool keeps the connections to a forwarding proxy."""
         return f"proxy {self.scheme}", self.host, self.port
 
     def forwards(self, scheme: str) -> bool:
-        """Whether it takes requests for such URLs itself, in place of opening a tunnel."""
+        """Whether it forwards requests for URLs of this scheme, instead of opening a tunnel."""
         return scheme == "http" and self.scheme in ("http", "https")
 
     @property
     def authorization(self) -> bytes:
-        """The field that carries the credentials (RFC 7617), or nothing."""
+        """The header line with the credentials (RFC 7617), or nothing."""
         if self.user is None:
             return b""
         return b"Proxy-Authorization: Basic %b\r\n" % b64encode(b"%b:%b" % self.user)
@@ -76,7 +76,7 @@ Choose = Callable[[Origin], Proxy | None]
 
 
 def chooser(proxies: Proxies) -> Choose | None:
-    """Return the function that names the proxy of an origin; None if there is no proxy."""
+    """Return a function from an origin to its proxy; None if no proxy is set."""
     if not (proxies.http or proxies.https):
         return None
     urls = {"http": proxies.http, "https": proxies.https}
@@ -92,5 +92,5 @@ def chooser(proxies: Proxies) -> Choose | None:
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands before a port."""
+    """Return a host as written before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,7 +1,7 @@
-"""A request as text, parsed only where a transport looks at its parts.
+"""A request kept as text, whose URL is parsed only if a transport needs its parts.
 
-Making an `httpx.Request` costs 19 µs, nearly all of it for parsing a URL that is
-normalised already; writing that request's head takes 1 µs.
+Creating an `httpx.Request` takes 19 µs, nearly all of it to parse a URL that is normalised
+already; writing the head of that request takes 1 µs.
 """
 
 import re
@@ -21,8 +21,8 @@ _SENDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 class Fields:
     """The header fields that go with every request of a run, encoded once.
 
-    Values go out as UTF-8, or as the bytes they were where they were none (PEP 383).
-    Raises ValueError where a name is not ASCII, or a line end would end a field.
+    Values are sent as UTF-8; bytes that were not UTF-8 are sent unchanged (PEP 383).
+    Raises ValueError if a name is not ASCII, or if a name or value contains a line end.
     """
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -37,9 +37,9 @@ class Fields:
 
 
 class ExactUrl(httpx.URL):
-    """An `httpx.URL` of a normalised URL that goes out as it is.
+    """An `httpx.URL` of a normalised URL that is sent unchanged.
 
-    `httpx.URL` itself makes "%25" of a "%" that starts no escape.
+    `httpx.URL` itself escapes a "%" that does not start an escape.
     """
 
     def __init__(self, text: str) -> None:
@@ -48,7 +48,7 @@ class ExactUrl(httpx.URL):
 
     @property
     def raw_path(self) -> bytes:
-        _, slash = _place(self._text)
+        _, slash = _host_and_path(self._text)
         return self._text[slash:].partition("#")[0].encode("ascii")
 
     def __str__(self) -> str:
@@ -85,16 +85,16 @@ class LazyRequest(httpx.Request):
         return httpx.Request(self.method, self.text, headers=self.fields.headers)
 
     @cached_property
-    def url(self) -> httpx.URL:  # type: ignore[override]  # an attribute there, made late here
+    def url(self) -> httpx.URL:  # type: ignore[override]  # an attribute there, created on demand here
         return ExactUrl(self.text)
 
     @cached_property
-    def headers(self) -> httpx.Headers:  # type: ignore[override]  # an attribute there, made late here
+    def headers(self) -> httpx.Headers:  # type: ignore[override]  # an attribute there, created on demand here
         return self._whole.headers
 
 
 def origin_of(request: httpx.Request) -> Origin:
-    """Return scheme, host as it stands in a URL, and port or None of a request."""
+    """Return scheme, host without brackets, and port (None if the URL has none) of a request."""
     if isinstance(request, LazyRequest):
         found = _ORIGIN.match(request.text)
         assert found is not None
@@ -109,33 +109,33 @@ def url_text(request: httpx.Request) -> str:
 
 
 def header_pairs(request: httpx.Request) -> list[tuple[str, str]]:
-    """Return the header fields of a request, as text; Host may be left to the sender."""
+    """Return the header fields of a request, as text; the sender adds Host if it is missing."""
     if isinstance(request, LazyRequest):
         return request.fields.pairs
     return [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
-def _place(text: str) -> tuple[int, int]:
-    """Return where the host of a normalised URL begins, and where its path does."""
+def _host_and_path(text: str) -> tuple[int, int]:
+    """Return the indices at which host and path of a normalised URL begin."""
     begin = text.index("://") + 3
     return begin, text.index("/", begin)
 
 
 def _encoded(name: str, value: str) -> bytes:
     if re.search(r"[\r\n\0]", name + value):
-        raise ValueError(f"the header {name!r} holds a line end")
+        raise ValueError(f"the header {name!r} contains a line end")
     return value.encode("utf-8", "surrogateescape")
 
 
 async def request_head(request: httpx.Request) -> bytes:
-    """Return the bytes of a request: its head, and its body where it has one."""
+    """Return the bytes of a request: its head, and its body if it has one."""
     if not isinstance(request, LazyRequest):
         target = request.url.raw_path
         lines = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
         start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target)
         return start + lines + b"\r\n" + await request.aread()
     text, fields = request.text, request.fields
-    begin, slash = _place(text)
+    begin, slash = _host_and_path(text)
     target_text = text[slash:].partition("#")[0]
     host = "" if fields.has_host else f"Host: {text[begin:slash]}\r\n"
     length = "Content-Length: 0\r\n" if request.method in _SENDS_LENGTH else ""

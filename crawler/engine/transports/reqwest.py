@@ -32,7 +32,7 @@ _AFTER = 0.25  # seconds
 _IDLE = 0.2  # seconds a connection is kept unused
 _REMEMBERED = 10_000  # origins
 # Failures that reqwest describes only in words: a part of them, kind, phase, a hint.
-# The first that fits holds.
+# The first match counts.
 _NO_TLS = "the port does not speak TLS; is it plain HTTP?"
 _NO_CLOSE_NOTIFY = "without sending TLS close_notify"
 _BY_WORDS = (
@@ -87,7 +87,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         if seconds := request.extensions.get("seconds"):
             # A cancelled request lives on inside reqwest: let it end soon after ours does.
             builder = builder.timeout(timedelta(seconds=seconds + _AFTER))
-        # Without a buffer: else the head is held back until that is full or the body ends.
+        # Without a buffer: it would delay the head until it is full or the body ends.
         sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
             response = await sending.__aenter__()
@@ -172,9 +172,9 @@ def _cancelled() -> bool:
 
 
 def _fields(headers: HeaderMap) -> list[tuple[bytes, bytes]]:
-    """Return the fields whose values are text; reqwest does not give the others away.
+    """Return the header fields whose values are text; pyreqwest cannot return the others.
 
-    Of a Location it is known at least that there is one, and that it is no good.
+    A Location that is not text becomes an invalid one, so that the redirect fails.
     """
     with suppress(ValueError):
         return [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -189,7 +189,7 @@ def _fields(headers: HeaderMap) -> list[tuple[bytes, bytes]]:
 
 
 def _typed_error(exc: exceptions.PyreqwestError, wire: Wire) -> Exception:
-    """Return the exception that says in types and codes what reqwest says in words."""
+    """Map an error that reqwest describes in words to a typed exception."""
     words = _words(exc)
     text = "; ".join(words)
     if isinstance(exc, exceptions.RequestTimeoutError):

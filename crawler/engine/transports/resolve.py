@@ -1,4 +1,4 @@
-"""Host names -> addresses: lookups in own threads, one at a time for each name, bounded cache."""
+"""Host names -> addresses: single-flight lookups in threads of our own, and a bounded cache."""
 
 import asyncio
 import socket
@@ -18,14 +18,14 @@ _KEEP = 60.0  # seconds; getaddrinfo does not report how long a result may be ke
 _KEEP_MISSING = 5.0  # seconds that a name is known not to exist
 _ENTRIES = 10_000
 _AT_ONCE = 256  # lookups in progress that a request waits for
-_THREADS = 512  # with those that run on although nobody waits for them
+_THREADS = 512  # including those whose lookup was abandoned
 _PATIENCE = 30.0  # seconds that a request waits for a thread
 # EAI_NODATA is EAI_NONAME on some systems, and unknown to others.
 _MISSING = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class Address(NamedTuple):
-    """One place to connect to: a socket family and an IP address."""
+    """A socket family and an IP address."""
 
     family: socket.AddressFamily
     ip: str
@@ -80,9 +80,9 @@ class Resolver:
     async def resolve(self, host: str, wire: Wire | None = None) -> Addresses:
         """Return the addresses of `host`, in the order in which to try them.
 
-        Raises socket.gaierror, or WireError where no thread is free for too long. That a
-        name does not exist is remembered for a few seconds; a temporary failure is not, or
-        a retry would only get the failure of its predecessor. `wire` gets phase and duration;
+        Raises socket.gaierror, or WireError if no thread becomes free in time. The result
+        that a name does not exist is cached for a few seconds; a temporary failure is not,
+        or a retry would only get the failure of its predecessor. `wire` gets phase and duration;
         the wait for a thread is stall.
         """
         wire = wire or Wire()
@@ -126,7 +126,7 @@ class Resolver:
             wire.dns = perf_counter() - start
 
     def _start(self) -> None:
-        """Give threads to lookups that wait for one, as long as there are any."""
+        """Assign free threads to queued lookups."""
         loop = asyncio.get_running_loop()
         while self._queue:
             in_all = self._running + self._abandoned
@@ -156,7 +156,7 @@ class Resolver:
         self._start()
 
     def _abandon(self, lookup: _Lookup) -> None:
-        """Let a lookup that nobody waits for any more hold up no other."""
+        """Stop counting a lookup that no request waits for any more."""
         if lookup.pending is None:
             self._queue.pop(lookup, None)
         elif lookup.pending.done():
@@ -182,11 +182,11 @@ class Resolver:
 
 
 def literal(host: str) -> Addresses | None:
-    """Return the address that `host` spells out, or None where it is a name."""
+    """Return the address that `host` is, or None if it is a name."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.inet_pton(family, host)
-    except (OSError, ValueError):  # the latter for what is no text of C
+    except (OSError, ValueError):  # ValueError: embedded NUL
         return None
     return (Address(family, host),)
 

@@ -20,11 +20,11 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """The options that say how connections are made.
+    """The options of connections.
 
-    Idle connections are kept while there are no more than `idle` in all, and `per_host` to
-    one host, those in use counted too; stock and native bound the idle ones alone.
-    With `block_private` none is made to an address that is not public, but for a proxy's.
+    Idle connections are kept up to `idle` in all and `per_host` for each host, those in use
+    included; stock and native bound only the idle ones. `block_private` forbids connections
+    to addresses that are not public, except a proxy's.
     """
 
     engine: Engine = Engine.DIRECT

@@ -1,4 +1,4 @@
-"""Addresses -> a connected socket, and what can be known of one."""
+"""Addresses -> a connected socket; a socket -> its peer, and whether it is readable."""
 
 import errno
 import os
@@ -11,15 +11,15 @@ from aiohappyeyeballs import start_connection
 
 from crawler.engine.transports.resolve import Addresses
 
-_RACE = 0.25  # seconds one address is given before the next is tried too (RFC 8305, section 5)
-# Of several addresses that failed in different ways, the failure that says most.
-_TELLING = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+_RACE = 0.25  # seconds before the next address is tried too (RFC 8305, section 5)
+# If several addresses failed in different ways, the most informative failure, in this order.
+_INFORMATIVE = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def peer(sock: socket.socket) -> str | None:
-    """Return the address that a socket is connected to; None if it is connected no more.
+    """Return the address that a socket is connected to; None if the server has reset it already.
 
-    A server may have reset it already: that shows in the phase in which it matters.
+    The reset itself is reported by the next use of the socket.
     """
     try:
         return str(sock.getpeername()[0])
@@ -40,12 +40,12 @@ async def open_socket(addresses: Addresses, port: int) -> socket.socket:
         found = [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(exc))]
         if not found:
             raise
-        number = next((telling for telling in _TELLING if telling in found), found[0])
+        number = next((known for known in _INFORMATIVE if known in found), found[0])
         raise OSError(number, os.strerror(number)) from exc
 
 
 def readable(fd: int) -> Callable[[], bool]:
-    """Return a function that says whether bytes, or the end, wait to be read from `fd`."""
+    """Return a predicate: whether `fd` has bytes to read, or its end."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: bool(select.select([fd], [], [], 0)[0])
     watch = select.poll()

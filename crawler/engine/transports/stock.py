@@ -1,4 +1,4 @@
-"""httpx's own transport, with its limits lifted, noting what it can on a `Wire`."""
+"""httpx's own transport, without its limits, recording what it can on a `Wire`."""
 
 import asyncio
 import ssl
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-# Else httpx and anyio load these within the first request, and its latency has that in it.
+# Or httpx and anyio would load these in the first request, within its latency.
 import anyio._backends._asyncio  # noqa: F401
 import httpcore  # noqa: F401
 import httpx
@@ -30,12 +30,12 @@ _GRACE = 0.1  # seconds for requests whose response came before the GOAWAY
 class StockTransport(httpx.AsyncBaseTransport):
     """`httpx.AsyncHTTPTransport`, one for each proxy and one for requests without one.
 
-    An HTTP/1.1 connection carries one request only: httpcore would give bytes beyond the
-    end of a response to the next request. HTTP/2 connections are shared; where one ends, an
-    idempotent request on it raises `InterruptedExchangeError`. A request that is to be
-    `fresh`, or may not be sent twice, gets a connection of its own.
+    An HTTP/1.1 connection carries one request only: httpcore would treat bytes beyond the
+    end of a response as the next response. HTTP/2 connections are shared; if one ends, an
+    idempotent request on it raises `InterruptedExchangeError`. A request that is `fresh`, or
+    may not be sent twice, gets a connection of its own.
 
-    The SSL contexts are made when the first https URL comes.
+    The SSL contexts are created for the first https URL.
     """
 
     def __init__(self, settings: ConnectionSettings, resolver: Resolver | None = None) -> None:
@@ -43,7 +43,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         self._resolver = resolver or Resolver(settings.idle)
         self._proxy_for = chooser(settings.proxies)
         make = partial(tls.context, verify=settings.verify, cacert=settings.cacert)
-        # Two: httpcore sets the protocols that it offers on the context it is given.
+        # Two: httpcore sets its ALPN protocols on the context that it gets.
         self._context, self._to_proxy = Lazy(make, "tls"), Lazy(make, "tls")
         self._without_tls = Lazy(partial(tls.context, verify=False), "tls")
         self._shared: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
@@ -108,11 +108,11 @@ class StockTransport(httpx.AsyncBaseTransport):
             return self._shared[key]
         context = await (self._context if secure else self._without_tls).get(wire)
         through = None
-        if proxy is not None:  # httpcore takes no context for a proxy that speaks no TLS
+        if proxy is not None:  # httpcore accepts no context for a proxy without TLS
             to_proxy = await self._to_proxy.get(wire) if proxy.secure else None
             through = httpx.Proxy(proxy.url, ssl_context=to_proxy)
-        # The default pool of 100 raises PoolTimeout above that many requests at once; the
-        # semaphore of the schedule is the only bound there is.
+        # The default pool raises PoolTimeout above 100 concurrent requests; the semaphore of
+        # the scheduler is the only bound.
         limits = httpx.Limits(
             max_connections=None,
             max_keepalive_connections=self._settings.idle,
@@ -126,7 +126,7 @@ class StockTransport(httpx.AsyncBaseTransport):
             limits=limits,
             retries=0,
         )
-        pool: Any = made._pool  # noqa: SLF001 - httpx passes no backend on
+        pool: Any = made._pool  # noqa: SLF001 - httpx has no option for it
         pool._network_backend = ResolvingBackend(  # noqa: SLF001
             pool._network_backend,  # noqa: SLF001
             self._resolver,
@@ -140,8 +140,8 @@ class StockTransport(httpx.AsyncBaseTransport):
     def _end_soon(self, stream: Any) -> None:
         """Close an HTTP/2 connection that has ended for one of its requests.
 
-        h2 drops what comes behind the GOAWAY. The other requests that wait for it have to
-        learn that before the server closes the connection.
+        h2 drops what comes after the GOAWAY. The other requests on the connection must fail
+        now, not when the server closes it.
         """
         if stream is not None and stream not in self._ending:
             self._ending[stream] = asyncio.create_task(self._end(stream))
@@ -154,16 +154,16 @@ class StockTransport(httpx.AsyncBaseTransport):
             del self._ending[stream]
 
     async def _release(self, transport: httpx.AsyncHTTPTransport) -> None:
-        """Close a transport that was made for one request."""
+        """Close a transport that served one request."""
         if transport in self._single:
             self._single.discard(transport)
             await transport.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response body whose errors say whether the connection ended inside it.
+    """A response body, with typed errors.
 
-    `secured` is the TLS connection that must be closed properly for it to be complete.
+    If `secured` is given, the body is complete only if that TLS connection is closed properly.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class _Body(httpx.AsyncByteStream):
                 raise WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT) from exc
 
     async def aclose(self) -> None:
-        # Before httpcore lets go of it: another request must not find it open.
+        # Before httpcore returns it to its pool: no other request may use it.
         if self._network is not None and not self._trace.http2:
             await self._network.aclose()
         await self._stream.aclose()

@@ -1,4 +1,4 @@
-"""TLS options -> one SSL context, and a finished handshake -> what it says of the server."""
+"""TLS options -> an SSL context; a finished handshake -> the facts of it."""
 
 import errno
 import os
@@ -12,11 +12,11 @@ CUT = "the connection was closed without TLS's close_notify"
 
 
 def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext:
-    """Return a client context; it costs 15 to 25 ms, so make one for a whole run.
+    """Return a client context; it takes 15 to 25 ms, so one serves a whole run.
 
     It trusts the machine's roots, certifi's, and those in `cacert`. `SSL_CERT_FILE` and
-    `SSL_CERT_DIR` stand in for the machine's roots, as OpenSSL has it. Raises OSError or
-    ssl.SSLError where `cacert` is not a readable PEM file.
+    `SSL_CERT_DIR` replace the machine's roots, as in OpenSSL. Raises OSError or
+    ssl.SSLError if `cacert` is not a readable PEM file.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.set_alpn_protocols(["http/1.1"])
@@ -38,24 +38,23 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
 
 
 def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
-    """Read what came over a connection that is closed now; yield how much is in `buffer`.
+    """Read the rest of a connection that is closed; yield the number of bytes in `buffer`.
 
-    Ends where the server ended it, with close_notify. Raises ssl.SSLWantReadError if that
-    did not come, so that anybody may have cut it (RFC 8446, section 6.1), and
-    ssl.SSLError if a record is bad.
+    Ends at close_notify. Raises ssl.SSLWantReadError if that is missing, since then anybody
+    may have cut the connection (RFC 8446, section 6.1), and ssl.SSLError if a record is bad.
     """
     try:
         while count := connection.read(len(buffer), buffer):
             yield int(count)
     except ssl.SSLZeroReturnError:
-        return  # the same, once our own close_notify has gone out
+        return  # the same, after our own close_notify was sent
 
 
 def reset_behind(exc: ssl.SSLEOFError) -> ConnectionResetError | None:
-    """Return the reset that was reported as an end of the connection; None if it was an end.
+    """Return the reset that was reported as the end of a connection; None if it was the end.
 
-    Reading over a connection that was reset, Python takes the failed system call for an
-    end. OpenSSL 3 gives a real one a reason; before, the two look the same.
+    Python reports a failed system call as an end. With OpenSSL 3 a real end has a reason;
+    with earlier versions the two look the same.
     """
     if ssl.OPENSSL_VERSION_INFO < (3,) or exc.reason == "UNEXPECTED_EOF_WHILE_READING":
         return None
@@ -65,7 +64,7 @@ def reset_behind(exc: ssl.SSLEOFError) -> ConnectionResetError | None:
 def peer(
     connection: ssl.SSLObject | ssl.SSLSocket, certificate: Mapping[str, Any] | None = None
 ) -> Tls:
-    """Return what a finished handshake says of the connection and of the server's certificate.
+    """Return the facts of a finished handshake: the connection's and the certificate's.
 
     `certificate` is what `connection.getpeercert()` returned, if it was called already.
     """

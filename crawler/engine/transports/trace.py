@@ -1,4 +1,4 @@
-"""The events of httpcore's "trace" extension -> readings on a `Wire`."""
+"""Events of httpcore's "trace" extension -> clock readings on a `Wire`."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -12,11 +12,11 @@ trace_of_task: ContextVar["Trace"] = ContextVar("trace")
 
 
 class Trace:
-    """How far one request of httpcore's has come.
+    """How far one of httpcore's requests has come.
 
-    `forwarded` says that a proxy gets the request itself, `http2` that it went out as
-    HTTP/2, `in_socks` that it is in the handshake with a SOCKS proxy. `stream` is what it
-    was written to last, None before. `when_interrupted` gets that where its connection ended.
+    `forwarded`: a proxy gets the request itself; `http2`: it was sent over HTTP/2;
+    `in_socks`: it is in the handshake with a SOCKS proxy. `stream` is the one that it was last
+    written to, None before; `when_interrupted` is called with it if its connection ended.
     """
 
     def __init__(self, wire: Wire, when_interrupted: Callable[[Any], None]) -> None:
@@ -32,7 +32,7 @@ class Trace:
         self._tunnel_requested = False
 
     async def aclose(self) -> None:
-        """Close the connection that was made for this request."""
+        """Close the connection that was opened for this request."""
         if self._connected is not None:
             await self._connected.aclose()
 
@@ -42,12 +42,12 @@ class Trace:
             case "connect_tcp":
                 self._connect(state, info)
             case "start_tls":
-                # Where there is a tunnel, what sets it up speaks TLS with the target.
+                # Through a tunnel, TLS with the target is started by the part that opened it.
                 self._start_tls(state, to_proxy=self.wire.proxied and part == "connection")
             case "setup_socks5_connection":
                 self.in_socks = state != "complete"
                 if state == "complete":
-                    self._connected_so_far(through=True)
+                    self._record_connect(through=True)
             case "send_request_headers" if state == "started":
                 self._tunnel_requested = info["request"].method == b"CONNECT"
                 if not self._tunnel_requested:
@@ -57,7 +57,7 @@ class Trace:
                     self.wire.sent = perf_counter()  # before: the write may have to wait for us
             case "receive_response_headers" if state == "complete":
                 if self._tunnel_requested:
-                    self._connected_so_far(through=False)
+                    self._record_connect(through=False)
                 else:
                     self.wire.first_byte = perf_counter()
 
@@ -66,24 +66,24 @@ class Trace:
             self.wire.phase, self._since = Phase.CONNECT, perf_counter()
             self.wire.at_proxy = self.wire.proxied
             self.wire.dns, self._stall = None, self.wire.stall
-        elif self.wire.phase is Phase.CONNECT:  # not where the lookup failed
+        elif self.wire.phase is Phase.CONNECT:  # not if the lookup failed
             self._connected = info.get("return_value")
-            self._connected_so_far(through=self.forwarded and state == "complete")
+            self._record_connect(through=self.forwarded and state == "complete")
 
     def _start_tls(self, state: str, *, to_proxy: bool) -> None:
         if to_proxy:
             if state == "started":
                 self.wire.at_proxy = True
             else:
-                self._connected_so_far(through=self.forwarded and state == "complete")
+                self._record_connect(through=self.forwarded and state == "complete")
         elif state == "started":
             self.wire.at_proxy = False
             self.wire.phase, self._since = Phase.TLS, perf_counter()
         else:
             self.wire.tls = perf_counter() - self._since
 
-    def _connected_so_far(self, *, through: bool) -> None:
-        """Note the time until now as that of connecting; `through`: what follows is the target."""
+    def _record_connect(self, *, through: bool) -> None:
+        """Record the connect time until now; `through`: from now on we talk to the target."""
         own = self.wire.stall - self._stall + (self.wire.dns or 0.0)
         self.wire.connect = perf_counter() - self._since - own
         if through:

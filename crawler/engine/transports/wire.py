@@ -1,4 +1,4 @@
-"""What a transport reports about one exchange: clock readings, facts and failures."""
+"""Clock readings, facts and failures that a transport reports of one request."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,13 +12,13 @@ from crawler.models import ErrorKind, Phase, Tls
 
 
 class Gate(Protocol):
-    """What lets an attempt send further requests after its first, each after the one before."""
+    """Decides when an attempt may send the requests after its first, one after the other."""
 
     def try_hop(self, host: str) -> bool:
-        """Whether the request that a redirect leads to may start now; else `wait_for_turn`."""
+        """Start a redirect's request to `host` if it may; else return False: `wait_for_turn`."""
 
     def try_resend(self) -> bool:
-        """Whether the present request may be sent once more now; else `wait_for_turn`."""
+        """Send the present request once more if it may; else return False: `wait_for_turn`."""
 
     async def wait_for_turn(self) -> None:
         """Return once the request that was refused may start."""
@@ -26,33 +26,44 @@ class Gate(Protocol):
 
 @dataclass(slots=True)
 class Wire:
-    """Clock readings (uvloop's own ticks in ms, so `time.perf_counter`) and facts of a request.
+    """Clock readings and facts of one request, from the transport that sends it.
 
-    `dns`, `connect` and `tls` are durations, None where that did not happen for this
-    request or is not known. `stall` is time that we lost ourselves, which is nobody's
-    latency, and `stalls` are start and end of each part of it; `paused` stops the clock of
-    the attempt's timeout for that time. `gate` says when a further request may start: see
-    `start_hop` and `start_resend`. `phase` is where the exchange is, or where it ended;
-    `proxied` says that what was connected to is a proxy, not the target, `at_proxy` that
-    the way through it is not open yet: what fails then is the proxy.
+    Times are readings of `time.perf_counter` (uvloop's clock ticks in ms), durations are
+    seconds. None: it did not happen for this request, or is not known.
     """
 
     phase: Phase = Phase.CONNECT
+    """The phase the request is in, or ended in."""
     dns: float | None = None
+    """Duration of the DNS lookup."""
     connect: float | None = None
+    """Duration of connecting, a proxy's tunnel included."""
     tls: float | None = None
+    """Duration of the TLS handshake with the target."""
     sent: float | None = None
+    """When sending began."""
     first_byte: float | None = None
+    """When the first byte of the final response's head came."""
     last_byte: float | None = None
+    """When the last byte of the body came, or the error."""
     remote_ip: str | None = None
+    """The address of the target, not of a proxy."""
     http_version: str | None = None
+    """As in the response: "HTTP/1.1"."""
     tls_peer: Tls | None = None
+    """Facts of the TLS connection with the target."""
     stall: float = 0.0
+    """Local delay in seconds, subtracted from the latency."""
     stalls: tuple[tuple[float, float], ...] = ()
+    """Start and end of each part of `stall`."""
     proxied: bool = False
+    """The connection leads to a proxy."""
     at_proxy: bool = False
+    """The way through the proxy is not open yet: a failure is the proxy's."""
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Stops the clock of the attempt's timeout within its context."""
     gate: Gate | None = None
+    """Decides when a further request of the attempt may start; None: at once."""
 
     @property
     def wait(self) -> float | None:
@@ -61,7 +72,7 @@ class Wire:
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
-        """Note the time that this takes as lost by ourselves."""
+        """Record the time within this context as stall."""
         start = perf_counter()
         try:
             with self.paused():
@@ -77,7 +88,7 @@ class Wire:
             await self._wait(self.gate)
 
     async def start_resend(self) -> None:
-        """Return once this request may be sent once more, as the connection had died."""
+        """Return once this request may be sent again, after its kept connection was lost."""
         if self.gate is not None and not self.gate.try_resend():
             await self._wait(self.gate)
 
@@ -87,7 +98,7 @@ class Wire:
 
 
 class WireError(httpx.TransportError):
-    """A failure whose kind the transport knows; its phase is the one the wire is in."""
+    """A failure whose kind the transport knows; its phase is that of the `Wire`."""
 
     def __init__(self, kind: ErrorKind, detail: str) -> None:
         super().__init__(detail)
@@ -96,7 +107,7 @@ class WireError(httpx.TransportError):
 
 
 class InterruptedExchangeError(WireError):
-    """The connection ended, through no fault of this request, which others shared it with.
+    """The shared connection ended, not because of this request.
 
-    It may be sent once more, `fresh`, and that is not a retry.
+    The request may be sent once more, `fresh`; that does not count as a retry.
     """

@@ -1,7 +1,7 @@
 """The bytes of a chunked body -> its data (RFC 9112, section 7.1).
 
-llhttp wants CRLF at the end of a chunk-size line, where browsers, curl and section 2.2 also
-take a bare LF. So the parser reads the head of a chunked response, and this its body.
+llhttp requires CRLF at the end of a chunk-size line; browsers, curl and section 2.2 accept a
+bare LF too. So the parser reads only the head of a chunked response, and this its body.
 """
 
 import re
@@ -13,7 +13,7 @@ _LONGEST_LINE = 16_384  # bytes
 
 
 class ChunkState(IntEnum):
-    """What comes next; after DONE nothing does."""
+    """What comes next; after DONE, nothing."""
 
     SIZE = 0
     DATA = 1
@@ -25,8 +25,8 @@ class ChunkState(IntEnum):
 class ChunkReader:
     """Decodes one chunked body.
 
-    `is_strict` says that every chunk-size line ended with CRLF; `surplus`, that bytes came
-    behind the end of the body.
+    `is_strict`: every chunk-size line ended with CRLF; `surplus`: bytes came after the end of
+    the body.
     """
 
     __slots__ = ("_left", "_line", "is_strict", "state", "surplus")

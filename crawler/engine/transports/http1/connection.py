@@ -20,7 +20,7 @@ _NO_SOCKET = -1
 
 
 class ConnectionState(IntEnum):
-    """What a connection does; IDLE is open and without an exchange, BUSY is in one."""
+    """IDLE: open, without an exchange; BUSY: in an exchange."""
 
     OPENING = 0
     IDLE = 1
@@ -34,7 +34,7 @@ class Connection:
     `buffer` may be shared by all connections of one event loop: what is read is parsed
     before another socket is read. `opened` is called once, with None or with why it failed
     to open, unless `close` comes first; `closed` is called once, when the connection is
-    gone. `opening` keeps what is known of the socket.
+    closed. `opening` keeps the facts of the socket.
 
     Listeners may close the connection from their callbacks, and pause it.
     """
@@ -105,7 +105,7 @@ class Connection:
     def is_sent(self) -> bool:
         """Whether the whole request has gone out: a server may respond before that.
 
-        What would go out next on the connection would be taken for the rest of it.
+        The server would take whatever is sent next for the rest of it.
         """
         return not self._unsent
 
@@ -119,7 +119,7 @@ class Connection:
         return not self._is_readable() and (self._is_plain or not _pending(self._sock))
 
     def pause(self) -> None:
-        """Read no more of the response until `resume`."""
+        """Stop reading the response until `resume`."""
         if self.state is ConnectionState.BUSY and not self._paused:
             self._paused = True
             self._poller.want_read(self._fd, wanted=False)
@@ -144,7 +144,7 @@ class Connection:
         self._closed(self)
 
     def _open(self, error: Exception | None, may_be_readable: bool) -> None:
-        """Take the end of the opening."""
+        """Handle the end of the opening."""
         if error is not None:
             self.close()
             self._opened(error)
@@ -205,7 +205,7 @@ class Connection:
             self._poller.want_write(self._fd, wanted=True)
 
     def _read(self, *, until_empty: bool) -> None:
-        """Read and parse until nothing is left, the response is done, or its reader is full.
+        """Read and parse until nothing is left, the response is done, or reading is paused.
 
         A plain socket that gave less than there was room for is empty: the next bytes will be
         reported. TLS may hold more, and an end that was reported is not reported again.

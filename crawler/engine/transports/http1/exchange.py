@@ -1,7 +1,7 @@
 """One request and its response over HTTP/1.1: bytes in -> head, body pieces and an end. No I/O.
 
 The parser is httptools (llhttp, the parser of Node.js): a response costs it 1 µs where
-h11 takes 37. It reads framing as RFC 9112 has it, with its leniencies for bare LF,
+h11 takes 37. It reads framing as RFC 9112 defines it, with its leniencies for bare LF,
 obs-fold and Transfer-Encoding together with Content-Length set; equal Content-Length fields,
 which it refuses, are merged here (`responsehead`).
 """
@@ -92,16 +92,16 @@ class Exchange:
     def reusable(self) -> bool:
         """Whether the connection can carry another exchange.
 
-        It can if this response ended as its framing says, nothing but blank lines came behind
+        It can if this response ended as its framing says, nothing but blank lines came after
         it, and the server keeps the connection open.
         """
         if self.state is not _DONE or self._problem is not None or self.head is None:
             return False
-        # After a bare LF a server and a client may differ on where the body ended.
+        # After a bare LF, server and client may disagree on the end of the body.
         return self.head.keep_alive and (self._chunks is None or self._chunks.is_strict)
 
     def feed(self, data: memoryview, now: float) -> None:
-        """Take bytes that came at `now`; `state` says whether the response is done."""
+        """Process bytes received at `now`; then `state` is DONE if the response is complete."""
         if self.first_byte is None or self._is_interim:
             self.first_byte = now
             self._is_interim = False
@@ -121,12 +121,12 @@ class Exchange:
             self._end(httpx.RemoteProtocolError(problem), now)
 
     def cut_off(self, error: Exception | None, now: float, *, orderly: bool = True) -> None:
-        """Take the end of the connection; `error` is why it failed, None if it was closed.
+        """Process the end of the connection; `error` is why it failed, None if it was closed.
 
         `orderly` is false if TLS was not closed before the connection was.
         """
         if self.state is not _DONE:
-            self._end(error or self._meaning_of_the_end(orderly=orderly), now)
+            self._end(error or self._error_of_close(orderly=orderly), now)
 
     def abandon(self) -> None:
         """Drop the rest of the response; the listener gets no more calls."""
@@ -165,7 +165,7 @@ class Exchange:
 
     def on_body(self, data: bytes) -> None:
         if self._chunks is not None:
-            return  # that is read by the other parser
+            return  # the chunk reader reads it
         if self.state is _BODY:
             self.size += len(data)
             self._listener.body_received(data)
@@ -178,7 +178,7 @@ class Exchange:
         elif self._chunks is None:
             self.state = _DONE
 
-    # The parts of these.
+    # Parts of the above.
 
     def _parse(self, data: memoryview | bytes) -> None:
         if self._parser is None:
@@ -192,7 +192,7 @@ class Exchange:
             self._problem = self._problem or "unexpected 101 Switching Protocols"
         except httptools.HttpParserError as exc:
             if self._chunks is not None:
-                return  # what the parser thinks of the body does not count
+                return  # only the chunk reader judges the body
             if self.state is _HEAD and "Content-Length" in str(exc):
                 self._parser = None  # until the head is complete
                 self._repair()
@@ -267,8 +267,8 @@ class Exchange:
             return "chunk framing or trailers exceed the limit"
         return None
 
-    def _meaning_of_the_end(self, *, orderly: bool) -> Exception | None:
-        """Return what a close inside the response means; None if it ends the response."""
+    def _error_of_close(self, *, orderly: bool) -> Exception | None:
+        """Return the error of a close during the response; None if the close ends it properly."""
         if self.untouched:
             return _disconnected("without a response")
         if self.head is None:
@@ -277,7 +277,7 @@ class Exchange:
             detail = "the connection was closed inside the body"
             return WireError(ErrorKind.BODY_INCOMPLETE, detail)
         # A body that lasts until the close is complete only if TLS was closed too: anybody
-        # on the way could have cut it off (RFC 9112, section 9.8).
+        # on the path could have cut it off (RFC 9112, section 9.8).
         return None if orderly else WireError(ErrorKind.BODY_INCOMPLETE, tls.CUT)
 
 

@@ -73,11 +73,11 @@ class NestedTls:
         return self._outer.pending() + self._incoming.pending + self._inner.pending()
 
     def peer(self) -> ssl.SSLObject:
-        """Return the inner connection, for what its handshake says."""
+        """Return the inner connection, for the facts of its handshake."""
         return self._inner
 
     def _fill(self) -> None:
-        """Move what has come; at the end of the outer connection the inner one ends as well."""
+        """Move received bytes inwards; the end of the outer connection ends the inner one."""
         try:
             data = self._outer.recv(_CHUNK)
         except ssl.SSLEOFError as exc:

@@ -31,7 +31,7 @@ whose readiness was reported before and will not be again."""
 
 
 class OpeningState(IntEnum):
-    """What is waited for; an opening that is OPEN or CLOSED does nothing any more."""
+    """What is awaited; an opening that is OPEN or CLOSED does nothing any more."""
 
     CONNECT = 0
     HANDSHAKE = 1
@@ -94,7 +94,7 @@ class Opening:
             raise
 
     def adopt(self, sock: socket.socket, ip: str | None, seconds: float) -> None:
-        """Take a non-blocking socket, which it took `seconds` to connect to `ip`."""
+        """Continue with a non-blocking socket that was connected to `ip` within `seconds`."""
         self.remote_ip = ip
         self.connect_seconds = seconds
         self._take(sock)
@@ -107,7 +107,7 @@ class Opening:
             self._fail(exc)
 
     def close(self) -> None:
-        """Give the attempt up, or close what it has opened."""
+        """Abandon the attempt, or close the socket that it opened."""
         self.state = OpeningState.CLOSED
         self._ended = None
         if self.sock is not None:
@@ -146,7 +146,7 @@ class Opening:
         self._connected(readable=readable)
 
     def _connected(self, *, readable: bool) -> None:
-        """Begin with TLS, or be open."""
+        """Start the TLS handshake, if there is one."""
         if self._security is None:
             self._succeed(readable=readable)
             return

@@ -18,7 +18,7 @@ Ready = Callable[[int], None]
 
 
 class Poller(Protocol):
-    """Watches sockets. `want_read` and `want_write` say what a socket waits for.
+    """Watches sockets. `want_read` and `want_write` set what is reported of a socket.
 
     A callback that raises is reported to the exception handler of the event loop; the other
     sockets get their callbacks all the same.
@@ -49,7 +49,7 @@ def best_poller(loop: asyncio.AbstractEventLoop) -> Poller:
 class EpollPoller:
     """One epoll descriptor inside the event loop, edge-triggered: no interest ever changes.
 
-    A callback must read until there is nothing left, or come back by itself: the same
+    A callback must read until there is nothing left, or continue later by itself: the same
     readiness is not reported twice.
     """
 
@@ -98,7 +98,7 @@ class EpollPoller:
             try:
                 ready(events)
             except Exception as exc:
-                # Not raised: the events behind this one would be lost, and never come again.
+                # Not raised: the remaining events would be lost, and are not reported again.
                 message = "a callback of a socket failed"
                 self._loop.call_exception_handler({"message": message, "exception": exc})
 

@@ -13,7 +13,7 @@ _CODING_NAME = len(b"transfer-encoding")
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1[0-9][0-9][ \r\n]")
 _BLANK = re.compile(rb"[\r\n]*+")  # lines that the parser skips before a head
 _END = re.compile(rb"\r?\n\r?\n")
-# Possessive: a value of thousands of blanks must not make the match go back and forth.
+# Possessive: a value of thousands of blanks must not make the match backtrack.
 _LENGTH = re.compile(rb"^content-length:([0-9, \t]*+)\r?\n", re.IGNORECASE | re.MULTILINE)
 
 
@@ -30,7 +30,7 @@ class ResponseHead(NamedTuple):
         return self._coding().lower().split(b",")[-1].strip() == b"chunked"
 
     def has_length(self) -> bool:
-        """Whether a Content-Length says where the body ends."""
+        """Whether the length of the body is given by Content-Length."""
         return not self._coding() and any(
             name.lower() == b"content-length" for name, _ in self.headers
         )
@@ -66,12 +66,12 @@ def is_complete(data: bytes) -> bool:
 
 
 def body_start(data: bytes) -> int:
-    """Return where the body begins, behind the final head."""
+    """Return the index at which the body begins, after the final head."""
     return _final_head(data)[1]
 
 
 def _final_head(data: bytes) -> tuple[int, int]:
-    """Return where the final head begins, behind interim ones, and where it ends."""
+    """Return the indices at which the final head, after interim ones, begins and ends."""
     start = _BLANK.match(data).end()  # type: ignore[union-attr]  # it matches nothing, too
     end = _END.search(data, start)
     while end is not None and _INTERIM.match(data, start):

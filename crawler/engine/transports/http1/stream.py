@@ -104,8 +104,7 @@ class ResponseStream(httpx.AsyncByteStream):
             self._waiter.set_result(None)
 
     def _release(self) -> None:
-        """Let go of the connection: for the next request, if this one went out and its response
-        came in, both to the end."""
+        """Release the connection; it is reusable if the request and its response are complete."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._finished(connection, self.exchange.reusable and connection.is_sent)

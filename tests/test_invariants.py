@@ -55,7 +55,7 @@ def request(page: int, hop: int, begin: int, end: int, reply: Reply = GOOD, **mo
         reply=reply,
         ended=START + end / 1000,
         end=End.WHOLE,
-        asks=None if reply.retry_after is None else float(reply.retry_after),
+        retry_after=None if reply.retry_after is None else float(reply.retry_after),
     )
     return replace(made, **more)
 
@@ -228,7 +228,7 @@ def both(*changes: Callable[[Run], None]) -> Callable[[Run], None]:
 
 BROKEN: dict[str, list[Callable[[Run], None]]] = {
     "ended_by_itself": [change("code", None), change("errors", "Traceback (most recent call)")],
-    "ran_as_asked": [change("errors", "crawl: engine stock, event loop asyncio")],
+    "ran_as_requested": [change("errors", "crawl: engine stock, event loop asyncio")],
     "one_record_per_entry": [
         lambda run: run.records.clear(),
         lambda run: run.records.extend(run.records[:1]),

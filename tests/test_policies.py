@@ -11,7 +11,7 @@ if sys.platform != "linux":
     pytest.skip("all of 127.0.0.0/8 is needed", allow_module_level=True)
 
 from benchmarks.policies import generate, invariants
-from benchmarks.policies.command import Played, play, play_all, told
+from benchmarks.policies.command import Played, describe, play, play_all
 from benchmarks.policies.invariants import limits, timing
 
 SEEDS = range(1, 41)
@@ -32,7 +32,7 @@ def test_no_combination_of_options_breaks_an_invariant(
         # Another process may have had the machine: what is not seen alone, and twice, was that.
         again = play(seed).complaints
         one.complaints = {name: again[name] for name in one.complaints if name in again}
-    assert not one.complaints, told(one, None, None)
+    assert not one.complaints, describe(one, None, None)
 
 
 def test_the_seeds_have_every_engine_on_both_loops_and_a_list_beyond_the_window() -> None:

@@ -104,7 +104,7 @@ def expected(chain: Chain, run: Run) -> frozenset[str | int]:
         late = frozenset({"timeout"})
     if not options.follow or last.reply.leads_to is None or last.reply.status not in REDIRECTS:
         return late | {last.reply.status}
-    if _asked_before(chain):
+    if _requested_before(chain):
         return late | {"redirect_loop"}
     if len(chain.hops) > options.max_redirects:
         return late | {"too_many_redirects"}
@@ -122,7 +122,7 @@ def unseen_hop(scenario: Scenario, page: int, hop: int) -> str | None:
     return "tls_untrusted" if origin.tls and scenario.options.trust == "none" else None
 
 
-def _asked_before(chain: Chain) -> bool:
+def _requested_before(chain: Chain) -> bool:
     """Whether a redirect leads back to a URL with a method that it was requested with."""
     last = chain.last
     method = last.method
@@ -161,11 +161,11 @@ def match(record: Mapping[str, Any], found: Sequence[Chain], run: Run) -> Pairs 
     return _match(attempts(record), list(found), run, spare)
 
 
-def _match(told: list[Attempt], found: list[Chain], run: Run, spare: int) -> Pairs | None:
-    if not told:
+def _match(recorded: list[Attempt], found: list[Chain], run: Run, spare: int) -> Pairs | None:
+    if not recorded:
         left = len(found) - bool(found and found[-1].resent)
         return [] if left <= spare else None
-    attempt, rest = told[0], told[1:]
+    attempt, rest = recorded[0], recorded[1:]
     if found:
         chain = found[0]
         if chain.first.method == attempt.method and attempt.ended in expected(chain, run):
@@ -174,7 +174,7 @@ def _match(told: list[Attempt], found: list[Chain], run: Run, spare: int) -> Pai
                 return [(attempt, chain), *pairs]
         if chain.resent and len(found) > 1:
             both = Chain([*chain.requests, *found[1].requests])
-            if (pairs := _match(told, [both, *found[2:]], run, spare)) is not None:
+            if (pairs := _match(recorded, [both, *found[2:]], run, spare)) is not None:
                 return pairs
     if run.scenario.engine != "direct" and attempt.kind in _UNSEEN:
         pairs = _match(rest, found, run, spare)

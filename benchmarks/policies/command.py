@@ -73,36 +73,36 @@ def workers(jobs: int) -> ProcessPoolExecutor:
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code: 0 when no run broke an invariant."""
-    asked = _parser().parse_args(arguments)
-    if asked.keep is not None:
-        Path(asked.keep).mkdir(parents=True, exist_ok=True)
-    if asked.mutants:
+    chosen = _parser().parse_args(arguments)
+    if chosen.keep is not None:
+        Path(chosen.keep).mkdir(parents=True, exist_ok=True)
+    if chosen.mutants:
         from benchmarks.policies import mutants
 
-        return mutants.main(asked.runs, asked.seed, asked.jobs, asked.plant or ())
+        return mutants.main(chosen.runs, chosen.seed, chosen.jobs, chosen.plant or ())
     begun = time.monotonic()
-    seeds = range(asked.seed, asked.seed + asked.runs)
-    if asked.runs == 1:
+    seeds = range(chosen.seed, chosen.seed + chosen.runs)
+    if chosen.runs == 1:
         played: Iterable[Played] = [
-            play(asked.seed, loop=asked.loop, engine=asked.engine, keep=asked.keep)
+            play(chosen.seed, loop=chosen.loop, engine=chosen.engine, keep=chosen.keep)
         ]
     else:
-        played = play_all(seeds, jobs=asked.jobs, loop=asked.loop, engine=asked.engine)
+        played = play_all(seeds, jobs=chosen.jobs, loop=chosen.loop, engine=chosen.engine)
     bad, records, requests = 0, 0, 0
     for one in played:
         records += one.records
         requests += one.requests
         if one.complaints:
             bad += 1
-            print(told(one, asked.loop, asked.engine), flush=True)
+            print(describe(one, chosen.loop, chosen.engine), flush=True)
     print(
-        f"{asked.runs} runs, {bad} with violations; {records:,} records, {requests:,} requests, "
+        f"{chosen.runs} runs, {bad} with violations; {records:,} records, {requests:,} requests, "
         f"{time.monotonic() - begun:.0f} s"
     )
     return 1 if bad else 0
 
 
-def told(one: Played, loop: str | None, engine: str | None) -> str:
+def describe(one: Played, loop: str | None, engine: str | None) -> str:
     """Return what a seed did wrong, and the command that repeats it."""
     lines = [f"seed {one.seed} ({one.seconds:.2f} s): {one.described}"]
     for name, complaints in one.complaints.items():

@@ -23,7 +23,7 @@ def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_beat, args=(noise,), daemon=True).start()
     if loop == "asyncio":
-        sys.modules["uvloop"] = None  # type: ignore[assignment]  # how import is told: none
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # so import fails
     if plant != "-":
         sys.path.append(str(Path(__file__).parents[2]))
         from benchmarks.policies import plants

@@ -13,7 +13,7 @@ class Request:
 
     `arrived` is when its head was whole, `ended` when the last byte was handed to the system,
     or the end of the connection was; for `End.GONE`, when the client was seen to be gone.
-    `asks` is how many seconds a Retry-After asked for, as of `ended`.
+    `retry_after` is how many seconds a Retry-After required, as of `ended`.
     """
 
     page: int
@@ -27,7 +27,7 @@ class Request:
     reply: Reply
     ended: float | None = None
     end: End | None = None
-    asks: float | None = None
+    retry_after: float | None = None
 
     @property
     def held(self) -> float:
@@ -37,9 +37,9 @@ class Request:
 
     def line(self, since: float) -> str:
         """Return what happened in words; times in ms from `since`."""
-        asked = f"{self.host} {self.method} /{self.page}/{self.hop} step {self.step}"
+        sent = f"{self.host} {self.method} /{self.page}/{self.hop} step {self.step}"
         wire = f"connection {self.connection} turn {self.turn}"
-        return f"{asked} {wire} status {self.reply.status} {self.end} at {_ms(self.ended, since)}"
+        return f"{sent} {wire} status {self.reply.status} {self.end} at {_ms(self.ended, since)}"
 
 
 @dataclass(slots=True, kw_only=True)

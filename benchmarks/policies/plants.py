@@ -237,7 +237,7 @@ PLANTS: dict[str, Plant] = {
         _results(lambda r: replace(r, earlier=(*r.earlier, *r.earlier[:1]))),
         ("attempts_as_counted",),
     ),
-    "the first retry not told of": Plant(
+    "the first retry not recorded": Plant(
         _results(lambda r: replace(r, earlier=r.earlier[1:])),
         ("attempts_as_counted", "attempts_as_the_server_saw"),
     ),
@@ -289,7 +289,7 @@ PLANTS: dict[str, Plant] = {
         _attempts(lambda r: {"size": r.attempt.size + 1} if r.attempt.size else {}),
         ("response_as_scripted",),
     ),
-    "the last hop not told of": Plant(
+    "the last hop not recorded": Plant(
         _attempts(lambda r: {"redirects": r.attempt.redirects[:-1]}), ("response_as_scripted",)
     ),
     "duplicates requested again": Plant(

@@ -265,11 +265,11 @@ def _retry_after(request: Request) -> str:
     reply = request.reply
     assert reply.retry_after is not None
     if not reply.as_date:
-        request.asks = float(reply.retry_after)
+        request.retry_after = float(reply.retry_after)
         return f"{reply.retry_after}"
     now = time.time()
     date = int(now + reply.retry_after)
-    request.asks = max(0.0, date - now)
+    request.retry_after = max(0.0, date - now)
     return formatdate(date, usegmt=True)
 
 

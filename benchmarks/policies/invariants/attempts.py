@@ -24,9 +24,11 @@ def attempts_as_counted(run: Run) -> list[str]:
     most = options.retries + 1 + (options.confirm_after is not None) + options.head
     found = []
     for record in run.records:
-        told = len(rules.attempts(record))
-        if record["attempts"] != told:
-            found.append(f"index {record['index']}: attempts {record['attempts']}, told of {told}")
+        recorded = len(rules.attempts(record))
+        if record["attempts"] != recorded:
+            found.append(
+                f"index {record['index']}: attempts {record['attempts']}, recorded {recorded}"
+            )
         if record["attempts"] > most:
             found.append(f"index {record['index']}: {record['attempts']} attempts, at most {most}")
     return found
@@ -56,16 +58,16 @@ def attempts_as_the_server_saw(run: Run) -> list[str]:
 def _loosely(page: int, records: list[dict[str, Any]], served: list[Chain], run: Run) -> list[str]:
     """Hold what overlaps against all that the server saw of the page."""
     possible = {end for chain in served for end in expected(chain, run)}
-    told = [one for record in records for one in rules.attempts(record)]
-    strange = [one.ended for one in told if one.ended not in possible]
-    second = len(told) if any(record["hedged"] for record in records) else 0
+    recorded = [one for record in records for one in rules.attempts(record)]
+    strange = [one.ended for one in recorded if one.ended not in possible]
+    second = len(recorded) if any(record["hedged"] for record in records) else 0
     resent = sum(chain.resent for chain in served)
     spare = 2 * len(records) if run.cut_short else 0
-    close = 0 if run.scenario.engine == "direct" else len(told)
-    if strange and close < len(told):
+    close = 0 if run.scenario.engine == "direct" else len(recorded)
+    if strange and close < len(recorded):
         return [f"page {page}: {strange}, which no response was"]
-    if not len(told) - close <= len(served) <= len(told) + second + resent + spare:
-        return [f"page {page}: {len(told)} attempts, the server saw {_served(served)}"]
+    if not len(recorded) - close <= len(served) <= len(recorded) + second + resent + spare:
+        return [f"page {page}: {len(recorded)} attempts, the server saw {_served(served)}"]
     return []
 
 
@@ -151,7 +153,7 @@ def together(records: list[dict[str, Any]], served: list[Chain], run: Run) -> bo
 
 
 def paired(run: Run) -> list[tuple[dict[str, Any], Pairs]]:
-    """Return the records whose attempts can be told apart, with the chain of each attempt."""
+    """Return the records whose attempts can be distinguished, with the chain of each attempt."""
     seen = run.log.by_page()
     found = []
     for page, records in records_by_page(run).items():
@@ -194,8 +196,8 @@ def _follow(pairs: Pairs, options: Options, *, cut_short: bool) -> str | None:
 
 
 def _waits_too_long(chain: Chain | None, options: Options) -> bool:
-    asks = None if chain is None else chain.last.asks
-    return asks is not None and asks > options.max_wait
+    wait = None if chain is None else chain.last.retry_after
+    return wait is not None and wait > options.max_wait
 
 
 def _rechecked(attempts: list[Attempt], options: Options) -> bool:
@@ -221,7 +223,7 @@ def records_by_page(run: Run) -> dict[int, list[dict[str, Any]]]:
 
 
 def _told(records: list[dict[str, Any]]) -> str:
-    return "told of " + ", ".join(
+    return "recorded " + ", ".join(
         f"{one.method} {one.ended}" for record in records for one in rules.attempts(record)
     )
 

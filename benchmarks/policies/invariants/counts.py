@@ -30,9 +30,9 @@ def summary_recomputed(run: Run) -> list[str]:
     due = _recomputed(run)
     found = [f"{k}: {summary.get(k)!r}, not {v!r}" for k, v in due.items() if summary.get(k) != v]
     latencies = [r["latency_ms"] for r in run.records if r["outcome"] == "responded"]
-    told: dict[str, float | None] = summary["latency_ms"]
+    recorded: dict[str, float | None] = summary["latency_ms"]
     for name, value in _percentiles(latencies).items():
-        figure = told[name]
+        figure = recorded[name]
         if value is None or figure is None:
             same = value is figure
         else:

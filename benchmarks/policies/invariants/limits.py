@@ -11,7 +11,7 @@ from benchmarks.policies.scenario import THROTTLES, End
 
 _CATCH_UP = 0.05  # seconds of starts that the program may make up for
 _ON_THE_WAY = 0.06  # seconds between a start and its arrival
-_UNDER_WAY = 0.05  # seconds in which what had started before a hold still arrives
+_IN_FLIGHT = 0.05  # seconds in which what had started before a hold still arrives
 _SURE = 0.02
 
 
@@ -71,33 +71,33 @@ def host_rate(run: Run) -> list[str]:
 
 
 def holds_kept(run: Run) -> list[str]:
-    """No request starts on a host that asked to be left alone, until its time is over."""
+    """No request starts on a host that throttles, until its Retry-After is over."""
     found = []
     doubled = _doubled(run)  # a second request's response may not have counted
     begun = _begun(run)
     for host, requests in run.log.by_host().items():
-        for asking in requests:
-            if asking.page in doubled or not _holds(asking, run):
+        for throttled in requests:
+            if throttled.page in doubled or not _holds(throttled, run):
                 continue
-            assert asking.ended is not None
-            assert asking.asks is not None
-            begin = asking.ended + _UNDER_WAY + run.log.noise
-            until = asking.ended + asking.asks - _SURE
+            assert throttled.ended is not None
+            assert throttled.retry_after is not None
+            begin = throttled.ended + _IN_FLIGHT + run.log.noise
+            until = throttled.ended + throttled.retry_after - _SURE
             early = [one for one in requests if begin < begun[id(one)] < until]
             if early:
-                after = early[0].arrived - asking.ended
+                after = early[0].arrived - throttled.ended
                 found.append(
-                    f"{len(early)} requests to {host} in a hold of {asking.asks:.2f} s, "
+                    f"{len(early)} requests to {host} in a hold of {throttled.retry_after:.2f} s, "
                     f"the first after {after:.3f} s (page {early[0].page}, hop {early[0].hop})"
                 )
     return found
 
 
 def _holds(request: Request, run: Run) -> bool:
-    """Whether a response asked for a pause that the options allow to wait for."""
-    asks = request.asks
+    """Whether a response required a pause that the options allow."""
+    wait = request.retry_after
     throttles = request.end is End.WHOLE and request.reply.status in THROTTLES
-    return throttles and asks is not None and asks <= run.scenario.options.max_wait
+    return throttles and wait is not None and wait <= run.scenario.options.max_wait
 
 
 def throttled_hosts_get_half(run: Run) -> list[str]:
@@ -113,7 +113,7 @@ def throttled_hosts_get_half(run: Run) -> list[str]:
         cut = min(one.ended or 0.0 for one in cuts)
         after = [one.ended or run.finished for one in requests if one.arrived > cut]
         until = min(after, default=0.0)  # a good one may give the host one more
-        sure = cut + _UNDER_WAY + run.log.noise
+        sure = cut + _IN_FLIGHT + run.log.noise
         later = [one for one in plain if begun[id(one)] > sure]
         flights = _flights(plain, run)
         for one in later:

@@ -107,7 +107,7 @@ def ended_by_itself(run: Run) -> list[str]:
     return found + [f"index {r['index']}: {r['error']['detail']}" for r in internal]
 
 
-def ran_as_asked(run: Run) -> list[str]:
+def ran_as_requested(run: Run) -> list[str]:
     """The engine and the event loop were those of the scenario."""
     expected = f"engine {run.scenario.engine}, event loop {run.scenario.loop}"
     return [] if expected in run.errors else [f"not {expected}: {run.errors[:200]}"]
@@ -192,4 +192,4 @@ def outputs_agree(run: Run) -> list[str]:
     return found
 
 
-ALL = (ended_by_itself, ran_as_asked, one_record_per_entry, record_schema, outputs_agree)
+ALL = (ended_by_itself, ran_as_requested, one_record_per_entry, record_schema, outputs_agree)

@@ -21,7 +21,7 @@ _STILL = 0.1  # seconds in which what had started before the end still arrives
 
 
 def _counted(run: Run) -> list[tuple[dict[str, Any], list[Chain]]]:
-    """Return each record with the chains that it may be about: one, where they are told apart."""
+    """Return each record with its possible chains: one, where they can be distinguished."""
     seen = run.log.by_page()
     found = []
     for page, records in records_by_page(run).items():

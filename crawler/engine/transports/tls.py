@@ -19,6 +19,7 @@ def context(*, verify: bool = True, cacert: str | None = None) -> ssl.SSLContext
     ssl.SSLError if `cacert` is not a readable PEM file.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.sslsocket_class = TlsSocket
     made.set_alpn_protocols(["http/1.1"])
     # No session is ever resumed: tickets would cost a handshake 7 % for nothing.
     made.options |= ssl.OP_NO_TICKET
@@ -48,6 +49,19 @@ def read_rest(connection: ssl.SSLObject, buffer: memoryview) -> Iterator[int]:
             yield int(count)
     except ssl.SSLZeroReturnError:
         return  # the same, after our own close_notify was sent
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A socket that may have been reset before TLS is put on it: the handshake shows that.
+
+    Python would request the peer's address first, and leave the socket open without one.
+    """
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError:
+            return None
 
 
 def reset_behind(exc: ssl.SSLEOFError) -> ConnectionResetError | None:

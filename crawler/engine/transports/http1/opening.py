@@ -157,8 +157,6 @@ class Opening:
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock = NestedTls(self.sock, context, host)
         else:
-            # Python 3.11 leaves a socket open that was reset before TLS could be put on it.
-            _check_connected(self.sock)
             self.sock = context.wrap_socket(
                 self.sock,
                 server_hostname=host,
@@ -197,11 +195,3 @@ class Opening:
             self.tls_seconds = perf_counter() - self._began
         self.close()
         ended(exc, False)
-
-
-def _check_connected(sock: socket.socket) -> None:
-    """Raise ConnectionResetError if a socket that was connected is not any more."""
-    try:
-        sock.getpeername()
-    except OSError as exc:
-        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from exc

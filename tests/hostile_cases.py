@@ -1,4 +1,4 @@
-"""What servers do to a URL checker, as data: what each sends, and what is right to say of it."""
+"""What servers do to a URL checker, as data: what each sends, and what its record should be."""
 
 import asyncio
 import contextlib
@@ -61,10 +61,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A bad answer at "/bad", given by `handlers`, and the facts it should become.
+    """A bad response at "/bad", from `handlers`, and the facts of its record.
 
-    `lasts` says that it goes on until the timeout, or may, `endless` that it sends without
-    end, so that memory is to be watched. `hint` is a word that the error's detail must have.
+    `lasts`: it continues until the timeout, or may; `endless`: it sends without end, so
+    memory is watched. `hint` is a pattern that the error's detail must contain.
     """
 
     id: str
@@ -78,7 +78,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsCase:
-    """An https origin that cannot be asked, as `serve` makes it, and the facts of its URL."""
+    """An https origin that cannot be requested, from `serve`, and the facts of its URL."""
 
     id: str
     serve: Callable[["Authorities"], Server]
@@ -364,7 +364,7 @@ CONNECTIONS = [
     one("reset-when-reused", _resets_when_reused, good(5)),
     one("post-closed-when-reused", _closes_when_reused, good(5), method="POST"),
     one("post-reset-when-reused", _resets_when_reused, good(5), method="POST"),
-    sends("closed-after-the-answer", head("Content-Length: 2") + b"ok", good(2), close=True),
+    sends("closed-after-the-response", head("Content-Length: 2") + b"ok", good(2), close=True),
     one(
         "says-close-and-stays-open",
         silent(head("Content-Length: 2", "Connection: close") + b"ok"),
@@ -459,10 +459,10 @@ FRAMING = [
     sends("no-space-after-the-status", head("Content-Length: 5", status="200") + b"hello", good(5)),
     sends("status-999", head("Content-Length: 5", status="999 Odd") + b"hello", good(5, 999)),
     sends("status-600", head("Content-Length: 5", status="600 Odd") + b"hello", good(5, 600)),
-    sends("100-before-the-answer", head(status="100 Continue") + _OK, good(5)),
-    sends("103-before-the-answer", head("Link: </a>", status="103 Early Hints") + _OK, good(5)),
+    sends("100-before-the-response", head(status="100 Continue") + _OK, good(5)),
+    sends("103-before-the-response", head("Link: </a>", status="103 Early Hints") + _OK, good(5)),
     sends(
-        "some-1xx-before-the-answer",
+        "some-1xx-before-the-response",
         head(status="100 Continue") + head(status="102 Processing") * 3 + _OK,
         good(5),
     ),
@@ -620,7 +620,7 @@ def _answers_hello(data: bytes, *, cut: bool = False) -> Callable[[Authorities],
     return lambda _: _Posing(accept=accept)
 
 
-_BAD_RECORD = bytes.fromhex("1703030020") + bytes(32)  # what nobody encrypted
+_BAD_RECORD = bytes.fromhex("1703030020") + bytes(32)  # encrypted by nobody
 
 
 def over_tls(
@@ -631,10 +631,10 @@ def over_tls(
     cut: bool = False,
     version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> Callable[[Authorities], Server]:
-    """Return a server that answers a request with `data` over TLS, and ends the connection.
+    """Return a server that responds with `data` over TLS, and ends the connection.
 
-    `notify` says that close_notify goes before the end, `cut` that this is a TCP reset;
-    `then` follows below TLS. All of it is sent at once.
+    `notify`: it sends close_notify before the end; `cut`: the end is a TCP reset; `then`
+    follows outside TLS. All of it is sent at once.
     """
 
     def serve(authorities: Authorities) -> Server:
@@ -758,7 +758,7 @@ TLS_CASES = [
         hint="localhost",
     ),
     TlsCase(
-        id="name-only-as-cn-beside-an-address",
+        id="name-only-as-cn-next-to-an-address",
         serve=_named_by_cn("localhost", "127.0.0.1"),
         facts=_refused(ErrorKind.TLS_HOSTNAME),
         hint="localhost",
@@ -888,7 +888,7 @@ TLS_CASES = [
         facts=CUT_SHORT,
     ),
     TlsCase(
-        id="bad-record-behind-the-head",
+        id="bad-record-after-the-head",
         serve=over_tls(head("Content-Length: 9"), then=_BAD_RECORD),
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
         hint="while reading the body",
@@ -900,13 +900,13 @@ TLS_CASES = [
         hint="while reading the body",
     ),
     TlsCase(
-        id="plain-text-behind-the-head",
+        id="plain-text-after-the-head",
         serve=over_tls(head("Content-Length: 9"), then=b"HTTP/1.1 500 Oh\r\n\r\n"),
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.DOWNLOAD, 200),
         hint="while reading the body",
     ),
     TlsCase(
-        id="bad-record-behind-the-whole-answer",
+        id="bad-record-after-the-whole-response",
         serve=over_tls(head("Content-Length: 5") + b"hello", then=_BAD_RECORD),
         facts=good(5),
     ),

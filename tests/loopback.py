@@ -1,4 +1,4 @@
-"""Handlers in, a real server on 127.0.0.1 out, which counts and records what it was asked."""
+"""Handlers in, a real server on 127.0.0.1 out, which counts and records its requests."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ class Server:
 
     `requests` holds all requests in order, `counts` their number by path (without query),
     `connections` how many were accepted (with TLS: after the handshake), `open` how many of
-    these are open, `busiest` the most requests that were under way at once, `live` how many
+    these are open, `busiest` the most requests that were in flight at once, `live` how many
     are now.
     """
 
@@ -108,7 +108,7 @@ class Server:
         return f"{self.origin.replace('127.0.0.1', host)}{path}"
 
     def on(self, path: str, handler: Handler) -> str:
-        """Answer `path` with `handler` from now on; return its URL."""
+        """Respond to `path` with `handler` from now on; return its URL."""
         self._handlers[path] = handler
         return self.url(path)
 
@@ -117,7 +117,7 @@ class Server:
         return next(request for request in reversed(self.requests) if request.path == path)
 
     def idle_within(self, seconds: float) -> bool:
-        """Wait until no request is under way; return whether that came in time."""
+        """Wait until no request is in flight; return whether that came in time."""
         deadline = time.monotonic() + seconds
         while self.live and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -137,7 +137,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(self._complained)
+        self._loop.set_exception_handler(self._record_error)
         # A long backlog: hundreds of clients may connect at the same moment.
         server = await asyncio.start_server(
             self._connected, "127.0.0.1", 0, ssl=self._tls, limit=_LONGEST_HEAD, backlog=1024
@@ -158,8 +158,8 @@ class Server:
             server.abort_clients()  # those still in a TLS handshake
         await asyncio.sleep(0)
 
-    def _complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Note what the loop complains of; a client that went away is no fault."""
+    def _record_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Record errors of the loop; a client that went away is not one."""
         exc = context.get("exception")
         if not isinstance(exc, OSError):
             fault = RuntimeError(context["message"])
@@ -181,7 +181,7 @@ class Server:
                 return
             turn = 0
             while not writer.is_closing():
-                await self._answer(await _read(reader, writer, number, turn), reader, writer)
+                await self._respond(await _read(reader, writer, number, turn), reader, writer)
                 turn += 1
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client went away
@@ -190,7 +190,7 @@ class Server:
         finally:
             writer.close()
 
-    async def _answer(
+    async def _respond(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.requests.append(request)
@@ -209,7 +209,7 @@ async def _read(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, turn: int
 ) -> Request:
     first = await reader.readexactly(1)
-    if not first.isalpha():  # a TLS greeting on a plain port, say: answer as servers do
+    if not first.isalpha():  # such as a TLS greeting on a plain port: respond as servers do
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         raise ConnectionAbortedError("not a request")
@@ -230,7 +230,7 @@ async def _read(
 
 
 def reply(status: int = 200, body: bytes = b"", *fields: str) -> Handler:
-    """Return a handler for a whole, well-framed answer; `fields` are `Name: value` lines."""
+    """Return a handler for a complete, well-framed response; `fields` are `Name: value` lines."""
 
     async def handler(
         request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -28,11 +28,11 @@ _A, _NXDOMAIN, _SERVFAIL = 1, 3, 2
 class NameServer:
     """Answers with 127.0.0.1, but for the names that start with what it is to do instead.
 
-    `silent` gets no answer, `missing` NXDOMAIN, `later` SERVFAIL; `asked` counts the A queries.
+    `silent` gets no response, `missing` NXDOMAIN, `later` SERVFAIL; `queries` counts the A queries.
     """
 
-    def __init__(self, address: str, asked: Counter[str]) -> None:
-        self._asked = asked
+    def __init__(self, address: str, queries: Counter[str]) -> None:
+        self._queries = queries
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -40,11 +40,11 @@ class NameServer:
     def _serve(self) -> None:
         while True:
             query, client = self._socket.recvfrom(4096)
-            if (answer := self._answer(query)) is not None:
-                self._socket.sendto(answer, client)
+            if (response := self._respond(query)) is not None:
+                self._socket.sendto(response, client)
 
-    def _answer(self, query: bytes) -> bytes | None:
-        """Return the answer to a query (RFC 1035, section 4.1)."""
+    def _respond(self, query: bytes) -> bytes | None:
+        """Return the response to a query (RFC 1035, section 4.1)."""
         labels, at = [], 12
         while length := query[at]:
             labels.append(query[at + 1 : at + 1 + length].decode())
@@ -52,7 +52,7 @@ class NameServer:
         (kind,) = struct.unpack_from("!H", query, at + 1)
         name = ".".join(labels)
         if kind == _A:
-            self._asked[name] += 1
+            self._queries[name] += 1
         if name.startswith("silent"):
             return None
         code = _NXDOMAIN if name.startswith("missing") else 0
@@ -66,12 +66,12 @@ class NameServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run of `crawl` came to. `asked` counts the A queries by name."""
+    """The outcome of a run of `crawl`. `queries` counts the A queries by name."""
 
     code: int
     records: list[dict[str, Any]]
     stderr: str
-    asked: dict[str, int]
+    queries: dict[str, int]
 
 
 def crawl_names(names: Sequence[str], *args: str) -> Run:
@@ -103,7 +103,7 @@ def _main() -> None:
     """Run inside the namespace: standard input says what to crawl, standard output what came."""
     wanted = json.load(sys.stdin)
     _raise_loopback()
-    asked: Counter[str] = Counter()
+    queries: Counter[str] = Counter()
     with TemporaryDirectory() as folder, Server() as server:
         for path, text in (
             ("/etc/resolv.conf", "".join(f"nameserver {one}\n" for one in _ADDRESSES)),
@@ -113,7 +113,7 @@ def _main() -> None:
             mine.write_text(text)
             subprocess.run(["mount", "--bind", mine, path], check=True)
         for address in _ADDRESSES:
-            NameServer(address, asked)
+            NameServer(address, queries)
         server.on("/", reply(200, b"good"))
         urls = Path(folder, "urls.txt")
         urls.write_text("".join(server.url("/\n", host=name) for name in wanted["names"]))
@@ -125,7 +125,7 @@ def _main() -> None:
             check=False,
         )
         records = [json.loads(line) for line in ended.stdout.splitlines()]
-        report = {"code": ended.returncode, "stderr": ended.stderr, "asked": asked}
+        report = {"code": ended.returncode, "stderr": ended.stderr, "queries": queries}
         json.dump({**report, "records": records}, sys.stdout)
 
 

@@ -16,7 +16,7 @@ from shell import wait_until
 PROGRAM = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/bin")
 _ATTEMPTS = 5
 
-# One process in the foreground; every request that is answered, or given up, is a line of the log.
+# One process in the foreground; every request, completed or cancelled, is a line of the log.
 _CONFIG = """
 daemon off;
 master_process off;
@@ -24,8 +24,8 @@ pid {directory}/pid;
 error_log {directory}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-    log_format asked "$status $request_uri";
-    access_log {directory}/access.log asked;
+    log_format requests "$status $request_uri";
+    access_log {directory}/access.log requests;
     keepalive_requests {requests};
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
@@ -47,9 +47,9 @@ _TLS = """ ssl http2;
 
 
 class Nginx(NamedTuple):
-    """A server that answers every path with a 200 of six bytes.
+    """A server that responds to every path with a 200 of six bytes.
 
-    Those in `/files/` are the files in the directory `files` beside its log.
+    Paths in `/files/` are the files in the directory `files` next to its log.
     """
 
     port: int
@@ -60,7 +60,7 @@ class Nginx(NamedTuple):
         return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
     def completed(self) -> int:
-        """Return how many requests were answered to their end so far."""
+        """Return the number of requests completed so far."""
         return sum(1 for line in self.log.read_text().splitlines() if line.startswith("200 "))
 
     def forget(self) -> None:
@@ -73,10 +73,10 @@ class Nginx(NamedTuple):
 def serve(
     directory: Path, *, certificate: Path | None = None, requests: int = 10_000_000
 ) -> Iterator[Nginx]:
-    """Run nginx while the context is open; skips the test where there is none.
+    """Run nginx while the context is open; skips the test if it is not installed.
 
-    With a `certificate`, a PEM file with its key, it speaks HTTP/2 over TLS; each
-    connection carries so many `requests`.
+    With a `certificate`, a PEM file with its key, it serves HTTP/2 over TLS, with at
+    most `requests` on each connection.
     """
     if PROGRAM is None:
         pytest.skip("nginx is not installed")
@@ -96,7 +96,7 @@ def serve(
 
 @contextmanager
 def _started(program: str, directory: Path, config: str, server: Nginx) -> Iterator[bool]:
-    """Start nginx, and end it; the value is whether it answers on its port."""
+    """Start nginx, and end it; the value is whether it accepts on its port."""
     file, errors = directory / "nginx.conf", directory / "error.log"
     file.write_text(config)
     command = [program, "-p", str(directory), "-e", str(errors), "-c", str(file)]

@@ -44,7 +44,7 @@ async def relay(near: tuple[Reader, Writer], far: tuple[Reader, Writer]) -> None
 
 
 def socks5(
-    asked: list[tuple[str, int]], *, login: tuple[bytes, bytes] | None = None, reply: int = 0
+    requested: list[tuple[str, int]], *, login: tuple[bytes, bytes] | None = None, reply: int = 0
 ) -> Callable[[Reader, Writer], Awaitable[None]]:
     """Return a SOCKS5 server (RFC 1928, RFC 1929) that notes host and port of each request.
 
@@ -66,12 +66,12 @@ def socks5(
             await _slowly(writer, bytes([1, 0 if fits else 1]))
             if not fits:
                 return
-        place = await _place(reader)
-        asked.append(place)
+        address = await _place(reader)
+        requested.append(address)
         await _slowly(writer, bytes([5, reply, 0, 1, 127, 0, 0, 1, 0, 80]))
         if reply == 0:
-            host = "127.0.0.1" if place[0].endswith(".test") else place[0]
-            await relay((reader, writer), await asyncio.open_connection(host, place[1]))
+            host = "127.0.0.1" if address[0].endswith(".test") else address[0]
+            await relay((reader, writer), await asyncio.open_connection(host, address[1]))
 
     return accept
 

@@ -37,18 +37,18 @@ def get(url: str, look_up: Callable[[str], Addresses]) -> tuple[httpx.Response, 
     [(HERE,), (NOBODY, HERE), (NOBODY, NOBODY, HERE), (HERE, NOBODY)],
     ids=["one", "second", "third", "first"],
 )
-def test_the_first_address_that_answers_is_taken(server: Server, addresses: Addresses) -> None:
+def test_the_first_address_that_accepts_is_used(server: Server, addresses: Addresses) -> None:
     server.on("/", reply(200, b"good"))
     response, wire = get(server.url("/", host="a.test"), lambda _: addresses)
     assert (response.status_code, wire.remote_ip) == (200, "127.0.0.1")
 
 
-def test_where_no_address_answers_the_failure_is_that_of_the_first(server: Server) -> None:
+def test_if_no_address_accepts_the_failure_is_that_of_the_first(server: Server) -> None:
     with pytest.raises(httpx.ConnectError):
         get(server.url("/", host="a.test"), lambda _: (NOBODY, NOBODY))
 
 
-def test_lookup_and_connect_are_measured_apart(server: Server) -> None:
+def test_lookup_and_connect_are_measured_separately(server: Server) -> None:
     def slow(_host: str) -> Addresses:
         time.sleep(0.2)
         return (HERE,)
@@ -61,7 +61,7 @@ def test_lookup_and_connect_are_measured_apart(server: Server) -> None:
     assert 0 < wire.connect < 0.15
 
 
-def test_a_name_that_does_not_exist_has_no_time_of_connecting(server: Server) -> None:
+def test_a_name_that_does_not_exist_has_no_connect_time(server: Server) -> None:
     async def main() -> Wire:
         wire = Wire()
         async with StockTransport(ConnectionSettings(), Resolver(4, missing)) as transport:
@@ -80,15 +80,15 @@ def test_a_name_that_does_not_exist_has_no_time_of_connecting(server: Server) ->
 
 
 class Network:
-    """A backend whose addresses connect after so many seconds, or never."""
+    """A backend whose addresses connect after some seconds, or never."""
 
     def __init__(self, **seconds: float) -> None:
         self.seconds = seconds
         self.closed: list[str] = []
-        self.asked: list[str] = []
+        self.connects: list[str] = []
 
     async def connect_tcp(self, host: str, port: int) -> "Stream":
-        self.asked.append(host)
+        self.connects.append(host)
         try:
             await asyncio.sleep(self.seconds[host])
         except asyncio.CancelledError:
@@ -106,14 +106,14 @@ class Stream:
         self.network.closed.append(self.host)
 
 
-def test_an_address_that_is_slow_lets_the_next_one_try_and_is_closed() -> None:
+def test_the_next_address_is_tried_after_a_slow_one_which_is_closed() -> None:
     async def main() -> None:
         network = Network(slow=60, quick=0, unused=0)
         addresses = tuple(Address(socket.AF_INET, ip) for ip in ("slow", "quick", "unused"))
         backend = ResolvingBackend(network, Resolver(1, lambda _: addresses))
         stream = await backend.connect_tcp("a.test", 80)
         assert stream.host == "quick"
-        assert (network.asked, network.closed) == (["slow", "quick"], ["slow"])
+        assert (network.connects, network.closed) == (["slow", "quick"], ["slow"])
 
     asyncio.run(main())
 

@@ -55,7 +55,7 @@ async def get(transport: DirectTransport, url: str, *, late: float = 0.0) -> int
 @pytest.mark.parametrize("late", [0.0, 0.02], ids=["reads at once", "reads late"])
 @SCHEMES
 @LOOPS
-def test_a_connection_serves_on_after_a_body_of_any_size(
+def test_a_connection_is_reused_after_a_body_of_any_size(
     loop: Loop, tls: bool, late: float, server: Server, tls_server: Server, ca_file: Path
 ) -> None:
     origin = tls_server if tls else server
@@ -92,7 +92,7 @@ def test_many_large_bodies_at_once_arrive_over_kept_connections(
 @pytest.mark.parametrize("length", [True, False], ids=["with a length", "until close"])
 @SCHEMES
 @LOOPS
-def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
+def test_a_slow_reader_gets_the_whole_body_after_the_server_has_closed(
     loop: Loop,
     tls: bool,
     length: bool,
@@ -122,7 +122,7 @@ def test_a_slow_reader_gets_all_of_a_body_whose_server_has_closed(
 @pytest.mark.parametrize("size", [HELD + 1, 300_000, 400_000, 500_000, 600_000])
 @pytest.mark.parametrize("length", [True, False], ids=["with a length", "until close"])
 @LOOPS
-def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
+def test_a_slow_reader_gets_everything_received_before_tls_was_cut(
     loop: Loop, length: bool, size: int, ca: trustme.CA, ca_file: Path
 ) -> None:
     field = b"Content-Length: %d\r\n" % size if length else b""
@@ -143,7 +143,7 @@ def test_a_slow_reader_gets_all_that_came_before_tls_was_cut(
 
 
 @LOOPS
-def test_an_exchange_given_up_while_reading_was_paused_leaves_nothing_behind(
+def test_an_exchange_closed_while_paused_leaves_nothing_behind(
     loop: Loop, server: Server, ca_file: Path
 ) -> None:
     large = server.on("/large", reply(200, bytes(5_000_000)))

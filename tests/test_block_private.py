@@ -36,16 +36,16 @@ ENGINES = pytest.mark.parametrize(
 
 
 class Names:
-    """A name server that gives each name its answers in turn, the last one for ever."""
+    """A resolver that returns the results of each name in turn, the last one for ever."""
 
-    def __init__(self, **answers: list[Addresses]) -> None:
-        self.asked: list[str] = []
-        self._answers = answers
+    def __init__(self, **results: list[Addresses]) -> None:
+        self.lookups: list[str] = []
+        self._results = results
 
     def __call__(self, host: str) -> Addresses:
-        self.asked.append(host)
-        answers = self._answers[host.partition(".")[0]]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+        self.lookups.append(host)
+        results = self._results[host.partition(".")[0]]
+        return results.pop(0) if len(results) > 1 else results[0]
 
 
 class Redirecting(httpx.AsyncBaseTransport):
@@ -107,14 +107,14 @@ def assert_refused(result: Result, words: str) -> None:
         ("a.localhost", "a.localhost is a loopback name"),
     ],
 )
-def test_a_host_that_spells_a_private_address_out_is_refused(host: str, words: str) -> None:
+def test_a_host_that_is_a_private_address_is_refused(host: str, words: str) -> None:
     assert_refused(fetched(f"http://{host}:1/"), words)
 
 
 @pytest.mark.parametrize(
     "host", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "127.0.0.0x1", "0177.0.0.1", "0"]
 )
-def test_another_way_to_write_an_address_passes_for_no_name(host: str) -> None:
+def test_another_notation_of_an_address_is_not_taken_for_a_name(host: str) -> None:
     entry = UrlList().parse_entry(f"http://{host}/")
     assert isinstance(entry, Result)
     assert entry.outcome is Outcome.INVALID
@@ -133,14 +133,14 @@ def test_a_name_of_a_private_address_is_refused_after_its_lookup(
 
 
 @ENGINES
-def test_a_name_that_leads_elsewhere_at_the_next_lookup_is_looked_up_once(
+def test_the_addresses_that_were_checked_are_connected_to_without_another_lookup(
     server: Server, made: Made
 ) -> None:
     """DNS rebinding: the address that was judged is the one that is connected to."""
     names = Names(name=[(LOOPBACK,), (PUBLIC,)])
     result = fetched(f"http://name.test:{server.port}/", names, made=made)
     assert_refused(result, "127.0.0.1 is a loopback address")
-    assert names.asked == ["name.test"]
+    assert names.lookups == ["name.test"]
     assert server.connections == 0
 
 
@@ -188,11 +188,11 @@ def test_the_command_line_refuses_without_a_retry_and_fails(server: Server) -> N
     assert server.connections == 0
 
 
-def test_without_the_option_private_addresses_are_checked_as_ever(server: Server) -> None:
+def test_without_the_option_private_addresses_are_requested(server: Server) -> None:
     assert crawl(server.on("/ok", reply())).returncode == 0
 
 
-def test_the_engine_that_hides_its_addresses_is_a_usage_error() -> None:
+def test_an_engine_that_resolves_names_itself_is_a_usage_error() -> None:
     if find_spec("pyreqwest") is None:
         pytest.skip("pyreqwest is missing: the extra fast has it")
     ended = crawl("http://127.0.0.1:1/", "--block-private", "--engine", "native")
@@ -212,7 +212,7 @@ def test_the_other_engines_refuse_as_direct_does(server: Server, options: list[s
 # Proxies
 
 
-def test_a_proxy_that_is_named_may_be_private_but_leads_to_no_address_that_is(
+def test_a_proxy_may_be_private_but_not_the_target_behind_it(
     server: Server,
 ) -> None:
     server.on("http://public.test/", reply(200, b"from the proxy"))
@@ -227,7 +227,7 @@ def test_a_proxy_that_is_named_may_be_private_but_leads_to_no_address_that_is(
 
 
 @ENGINES
-def test_what_goes_past_the_proxy_is_checked_like_all_else(server: Server, made: Made) -> None:
+def test_requests_that_bypass_the_proxy_are_checked_too(server: Server, made: Made) -> None:
     proxies = Proxies(http=server.origin, no_proxy="name.test")
     names = Names(name=[(LOOPBACK,)])
     result = fetched(f"http://name.test:{server.port}/", names, made=made, proxies=proxies)
@@ -235,7 +235,7 @@ def test_what_goes_past_the_proxy_is_checked_like_all_else(server: Server, made:
     assert server.connections == 0
 
 
-def test_the_library_refuses_them_too_and_takes_no_transport_for_it(server: Server) -> None:
+def test_the_library_refuses_private_addresses_with_its_own_transport_only(server: Server) -> None:
     async def kinds(**options: Any) -> list[ErrorKind | None]:
         url = server.on("/ok", reply())
         checks = [check async for check in library_crawl([url], block_private=True, **options)]

@@ -60,12 +60,12 @@ def test_the_data_is_the_same_however_the_body_is_cut(body: bytes, data: bytes) 
 
 
 @pytest.mark.parametrize("body", [BAD[name] for name in BAD if name != "a bare CR"])
-def test_what_is_no_chunked_body_is_refused(body: bytes) -> None:
+def test_a_malformed_chunked_body_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="chunk"):
         decoded(body)
 
 
-def test_bytes_beyond_the_end_are_left_alone() -> None:
+def test_bytes_beyond_the_end_are_not_decoded() -> None:
     assert decoded(b"2\nok\n0\n\nHTTP/1.1 500 Lie\r\n\r\n")[0] == b"ok"
 
 
@@ -80,7 +80,7 @@ async def read(transport: DirectTransport, url: str) -> bytes:
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in one piece", "byte by byte"])
 @pytest.mark.parametrize(("body", "data"), GOOD.values(), ids=GOOD)
-def test_it_is_read_over_the_wire_and_the_next_response_too(
+def test_a_chunked_body_and_the_next_response_are_read(
     body: bytes, data: bytes, apart: bool, server: Server
 ) -> None:
     if apart and len(body) > 1000:
@@ -104,7 +104,7 @@ def test_it_is_read_over_the_wire_and_the_next_response_too(
     [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\nLink: </a>\n\n"],
     ids=["100", "103 with bare LF"],
 )
-def test_it_is_found_behind_interim_responses(before: bytes, server: Server) -> None:
+def test_a_chunked_body_is_found_after_interim_responses(before: bytes, server: Server) -> None:
     url = server.on("/chunked", raw(before + HEAD + b"5\nhello\n0\n\n"))
 
     async def main() -> None:
@@ -114,7 +114,7 @@ def test_it_is_found_behind_interim_responses(before: bytes, server: Server) -> 
     asyncio.run(main())
 
 
-def test_a_response_behind_it_answers_nobody(server: Server) -> None:
+def test_a_surplus_response_after_a_chunked_body_is_discarded(server: Server) -> None:
     lie = b"HTTP/1.1 500 Lie\r\nContent-Length: 3\r\n\r\nlie"
     chunked = server.on("/chunked", raw(HEAD + b"2\nok\n0\n\n" + lie))
     good = server.on("/ok", reply(200, b"good"))
@@ -129,7 +129,7 @@ def test_a_response_behind_it_answers_nobody(server: Server) -> None:
 
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD)
-def test_a_bad_one_is_a_protocol_error(body: bytes, server: Server) -> None:
+def test_a_malformed_chunked_response_is_a_protocol_error(body: bytes, server: Server) -> None:
     url = server.on("/chunked", raw(HEAD + body))
 
     async def main() -> None:
@@ -141,7 +141,7 @@ def test_a_bad_one_is_a_protocol_error(body: bytes, server: Server) -> None:
 
 
 @pytest.mark.parametrize("body", [b"5\nhel", b"5\nhello\n", b"5\nhello\n3", b"5\nhello\n0\n"])
-def test_one_cut_short_is_incomplete(body: bytes, server: Server) -> None:
+def test_a_chunked_response_that_is_cut_short_is_incomplete(body: bytes, server: Server) -> None:
     url = server.on("/chunked", raw(HEAD + body, close=True))
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""The direct transport on the wire: connections kept, reused, given up, and never leaked."""
+"""The direct transport on the wire: connections kept, reused, abandoned, and never leaked."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ def run(body: Callable[[DirectTransport], Coroutine[Any, Any, None]], **options:
     asyncio.run(main())
 
 
-def test_one_connection_serves_one_request_after_the_other(server: Server) -> None:
+def test_one_connection_serves_consecutive_requests(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
 
     async def body(transport: DirectTransport) -> None:
@@ -62,7 +62,7 @@ def test_one_connection_serves_one_request_after_the_other(server: Server) -> No
     assert server.connections == 1
 
 
-def test_the_newest_idle_connection_is_taken_first(server: Server) -> None:
+def test_the_newest_idle_connection_is_reused_first(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
 
     async def body(transport: DirectTransport) -> None:
@@ -76,7 +76,7 @@ def test_the_newest_idle_connection_is_taken_first(server: Server) -> None:
     assert len(later) == 1
 
 
-def test_no_more_idle_connections_are_kept_than_can_be_used_again(server: Server) -> None:
+def test_idle_connections_are_kept_up_to_the_bound(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
 
     async def body(transport: DirectTransport) -> None:
@@ -88,7 +88,7 @@ def test_no_more_idle_connections_are_kept_than_can_be_used_again(server: Server
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(OK + OK, id="two responses"),
         pytest.param(OK + b"more", id="left-over bytes"),
@@ -98,8 +98,10 @@ def test_no_more_idle_connections_are_kept_than_can_be_used_again(server: Server
         pytest.param(OK.replace(b"1.1", b"1.0"), id="http 1.0"),
     ],
 )
-def test_a_spoiled_connection_is_not_used_again(server: Server, answer: bytes) -> None:
-    bad = server.on("/bad", raw(answer))
+def test_a_connection_with_surplus_bytes_or_without_keep_alive_is_not_reused(
+    server: Server, response: bytes
+) -> None:
+    bad = server.on("/bad", raw(response))
     good = server.on("/ok", reply(200, b"fine, all of it"))
 
     async def body(transport: DirectTransport) -> None:
@@ -110,7 +112,7 @@ def test_a_spoiled_connection_is_not_used_again(server: Server, answer: bytes) -
     assert server.connections == 2
 
 
-def test_a_head_answered_with_a_body_spoils_the_connection(server: Server) -> None:
+def test_a_body_after_a_head_response_makes_the_connection_unusable(server: Server) -> None:
     bad = server.on("/bad", raw(OK))
     good = server.on("/ok", reply(200, b"fine, all of it"))
 
@@ -122,7 +124,7 @@ def test_a_head_answered_with_a_body_spoils_the_connection(server: Server) -> No
     assert server.connections == 2
 
 
-def test_a_proper_answer_to_head_leaves_the_connection_usable(server: Server) -> None:
+def test_a_proper_response_to_head_leaves_the_connection_reusable(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
 
     async def body(transport: DirectTransport) -> None:
@@ -133,7 +135,7 @@ def test_a_proper_answer_to_head_leaves_the_connection_usable(server: Server) ->
     assert server.connections == 1
 
 
-def test_bytes_that_come_unasked_while_idle_answer_nobody(server: Server) -> None:
+def test_unsolicited_bytes_on_an_idle_connection_are_not_a_response(server: Server) -> None:
     async def late(request: Request, reader: Reader, writer: Writer) -> None:
         writer.write(OK)
         await writer.drain()
@@ -153,7 +155,7 @@ def test_bytes_that_come_unasked_while_idle_answer_nobody(server: Server) -> Non
 
 
 def _closes_on_the_second(served: list[int]) -> Callable[[Request, Reader, Writer], Any]:
-    """Answer the first request of a connection; cut the line when the second one comes."""
+    """Respond to the first request of a connection; close it when the second one comes."""
 
     async def handler(request: Request, reader: Reader, writer: Writer) -> None:
         served.append(request.turn)
@@ -166,7 +168,7 @@ def _closes_on_the_second(served: list[int]) -> Callable[[Request, Reader, Write
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_a_reused_connection_that_dies_is_replaced_once(server: Server, method: str) -> None:
+def test_a_reused_connection_that_is_lost_is_replaced_once(server: Server, method: str) -> None:
     served: list[int] = []
     url = server.on("/once", _closes_on_the_second(served))
     get_first = server.on("/ok", reply(200, b"good"))
@@ -181,7 +183,7 @@ def test_a_reused_connection_that_dies_is_replaced_once(server: Server, method: 
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT-ish"])
-def test_a_request_that_may_not_be_sent_twice_takes_a_fresh_connection(
+def test_a_request_that_is_not_idempotent_gets_a_fresh_connection(
     server: Server, method: str
 ) -> None:
     served: list[int] = []
@@ -197,7 +199,7 @@ def test_a_request_that_may_not_be_sent_twice_takes_a_fresh_connection(
     assert served == [0, 0]
 
 
-def test_a_fresh_connection_that_dies_is_an_error(server: Server) -> None:
+def test_a_fresh_connection_that_is_lost_is_an_error(server: Server) -> None:
     url = server.on("/gone", raw(b"", close=True))
 
     async def body(transport: DirectTransport) -> None:
@@ -209,7 +211,9 @@ def test_a_fresh_connection_that_dies_is_an_error(server: Server) -> None:
     assert server.counts["/gone"] == 1
 
 
-def test_a_redirect_whose_small_body_has_come_leaves_its_connection_usable(server: Server) -> None:
+def test_a_redirect_with_a_complete_small_body_leaves_the_connection_reusable(
+    server: Server,
+) -> None:
     url = server.on("/moved", redirect("/ok"))
 
     async def body(transport: DirectTransport) -> None:
@@ -221,7 +225,7 @@ def test_a_redirect_whose_small_body_has_come_leaves_its_connection_usable(serve
     assert server.connections == 1
 
 
-def test_an_endless_body_is_held_back_when_nobody_reads_it(server: Server) -> None:
+def test_an_endless_body_is_throttled_if_it_is_not_read(server: Server) -> None:
     sent = 0
 
     async def flood(request: Request, reader: Reader, writer: Writer) -> None:
@@ -247,7 +251,7 @@ def test_an_endless_body_is_held_back_when_nobody_reads_it(server: Server) -> No
     assert 0 < sent < 30_000_000  # what the buffers of two sockets hold, and no more
 
 
-def test_one_body_closed_early_is_not_read_on(server: Server) -> None:
+def test_a_body_that_is_closed_early_is_not_read_further(server: Server) -> None:
     url = server.on("/endless", endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(10_000)))
 
     async def body(transport: DirectTransport) -> None:
@@ -261,7 +265,7 @@ def test_one_body_closed_early_is_not_read_on(server: Server) -> None:
     assert server.connections == 1
 
 
-def test_an_address_that_refuses_gives_way_to_the_next(server: Server) -> None:
+def test_the_next_address_is_tried_after_a_refusal(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
 
     def both(host: str) -> Addresses:
@@ -279,7 +283,7 @@ def test_an_address_that_refuses_gives_way_to_the_next(server: Server) -> None:
     asyncio.run(main())
 
 
-def test_when_all_addresses_fail_the_telling_errno_is_kept() -> None:
+def test_if_all_addresses_fail_the_most_informative_errno_is_reported() -> None:
     def both(host: str) -> Addresses:
         return Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")
 
@@ -292,7 +296,7 @@ def test_when_all_addresses_fail_the_telling_errno_is_kept() -> None:
         asyncio.run(main(port))
 
 
-def test_tls_says_whose_certificate_it_was(tls_server: Server, ca_file: Path) -> None:
+def test_the_certificate_is_reported(tls_server: Server, ca_file: Path) -> None:
     url = tls_server.on("/ok", reply(200, b"good"))
     wire = Wire()
 
@@ -312,7 +316,7 @@ def test_tls_says_whose_certificate_it_was(tls_server: Server, ca_file: Path) ->
     assert peer.subject is not None
 
 
-def test_the_time_it_takes_to_load_the_roots_is_nobodys_latency(
+def test_loading_the_root_certificates_is_stall_and_not_latency(
     tls_server: Server, ca_file: Path
 ) -> None:
     url = tls_server.on("/ok", reply(200, b"good"))
@@ -327,7 +331,7 @@ def test_the_time_it_takes_to_load_the_roots_is_nobodys_latency(
     assert wires[1].stall == 0
 
 
-def test_readings_of_a_reused_connection_name_no_second_connect(server: Server) -> None:
+def test_a_request_on_a_reused_connection_has_no_connect_time(server: Server) -> None:
     url = server.on("/ok", reply(200, b"good"))
     first, second = Wire(), Wire()
 
@@ -394,7 +398,7 @@ def test_closing_leaves_no_descriptor_and_no_task(server: Server) -> None:
     asyncio.run(main())
 
 
-def test_blanks_without_end_in_a_content_length_hold_up_nobody(server: Server) -> None:
+def test_thousands_of_blanks_in_a_content_length_cost_little(server: Server) -> None:
     blanks = b"HTTP/1.1 200 OK\r\nContent-Length: " + b" " * 60_000 + b"x\r\n\r\n"
     url = server.on("/blanks", raw(blanks, close=True))
     start = time.process_time()
@@ -407,7 +411,7 @@ def test_blanks_without_end_in_a_content_length_hold_up_nobody(server: Server) -
     assert time.process_time() - start < 3
 
 
-def test_a_fresh_connection_after_a_dead_one_starts_its_own_readings(server: Server) -> None:
+def test_a_fresh_connection_after_a_lost_one_has_its_own_clock_readings(server: Server) -> None:
     served: list[int] = []
     url = server.on("/once", _closes_on_the_second(served))
     wire = Wire()
@@ -425,7 +429,7 @@ def test_a_fresh_connection_after_a_dead_one_starts_its_own_readings(server: Ser
 
 
 def _silent_when_fresh(served: list[int]) -> Callable[[Request, Reader, Writer], Any]:
-    """Cut the line of a connection that is used again; say nothing on a fresh one."""
+    """Close a reused connection; never respond on a fresh one."""
 
     async def handler(request: Request, reader: Reader, writer: Writer) -> None:
         served.append(request.turn)
@@ -438,7 +442,7 @@ def _silent_when_fresh(served: list[int]) -> Callable[[Request, Reader, Writer],
     return handler
 
 
-def test_a_server_that_speaks_first_is_no_http_server() -> None:
+def test_a_server_that_sends_first_is_not_an_http_server() -> None:
     async def banner(reader: Reader, writer: Writer) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
         await reader.read()
@@ -453,7 +457,7 @@ def test_a_server_that_speaks_first_is_no_http_server() -> None:
         run(body)
 
 
-def test_two_crawls_in_two_threads_get_their_own_answers(server: Server) -> None:
+def test_two_crawls_in_two_threads_get_their_own_responses(server: Server) -> None:
     urls = [server.on(f"/{n}", reply(200, bytes(1_000 + n))) for n in range(2)]
     wrong: list[tuple[int, int]] = []
 

@@ -33,7 +33,7 @@ KINDS = {
 
 @pytest.fixture
 def over() -> Iterator[threading.Event]:
-    """An event that is set when the test is over, so that stuck look-ups end."""
+    """An event that is set when the test is over, so that stuck lookups end."""
     event = threading.Event()
     yield event
     event.set()
@@ -52,7 +52,7 @@ def crawled(urls: list[str], resolver: Resolver, concurrency: int) -> list[Resul
 
 @pytest.mark.parametrize("concurrency", [1, 50])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_name_that_does_not_resolve_harms_no_other(
+def test_a_name_that_does_not_resolve_affects_no_other(
     server: Server, over: threading.Event, name: str, concurrency: int
 ) -> None:
     server.on("/ok", reply(200, b"good"))
@@ -61,7 +61,7 @@ def test_a_name_that_does_not_resolve_harms_no_other(
         if host == "silent.test":
             over.wait(60)
         if host in FAILURES:
-            raise socket.gaierror(FAILURES[host], "told by the test")
+            raise socket.gaierror(FAILURES[host], "from the test")
         return HERE
 
     good = server.url("/ok", host="good.test")
@@ -81,7 +81,7 @@ def test_a_name_that_does_not_resolve_harms_no_other(
             )
 
 
-def test_a_dozen_silent_names_leave_the_good_ones_alone(
+def test_a_dozen_names_without_response_do_not_affect_good_ones(
     server: Server, over: threading.Event
 ) -> None:
     server.on("/ok", reply(200, b"good"))
@@ -104,7 +104,7 @@ def test_a_dozen_silent_names_leave_the_good_ones_alone(
     )
 
 
-def test_latency_under_load_is_the_servers_not_ours(server: Server) -> None:
+def test_latency_under_load_is_the_servers(server: Server) -> None:
     url = server.on("/slow", delayed(0.05, reply(200, b"good")))
     results = crawled([f"{url}?{n}" for n in range(500)], Resolver(1), 100)
     latencies = sorted(result.attempt.latency or 0.0 for result in results)
@@ -117,7 +117,7 @@ def test_latency_under_load_is_the_servers_not_ours(server: Server) -> None:
 
 
 @pytest.mark.parametrize("engine", ["direct", "stock", "native"])
-def test_ten_names_without_an_answer_fail_no_name_that_has_one(engine: str) -> None:
+def test_ten_names_without_response_fail_no_other_name(engine: str) -> None:
     silent = [f"silent{n}.test" for n in range(10)]
     good = [f"good{n}.test" for n in range(40)]
     options = ["--max", "10", "--timeout", "1", "--retries", "0", "--engine", engine]
@@ -133,13 +133,13 @@ def test_each_retry_of_a_temporary_failure_is_a_lookup() -> None:
     run = crawl_names(["later.test"], *options)
     (record,) = run.records
     assert (record["error"]["kind"], record["attempts"]) == ("dns_temporary", 4)
-    # glibc asks both name servers up to twice each in one lookup.
+    # glibc queries both name servers up to twice each in one lookup.
     once = crawl_names(["later.test"], "--retries", "0")
-    assert run.asked["later.test"] == 4 * once.asked["later.test"]
+    assert run.queries["later.test"] == 4 * once.queries["later.test"]
 
 
-def test_a_retry_after_a_lookup_without_an_answer_is_another_lookup() -> None:
+def test_a_retry_after_a_lookup_without_response_is_another_lookup() -> None:
     run = crawl_names(["silent.test"], "--timeout", "0.5", "--retries", "1", "--backoff", "0.01")
     (record,) = run.records
     assert (record["error"]["phase"], record["attempts"]) == ("dns", 2)
-    assert run.asked["silent.test"] == 2
+    assert run.queries["silent.test"] == 2

@@ -45,7 +45,7 @@ MEMORY = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class Setup:
     """A transport, and the event loop it runs on."""
 
     engine: Engine
@@ -60,7 +60,7 @@ class Road:
         named = None if cacert is None else str(cacert)
         connecting = ConnectionSettings(engine=self.engine, idle=50, cacert=named)
         if self.engine == Engine.NATIVE:
-            # All of it, though a run gives it https only: plain is how most cases are told.
+            # Plain HTTP too, although a run uses it for https only: most cases are plain.
             from crawler.engine.transports.reqwest import ReqwestTransport
 
             return ReqwestTransport(connecting)
@@ -69,20 +69,20 @@ class Road:
         return open_transport(connecting)
 
 
-def needs(road: Road) -> list[pytest.MarkDecorator]:
-    """Return what shows a road as skipped where an extra is missing."""
-    modules = {Engine.NATIVE: "pyreqwest"}.get(road.engine), "uvloop" if road.uvloop else None
+def needs(setup: Setup) -> list[pytest.MarkDecorator]:
+    """Return the marks that skip a setup if an extra is missing."""
+    modules = {Engine.NATIVE: "pyreqwest"}.get(setup.engine), "uvloop" if setup.uvloop else None
     missing = [name for name in modules if name is not None and find_spec(name) is None]
     return [pytest.mark.skipif(bool(missing), reason=f"{missing} missing: the extra fast has it")]
 
 
-ROADS = [
-    *(Road(engine) for engine in Engine),
-    Road(Engine.DIRECT, uvloop=True),
-    Road(Engine.DIRECT, epoll=False),
+SETUPS = [
+    *(Setup(engine) for engine in Engine),
+    Setup(Engine.DIRECT, uvloop=True),
+    Setup(Engine.DIRECT, epoll=False),
 ]
-EACH_ROAD = pytest.mark.parametrize(
-    "road", [pytest.param(road, id=str(road), marks=needs(road)) for road in ROADS]
+EACH_SETUP = pytest.mark.parametrize(
+    "setup", [pytest.param(setup, id=str(setup), marks=needs(setup)) for setup in SETUPS]
 )
 
 
@@ -90,8 +90,8 @@ EACH_ROAD = pytest.mark.parametrize(
 class Known:
     """How a transport is known to differ from what is right, and why.
 
-    `facts` is what it makes of the bad answer where that is wrong. `at_times` says that it
-    does so only by chance, `mute` that it cannot give the hint that the case calls for.
+    `facts` is what it records for the bad response, if that is wrong. `at_times`: it does so
+    only by chance; `mute`: it cannot give the hint that the case requires.
     """
 
     why: str
@@ -100,20 +100,20 @@ class Known:
     mute: bool = False
 
 
-_WAITS = "h11 looks at nothing before the head has ended, so a text banner is no fault yet"
+_WAITS = "h11 checks nothing before the head has ended, so a text banner is not an error yet"
 _FLOOD = Known(
-    why="httpcore reads interim responses without end, and lets nobody else run meanwhile",
+    why="httpcore reads interim responses without end, and lets nothing else run",
     facts=bad(ErrorKind.TIMEOUT, ANY),
     at_times=True,
 )
 
-_NO_NATIVE_SECOND_TRY = "reqwest asks again only where it could not send the request"
+_NATIVE_NO_RESEND = "reqwest sends again only if it could not send the request"
 _NATIVE_FLOOD = Known(
     why="hyper reads interim responses without end",
     facts=bad(ErrorKind.TIMEOUT, ANY),
     at_times=True,
 )
-_NATIVE_MUTE = Known(why="hyper does not say which bytes it did not like", mute=True)
+_NATIVE_MUTE = Known(why="hyper does not report the bytes it refused", mute=True)
 _NATIVE_STRICT = Known(
     why="hyper takes no control character in a header", facts=bad(ErrorKind.PROTOCOL, Phase.WAIT)
 )
@@ -130,7 +130,7 @@ KNOWN: dict[tuple[str, str], Known] = {
         why="h11 waits for CR LF", facts=bad(ErrorKind.TIMEOUT, Phase.DOWNLOAD, 200)
     ),
     ("native", "chunks-with-bare-line-feeds"): Known(
-        why="hyper wants CR LF", facts=bad(ErrorKind.PROTOCOL, Phase.DOWNLOAD, 200)
+        why="hyper requires CR LF", facts=bad(ErrorKind.PROTOCOL, Phase.DOWNLOAD, 200)
     ),
     ("stock", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
     ("stock", "smtp-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
@@ -138,9 +138,9 @@ KNOWN: dict[tuple[str, str], Known] = {
         why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
     ),
     ("stock", "http-0.9"): Known(why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)),
-    ("native", "closed-when-reused"): Known(why=_NO_NATIVE_SECOND_TRY, at_times=True),
-    ("native", "reset-when-reused"): Known(why=_NO_NATIVE_SECOND_TRY, at_times=True),
-    ("native", "closed-after-the-answer"): Known(why=_NO_NATIVE_SECOND_TRY, at_times=True),
+    ("native", "closed-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
+    ("native", "reset-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
+    ("native", "closed-after-the-response"): Known(why=_NATIVE_NO_RESEND, at_times=True),
     ("native", "flood-of-100s"): _NATIVE_FLOOD,
     ("native", "flood-of-103s"): _NATIVE_FLOOD,
     ("native", "endless-chunk-size"): Known(
@@ -150,11 +150,11 @@ KNOWN: dict[tuple[str, str], Known] = {
     ),
     ("native", "tls-alert"): _NATIVE_MUTE,
     ("native", "tls-alert-held-open"): _NATIVE_MUTE,
-    ("native", "bad-record-behind-the-head"): _NATIVE_NO_HEAD,
+    ("native", "bad-record-after-the-head"): _NATIVE_NO_HEAD,
     ("native", "bad-record-inside-the-body"): _NATIVE_NO_HEAD,
-    ("native", "bad-record-behind-the-whole-answer"): _NATIVE_NO_HEAD,
+    ("native", "bad-record-after-the-whole-response"): _NATIVE_NO_HEAD,
     ("native", "bad-record-inside-the-head"): _NATIVE_NO_HEAD,
-    ("native", "plain-text-behind-the-head"): Known(
+    ("native", "plain-text-after-the-head"): Known(
         why="hyper drops a head that came with a bad TLS record",
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.TLS),
     ),
@@ -166,173 +166,175 @@ KNOWN: dict[tuple[str, str], Known] = {
         facts=bad(ErrorKind.BAD_REDIRECT, None, 302),
     ),
     ("native", "reset-in-the-handshake"): Known(
-        why="reqwest does not tell phases", facts=bad(ErrorKind.RESET, ANY)
+        why="reqwest does not report phases", facts=bad(ErrorKind.RESET, ANY)
     ),
     ("native", "silence-in-the-handshake"): Known(
-        why="reqwest does not tell phases", facts=bad(ErrorKind.TIMEOUT, ANY)
+        why="reqwest does not report phases", facts=bad(ErrorKind.TIMEOUT, ANY)
     ),
 }
 
 
-def known(road: Road, case: Case | TlsCase) -> Known:
-    return KNOWN.get((road.engine, case.id), Known(why="it does not differ"))
+def known(setup: Setup, case: Case | TlsCase) -> Known:
+    return KNOWN.get((setup.engine, case.id), Known(why="it does not differ"))
 
 
-def stands_apart(road: Road, case: Case) -> bool:
+def runs_alone(setup: Setup, case: Case) -> bool:
     """Whether a case cannot be mixed with others: it needs a watch, or would spoil theirs."""
-    differs = known(road, case)
+    differs = known(setup, case)
     return case.endless or case.method != "GET" or differs.at_times
 
 
-# These spend their time waiting, so they are run at the same time, each by itself.
+# These mostly wait, so they run concurrently, each in a crawl of its own.
 LASTING = [case for case in CASES if case.lasts and not case.endless]
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c not in LASTING], ids=lambda case: case.id)
-@EACH_ROAD
-def test_a_bad_answer_is_told_right_and_the_next_url_too(road: Road, case: Case) -> None:
+@EACH_SETUP
+def test_a_bad_response_and_its_neighbours_are_recorded_correctly(setup: Setup, case: Case) -> None:
     with Server(mounted(case)) as server, memory_watched(case):
-        [results] = run(road, sandwiched(server, road, [case], times=1, concurrency=1))
-    assert_right_alone(road, case, results)
+        [results] = run(setup, sandwiched(server, setup, [case], times=1, concurrency=1))
+    assert_right_alone(setup, case, results)
 
 
-@EACH_ROAD
-def test_an_answer_that_lasts_until_the_timeout_is_told_right_and_the_next_url_too(
-    road: Road,
+@EACH_SETUP
+def test_a_response_that_lasts_until_the_timeout_and_its_neighbours_are_recorded_correctly(
+    setup: Setup,
 ) -> None:
     with Server(mounted(*LASTING)) as server:
         # With many at once it takes a while to get as far as the wait that a case is about.
         within = 2 * TIMEOUT
         crawls = (
-            sandwiched(server, road, [case], times=1, concurrency=1, within=within)
+            sandwiched(server, setup, [case], times=1, concurrency=1, within=within)
             for case in LASTING
         )
-        runs = run(road, *crawls)
+        runs = run(setup, *crawls)
     for case, results in zip(LASTING, runs, strict=True):
-        assert_right_alone(road, case, results)
+        assert_right_alone(setup, case, results)
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["ending", "lasting"])
-@EACH_ROAD
-def test_bad_answers_of_all_kinds_at_once_are_told_right(road: Road, lasting: bool) -> None:
-    cases = [c for c in CASES if c.lasts == lasting and not stands_apart(road, c)]
+@EACH_SETUP
+def test_bad_responses_of_all_kinds_at_once_are_recorded_correctly(
+    setup: Setup, lasting: bool
+) -> None:
+    cases = [c for c in CASES if c.lasts == lasting and not runs_alone(setup, c)]
     with Server(mounted(*cases)) as server:
         within = 3 * TIMEOUT  # as above
-        crawl = sandwiched(server, road, cases, times=2, concurrency=50, within=within)
-        [results] = run(road, crawl)
+        crawl = sandwiched(server, setup, cases, times=2, concurrency=50, within=within)
+        [results] = run(setup, crawl)
 
-    told = zip(cases * 2, map(facts_of, results[1::3]), strict=True)
-    assert [(c.id, facts) for c, facts in told if facts not in possible(road, c)] == []
+    recorded = zip(cases * 2, map(facts_of, results[1::3]), strict=True)
+    assert [(c.id, facts) for c, facts in recorded if facts not in possible(setup, c)] == []
     assert [r for r in results[0::3] + results[2::3] if not is_right(r)] == []
 
 
 @pytest.mark.parametrize(
-    ("road", "case"),
+    ("setup", "case"),
     [
-        pytest.param(road, case, id=f"{road}-{case.id}", marks=needs(road))
-        for road in ROADS
+        pytest.param(setup, case, id=f"{setup}-{case.id}", marks=needs(setup))
+        for setup in SETUPS
         for case in CASES
-        if stands_apart(road, case)
+        if runs_alone(setup, case)
     ],
 )
-def test_a_bad_answer_is_told_right_among_many_of_its_kind(road: Road, case: Case) -> None:
-    differs = known(road, case)
+def test_many_bad_responses_of_one_kind_are_recorded_correctly(setup: Setup, case: Case) -> None:
+    differs = known(setup, case)
     times = 3 if case.lasts else 6 if case.endless else 20
     with Server(mounted(case)) as server, memory_watched(case):
-        [results] = run(road, sandwiched(server, road, [case], times=times, concurrency=50))
+        [results] = run(setup, sandwiched(server, setup, [case], times=times, concurrency=50))
 
     if not differs.at_times:
-        told = map(facts_of, results[1::3])
-        assert [facts for facts in told if facts not in possible(road, case)] == []
+        recorded = map(facts_of, results[1::3])
+        assert [facts for facts in recorded if facts not in possible(setup, case)] == []
         neighbours = results[0::3] + results[2::3]
         assert [r for r in neighbours if not is_right(r, case.method)] == []
 
 
 @pytest.mark.parametrize("case", TLS_CASES, ids=lambda case: case.id)
-@EACH_ROAD
-def test_a_bad_tls_server_is_told_right_and_the_next_url_too(
-    road: Road, case: TlsCase, tls_server: Server, ca: trustme.CA, ca_file: Path
+@EACH_SETUP
+def test_a_bad_tls_server_and_its_neighbours_are_recorded_correctly(
+    setup: Setup, case: TlsCase, tls_server: Server, ca: trustme.CA, ca_file: Path
 ) -> None:
-    tls_server.on("/ok", answer_ok)
+    tls_server.on("/ok", respond_ok)
     with case.serve(Authorities(ca)) as server:
         urls = sandwiches(tls_server, [server.url("/bad")], 1)
         limits = bounds(1, timeout=TIMEOUT if case.lasts else PATIENT)
-        [[before, bad, after]] = run(road, crawled(urls, road.open(cacert=ca_file), limits))
+        [[before, bad, after]] = run(setup, crawled(urls, setup.open(cacert=ca_file), limits))
 
-    differs = known(road, case)
+    differs = known(setup, case)
     assert facts_of(bad) == (differs.facts or case.facts)
     assert_sound(bad, "" if differs.facts else case.hint)
     assert [is_right(before), is_right(after)] == [True, True]
 
 
-@EACH_ROAD
-def test_bad_tls_servers_of_all_kinds_at_once_are_told_right(
-    road: Road, tls_server: Server, ca: trustme.CA, ca_file: Path
+@EACH_SETUP
+def test_bad_tls_servers_of_all_kinds_at_once_are_recorded_correctly(
+    setup: Setup, tls_server: Server, ca: trustme.CA, ca_file: Path
 ) -> None:
-    tls_server.on("/ok", answer_ok)
+    tls_server.on("/ok", respond_ok)
     authorities = Authorities(ca)
     with ExitStack() as open_servers:
         servers = [open_servers.enter_context(case.serve(authorities)) for case in TLS_CASES]
         urls = sandwiches(tls_server, [server.url("/bad") for server in servers], 3)
         # Many handshakes at once take a while.
-        wire, limits = road.open(cacert=ca_file), bounds(50, timeout=3 * TIMEOUT)
-        [results] = run(road, crawled(urls, wire, limits))
+        wire, limits = setup.open(cacert=ca_file), bounds(50, timeout=3 * TIMEOUT)
+        [results] = run(setup, crawled(urls, wire, limits))
 
-    told = zip(TLS_CASES * 3, map(facts_of, results[1::3]), strict=True)
-    assert [(c.id, facts) for c, facts in told if facts not in possible(road, c)] == []
+    recorded = zip(TLS_CASES * 3, map(facts_of, results[1::3]), strict=True)
+    assert [(c.id, facts) for c, facts in recorded if facts not in possible(setup, c)] == []
     assert [r for r in results[0::3] + results[2::3] if not is_right(r)] == []
 
 
-@EACH_ROAD
-def test_the_wait_for_a_free_place_is_neither_latency_nor_timeout(road: Road) -> None:
+@EACH_SETUP
+def test_the_wait_for_a_free_slot_is_neither_latency_nor_timeout(setup: Setup) -> None:
     with Server({"/slow": delayed(0.1, reply(200, b"slow"))}) as server:
         urls = [server.url(f"/slow?{number}") for number in range(10)]
-        wire = road.open()
-        [results] = run(road, crawled(urls, wire, bounds(1, timeout=0.7)))
+        wire = setup.open()
+        [results] = run(setup, crawled(urls, wire, bounds(1, timeout=0.7)))
 
     assert [facts_of(result) for result in results] == [good(4)] * 10
     assert sum(latency(result) for result in results) / 10 < 0.4
 
 
-@EACH_ROAD
-def test_no_more_is_under_way_at_once_than_asked_for(road: Road) -> None:
+@EACH_SETUP
+def test_no_more_requests_are_in_flight_than_allowed(setup: Setup) -> None:
     with Server({"/slow": delayed(0.1, reply(200, b"slow"))}) as server:
         urls = [server.url(f"/slow?{number}") for number in range(40)]
-        wire = road.open()
-        run(road, crawled(urls, wire, bounds(7, timeout=PATIENT)))
+        wire = setup.open()
+        run(setup, crawled(urls, wire, bounds(7, timeout=PATIENT)))
 
         assert server.busiest == 7
         assert server.counts["/slow"] == 40
 
 
-@EACH_ROAD
-def test_good_connections_are_used_again(road: Road) -> None:
-    with Server({"/ok": answer_ok}) as server:
+@EACH_SETUP
+def test_good_connections_are_reused(setup: Setup) -> None:
+    with Server({"/ok": respond_ok}) as server:
         urls = [server.url(f"/ok?{number}") for number in range(20)]
-        wire = road.open()
-        run(road, crawled(urls, wire, bounds(1, timeout=PATIENT)))
+        wire = setup.open()
+        run(setup, crawled(urls, wire, bounds(1, timeout=PATIENT)))
 
         # native keeps no connection to an origin before its second request, stock keeps none.
-        assert server.connections == {Engine.NATIVE: 2, Engine.STOCK: 20}.get(road.engine, 1)
+        assert server.connections == {Engine.NATIVE: 2, Engine.STOCK: 20}.get(setup.engine, 1)
 
 
-@EACH_ROAD
-def test_a_timeout_strikes_though_bytes_keep_coming(road: Road) -> None:
+@EACH_SETUP
+def test_a_timeout_applies_even_if_bytes_keep_coming(setup: Setup) -> None:
     dripping = endless(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n", b"x", gap=0.01)
     with Server({"/dripping": dripping}) as server:
         urls = [server.url(f"/dripping?{number}") for number in range(40)]
-        [results] = run(road, crawled(urls, road.open(), bounds(40, timeout=2 * TIMEOUT)))
+        [results] = run(setup, crawled(urls, setup.open(), bounds(40, timeout=2 * TIMEOUT)))
 
     expected = bad(ErrorKind.TIMEOUT, Phase.DOWNLOAD, 200)
     assert [facts_of(result) for result in results] == [expected] * 40
 
 
-@EACH_ROAD
-def test_a_target_that_timed_out_is_asked_no_longer(road: Road) -> None:
+@EACH_SETUP
+def test_a_request_that_timed_out_is_cancelled(setup: Setup) -> None:
     with Server({"/silent": silent()}) as server:
         urls = [server.url(f"/silent?{number}") for number in range(3)]
-        wire = road.open()
-        [results] = run(road, crawled(urls, wire, bounds(3, timeout=TIMEOUT)))
+        wire = setup.open()
+        [results] = run(setup, crawled(urls, wire, bounds(3, timeout=TIMEOUT)))
 
         assert [result.attempt.error and result.attempt.error.kind for result in results] == [
             ErrorKind.TIMEOUT
@@ -340,35 +342,35 @@ def test_a_target_that_timed_out_is_asked_no_longer(road: Road) -> None:
         assert server.idle_within(5.0)
 
 
-def test_every_known_difference_is_of_a_case_that_there_is() -> None:
+def test_every_known_difference_belongs_to_a_case() -> None:
     ids = {case.id for case in CASES} | {case.id for case in TLS_CASES}
     assert set(KNOWN) <= {(engine, case_id) for engine in Engine for case_id in ids}
 
 
-def test_no_two_cases_have_the_same_name() -> None:
+def test_case_names_are_unique() -> None:
     ids = [case.id for case in CASES] + [case.id for case in TLS_CASES]
     assert sorted(set(ids)) == sorted(ids)
 
 
-async def answer_ok(
+async def respond_ok(
     request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Answer with as many bytes as the query says: no two neighbours are alike."""
+    """Respond with as many bytes as the query says: no two neighbours are alike."""
     await reply(200, b"x" * int(request.query))(request, reader, writer)
 
 
-def possible(road: Road, case: Case | TlsCase) -> list[Facts]:
-    """Return the facts that a bad answer may become among many others.
+def possible(setup: Setup, case: Case | TlsCase) -> list[Facts]:
+    """Return the facts that a bad response may get among many others.
 
-    Which connections are reused is chance there, and so is a difference that hangs on it.
+    Which connections are reused is chance there, and so are differences that depend on it.
     """
-    facts = known(road, case).facts
+    facts = known(setup, case).facts
     return [case.facts] if facts is None else [case.facts, facts]
 
 
 def mounted(*cases: Case) -> dict[str, Handler]:
     """Return the handlers of each case below a path of its own, and those of the neighbours."""
-    handlers: dict[str, Handler] = {"/ok": answer_ok}
+    handlers: dict[str, Handler] = {"/ok": respond_ok}
     for case in cases:
         handlers |= {f"/{case.id}{path}": handler for path, handler in case.handlers.items()}
     return handlers
@@ -385,7 +387,7 @@ def sandwiches(server: Server, fillings: Sequence[str], times: int) -> list[str]
 
 async def sandwiched(
     server: Server,
-    road: Road,
+    setup: Setup,
     cases: Sequence[Case],
     *,
     times: int,
@@ -398,7 +400,7 @@ async def sandwiched(
     """
     urls = sandwiches(server, [server.url(f"/{case.id}/bad") for case in cases], times)
     limits = bounds(concurrency, timeout=within if cases[0].lasts else PATIENT)
-    results = await crawled(urls, road.open(), limits, cases[0].method)
+    results = await crawled(urls, setup.open(), limits, cases[0].method)
     assert [
         r for r in results if r.attempt.truncated and not MAX_BODY < size(r) <= MAX_BODY + BUFFER
     ] == []
@@ -417,23 +419,23 @@ async def crawled(
     return results
 
 
-def run(road: Road, *crawls: Coroutine[Any, Any, list[Result]]) -> list[list[Result]]:
-    """Run crawls side by side; nothing may be left running afterwards, and nothing complain."""
+def run(setup: Setup, *crawls: Coroutine[Any, Any, list[Result]]) -> list[list[Result]]:
+    """Run crawls concurrently; afterwards nothing may be running, and no error be reported."""
 
     async def main() -> list[list[Result]]:
-        complaints: list[dict[str, Any]] = []
+        reported: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        loop.set_exception_handler(lambda _, context: reported.append(context))
         results = await asyncio.gather(*crawls)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        gc.collect()  # a task that failed unseen complains when it is collected
+        gc.collect()  # the failure of a task that was not awaited is reported when it is collected
         await asyncio.sleep(0)
-        assert complaints == []
+        assert reported == []
         return results
 
     gc.freeze()  # what was there before need not be looked through
     try:
-        new_loop = import_module("uvloop").new_event_loop if road.uvloop else None
+        new_loop = import_module("uvloop").new_event_loop if setup.uvloop else None
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(main())
     finally:
@@ -448,7 +450,7 @@ def bounds(concurrency: int, *, timeout: float) -> Limits:
 
 @contextmanager
 def memory_watched(case: Case) -> Iterator[None]:
-    """Fail where a case that sends without end makes the memory in use grow."""
+    """Fail if memory grows during a case that sends without end."""
     if not case.endless:
         yield
         return
@@ -461,10 +463,10 @@ def memory_watched(case: Case) -> Iterator[None]:
     assert peak < MEMORY
 
 
-def assert_right_alone(road: Road, case: Case, results: list[Result]) -> None:
-    """Check one sandwich at concurrency 1, where a known difference shows each time."""
+def assert_right_alone(setup: Setup, case: Case, results: list[Result]) -> None:
+    """Check one sandwich at concurrency 1, with which known differences show each time."""
     before, bad, after = results
-    differs = known(road, case)
+    differs = known(setup, case)
     assert (case.id, facts_of(bad)) == (case.id, differs.facts or case.facts)
     assert_sound(bad, "" if differs.facts or differs.mute else case.hint)
     if not differs.at_times:
@@ -473,14 +475,14 @@ def assert_right_alone(road: Road, case: Case, results: list[Result]) -> None:
 
 
 def is_right(result: Result, method: str = "GET") -> bool:
-    """Whether a neighbour's record is the one of its own answer."""
+    """Whether a neighbour's record is that of its own response."""
     length = int(result.target.url.partition("?")[2])
     expected = good(0 if method == "HEAD" else length)
     return facts_of(result) == expected and result.attempt.content_length == length
 
 
 def assert_sound(result: Result, hint: str) -> None:
-    """Check that an error is told in words, on one line, with the hint that a case calls for."""
+    """Check that an error is described in words, on one line, with the hint of its case."""
     if result.attempt.error is not None:
         detail = result.attempt.error.detail
         assert " " in detail.strip(), "a detail is more than the name of a class"

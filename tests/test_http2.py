@@ -1,4 +1,4 @@
-"""HTTP/2: connections that end, streams that are refused, and servers that do not speak it."""
+"""HTTP/2: connections that end, streams that are refused, and servers without it."""
 
 import asyncio
 import ssl
@@ -78,8 +78,8 @@ def speaking_h2(stream: Stream, seen: list[int]) -> Callable[[Reader, Writer], A
     return accept
 
 
-def answers(state: Any, stream: int, end: int = len(BODY)) -> None:
-    """Send a response; a part of its body only, where that `end`s before."""
+def respond(state: Any, stream: int, end: int = len(BODY)) -> None:
+    """Send a response; if `end` is given, only so many bytes of its body."""
     state.send_headers(stream, [(":status", "200"), ("content-length", str(len(BODY)))])
     for begin in range(0, end, 10_000):
         state.send_data(
@@ -115,7 +115,7 @@ def fetched(
         pytest.param("/files/large", 100_000, 1_000, id="large"),
     ],
 )
-def test_every_url_passes_where_a_server_ends_each_connection_after_a_hundred_requests(
+def test_every_url_passes_if_the_server_ends_connections_after_a_hundred_requests(
     ca: trustme.CA, connecting: ConnectionSettings, tmp_path: Path, path: str, size: int, count: int
 ) -> None:
     certificate = tmp_path / "server.pem"
@@ -144,23 +144,23 @@ def _goes_away_in_the_head(state: Any, stream: int, before: int) -> bool:
     if before == 1:
         state.close_connection(last_stream_id=stream)
         return False
-    answers(state, stream)
+    respond(state, stream)
     return True
 
 
 def _goes_away_in_the_body(state: Any, stream: int, before: int) -> bool:
     if before == 1:
-        answers(state, stream, end=10_000)
+        respond(state, stream, end=10_000)
         state.close_connection(last_stream_id=stream)
         return False
-    answers(state, stream)
+    respond(state, stream)
     return True
 
 
 def _just_closes(state: Any, stream: int, before: int) -> bool:
     if before == 1:
         return False
-    answers(state, stream)
+    respond(state, stream)
     return True
 
 
@@ -168,7 +168,7 @@ def _refuses_the_stream(state: Any, stream: int, before: int) -> bool:
     if before == 1:
         state.reset_stream(stream, error_code=REFUSED_STREAM)
     else:
-        answers(state, stream)
+        respond(state, stream)
     return True
 
 
@@ -176,7 +176,7 @@ def _resets_the_stream(state: Any, stream: int, before: int) -> bool:
     if before == 1:
         state.reset_stream(stream, error_code=INTERNAL_ERROR)
     else:
-        answers(state, stream)
+        respond(state, stream)
     return True
 
 
@@ -184,7 +184,7 @@ def _resets_the_stream(state: Any, stream: int, before: int) -> bool:
     "stream",
     [_goes_away_in_the_head, _goes_away_in_the_body, _just_closes, _refuses_the_stream],
 )
-def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_no_retry(
+def test_a_request_whose_connection_ends_is_sent_once_more_without_counting_as_a_retry(
     h2_context: ssl.SSLContext, connecting: ConnectionSettings, stream: Stream
 ) -> None:
     seen: list[int] = []
@@ -195,7 +195,7 @@ def test_a_request_that_ends_with_its_connection_is_sent_once_more_and_that_is_n
     assert seen == [1, 1, 2]
 
 
-def test_responses_behind_a_goaway_are_not_waited_for(
+def test_responses_after_a_goaway_are_not_awaited(
     h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     """h2 drops what comes with a GOAWAY; here the server leaves the connection open then."""
@@ -213,7 +213,7 @@ def test_responses_behind_a_goaway_are_not_waited_for(
             goaway = frames.GoAwayFrame(0, last_stream_id=number).serialize()
             state._data_to_send = bytearray(goaway) + state._data_to_send
         else:
-            answers(state, number)
+            respond(state, number)
         return True
 
     async def run(server: Server) -> list[Result]:
@@ -229,7 +229,7 @@ def test_responses_behind_a_goaway_are_not_waited_for(
     assert seen == [1, 1, 1, 2, 3]
 
 
-def test_a_stream_that_the_server_resets_is_not_sent_again(
+def test_a_request_whose_stream_is_reset_is_not_sent_again(
     h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     seen: list[int] = []
@@ -250,7 +250,7 @@ def test_a_post_has_a_connection_of_its_own_and_is_sent_once(
     assert seen == [1, 2]
 
 
-def test_the_failure_of_a_request_that_was_sent_once_more_is_the_second_one(
+def test_a_request_sent_once_more_fails_with_its_second_error(
     h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def stream(state: Any, number: int, before: int) -> bool:
@@ -266,7 +266,7 @@ def test_the_failure_of_a_request_that_was_sent_once_more_is_the_second_one(
     assert seen == [1, 2]
 
 
-def test_a_server_that_always_goes_away_is_disconnected(
+def test_a_server_that_always_sends_goaway_is_disconnected(
     h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def closes(state: Any, stream: int, before: int) -> bool:
@@ -279,7 +279,7 @@ def test_a_server_that_always_goes_away_is_disconnected(
     assert seen == [1, 2]
 
 
-def test_a_server_without_http2_keeps_its_connections_for_the_next_requests(
+def test_connections_to_a_server_without_http2_are_reused(
     tls_server: Server, connecting: ConnectionSettings
 ) -> None:
     urls = [tls_server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
@@ -288,7 +288,7 @@ def test_a_server_without_http2_keeps_its_connections_for_the_next_requests(
     assert tls_server.connections == 2  # one to find out, one for all others
 
 
-def test_plain_http_keeps_its_connections_beside_http2(
+def test_connections_for_plain_http_are_reused_with_http2_enabled(
     server: Server, connecting: ConnectionSettings
 ) -> None:
     urls = [server.on(f"/{number}", reply(200, b"hello")) for number in range(5)]
@@ -300,7 +300,7 @@ def test_http2_goes_through_a_tunnel(
     server: Server, h2_context: ssl.SSLContext, connecting: ConnectionSettings
 ) -> None:
     def stream(state: Any, number: int, before: int) -> bool:
-        answers(state, number)
+        respond(state, number)
         return True
 
     with Server(tls=h2_context, accept=speaking_h2(stream, [])) as site:

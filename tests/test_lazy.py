@@ -1,4 +1,4 @@
-"""What is made lazy: once, for all who wait, off the event loop, and again where it failed."""
+"""Objects created lazily: once for all waiters, in a thread, and again after a failure."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ class Maker:
         return len(self.threads)
 
 
-def test_it_is_made_once_for_all_in_another_thread() -> None:
+def test_the_object_is_created_once_in_another_thread() -> None:
     async def body() -> None:
         maker = Maker()
         lazy = Lazy(maker, "test")
@@ -41,7 +41,7 @@ def test_it_is_made_once_for_all_in_another_thread() -> None:
     run(body())
 
 
-def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
+def test_the_wait_is_stall_of_those_who_waited_only() -> None:
     async def body() -> None:
         lazy = Lazy(Maker(), "test")
         first, second = Wire(stall=1.0), Wire()
@@ -53,25 +53,25 @@ def test_the_wait_is_our_own_and_only_that_of_those_who_waited() -> None:
     run(body())
 
 
-def test_the_wait_pauses_the_clock_of_those_who_waited() -> None:
+def test_the_wait_pauses_the_timeout_of_those_who_waited() -> None:
     async def body() -> None:
         lazy = Lazy(Maker(), "test")
-        told: list[str] = []
+        events: list[str] = []
 
         @contextmanager
         def paused(name: str) -> Iterator[None]:
-            told.append(f"{name} paused")
+            events.append(f"{name} paused")
             yield
-            told.append(f"{name} goes on")
+            events.append(f"{name} resumed")
 
         await lazy.get(Wire(paused=partial(paused, "first")))
         await lazy.get(Wire(paused=partial(paused, "second")))
-        assert told == ["first paused", "first goes on"]
+        assert events == ["first paused", "first resumed"]
 
     run(body())
 
 
-def test_one_that_gives_up_takes_it_from_nobody() -> None:
+def test_a_cancelled_waiter_does_not_cancel_the_creation_for_others() -> None:
     async def body() -> None:
         lazy = Lazy(Maker(), "test")
         impatient, patient = (asyncio.create_task(lazy.get(Wire())) for _ in range(2))
@@ -83,7 +83,7 @@ def test_one_that_gives_up_takes_it_from_nobody() -> None:
     run(body())
 
 
-def test_after_a_failure_the_next_one_tries_again() -> None:
+def test_after_a_failed_creation_the_next_caller_tries_again() -> None:
     async def body() -> None:
         maker = Maker(failures=1)
         lazy = Lazy(maker, "test")

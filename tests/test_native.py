@@ -138,7 +138,7 @@ def test_a_self_signed_certificate_that_cacert_names_is_trusted(
     assert facts_of(unnamed) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
 
 
-def test_what_fails_behind_an_authoritys_certificate_is_not_the_certificate(
+def test_a_failure_after_an_authoritys_certificate_is_not_blamed_on_the_certificate(
     own_certificate: Path,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -61,7 +61,7 @@ async def statuses(urls: Sequence[str], limits: Limits, transport: DirectTranspo
     return [check.result.attempt.status or 0 async for check in checks]
 
 
-def test_idle_connections_make_room_for_those_to_other_hosts() -> None:
+def test_idle_connections_are_closed_for_those_to_other_hosts() -> None:
     async def main(port: int) -> list[int]:
         urls = [f"http://host{n % 40}.test:{port}/" for n in range(120)]
         transport = DirectTransport(ConnectionSettings(idle=10), Resolver(4, anywhere))
@@ -72,7 +72,7 @@ def test_idle_connections_make_room_for_those_to_other_hosts() -> None:
         assert max(these.seen) == 10
 
 
-def test_idle_connections_make_room_for_those_to_other_ports_of_their_host() -> None:
+def test_idle_connections_are_closed_for_those_to_other_ports_of_their_host() -> None:
     async def main(urls: Sequence[str]) -> list[int]:
         transport = DirectTransport(ConnectionSettings(idle=10, per_host=2))
         return await statuses([*urls] * 4, Limits(max=10, per_host=2), transport)
@@ -95,7 +95,7 @@ def test_both_schemes_of_a_host_share_its_bound(
     assert max(these.seen) == 1
 
 
-def test_the_bound_of_one_host_closes_nothing_of_another(server: Server) -> None:
+def test_the_bound_of_one_host_closes_no_connection_of_another(server: Server) -> None:
     server.on("/", reply(200, b"good"))
 
     async def main() -> None:
@@ -134,7 +134,7 @@ def test_the_oldest_idle_connection_is_closed_first(server: Server) -> None:
     assert [request.connection for request in server.requests] == [1, 2, 1, 3, 1, 4]
 
 
-def test_connections_that_fail_leave_no_trace_in_the_count(server: Server) -> None:
+def test_failed_connections_are_not_counted(server: Server) -> None:
     good = server.on("/", reply(200, b"good"))
 
     async def main(dead: str) -> None:
@@ -152,7 +152,7 @@ def test_connections_that_fail_leave_no_trace_in_the_count(server: Server) -> No
 
 
 @pytest.mark.parametrize("door", ["library", "command"])
-def test_both_doors_give_the_transport_both_bounds(door: str) -> None:
+def test_command_line_and_library_pass_both_bounds_to_the_transport(door: str) -> None:
     async def library(urls: Sequence[str]) -> int:
         limits = Limits(max=6, per_host=2)
         return sum([1 async for _ in crawl([*urls] * 3, limits=limits, repeat=True)])

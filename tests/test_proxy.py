@@ -68,7 +68,7 @@ class Way:
     loop: Callable[[], asyncio.AbstractEventLoop]
 
     def on(self, path: str, handler: Handler) -> str:
-        """Let the site, or the proxy in its place, answer `path`."""
+        """Let the site, or the proxy in its place, respond to `path`."""
         url = self.site.on(path, handler)
         if self.forwards:
             self.proxy.on(url, handler)
@@ -141,7 +141,7 @@ def detail(result: Result) -> str:
 # --- What comes out ---
 
 
-def test_every_kind_of_proxy_leads_to_the_target(way: Way) -> None:
+def test_every_kind_of_proxy_reaches_the_target(way: Way) -> None:
     url = way.on("/page", reply(200, b"hello"))
     (result,) = way.fetched(url)
     assert facts_of(result) == good(5)
@@ -153,14 +153,14 @@ def test_every_kind_of_proxy_leads_to_the_target(way: Way) -> None:
     assert result.attempt.timings.wait >= 0
 
 
-def test_one_connection_through_a_proxy_serves_one_request_after_the_other(way: Way) -> None:
+def test_one_connection_through_a_proxy_serves_consecutive_requests(way: Way) -> None:
     way.fetched(*[way.on(f"/{number}", reply(200, b"hello")) for number in range(5)])
     assert way.proxy.connections == 1
     assert [request.turn for request in way.end.requests[-5:]] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(OK + OK.replace(b"200", b"500"), id="two responses"),
         pytest.param(OK + b"more", id="left-over bytes"),
@@ -168,15 +168,15 @@ def test_one_connection_through_a_proxy_serves_one_request_after_the_other(way: 
         pytest.param(b"HTTP/1.1 204 No\r\nContent-Length: 4\r\n\r\nbody", id="204 with a body"),
     ],
 )
-def test_bytes_left_over_behind_a_proxy_are_not_the_next_response(way: Way, answer: bytes) -> None:
-    spoiled = way.on("/bad", raw(answer))
+def test_surplus_bytes_through_a_proxy_are_not_the_next_response(way: Way, response: bytes) -> None:
+    spoiled = way.on("/bad", raw(response))
     fine = way.on("/ok", reply(200, b"fine, all of it"))
     _, second = way.fetched(spoiled, fine)
     assert facts_of(second) == good(15)
     assert way.proxy.connections == 2
 
 
-def test_a_kept_connection_through_a_proxy_that_dies_is_replaced_once(way: Way) -> None:
+def test_a_kept_connection_through_a_proxy_that_is_lost_is_replaced_once(way: Way) -> None:
     turns: list[int] = []
 
     async def once(request: Request, reader: Reader, writer: Writer) -> None:
@@ -222,7 +222,9 @@ def test_connections_to_a_forwarding_proxy_are_bounded_in_all_and_not_per_host(
     assert server.connections == 6
 
 
-def test_a_forwarding_proxy_is_not_taken_for_a_server_without_one(server: Server) -> None:
+def test_connections_to_a_forwarding_proxy_are_not_reused_for_direct_requests(
+    server: Server,
+) -> None:
     server.on("/page", reply(200, b"as a server"))
     server.on("http://a.test/page", reply(200, b"as a proxy"))
     proxies = Proxies(http=server.origin, no_proxy="127.0.0.1")
@@ -234,18 +236,18 @@ def test_a_forwarding_proxy_is_not_taken_for_a_server_without_one(server: Server
 
 
 @SOCKS
-def test_a_socks_proxy_looks_names_up_and_gets_addresses_as_they_are(server: Server) -> None:
+def test_a_socks_proxy_resolves_names_and_gets_addresses_unchanged(server: Server) -> None:
     server.on("/page", reply(200, b"hello"))
-    asked: list[tuple[str, int]] = []
-    with Server(accept=socks5(asked)) as proxy:
+    requested: list[tuple[str, int]] = []
+    with Server(accept=socks5(requested)) as proxy:
         proxies = Proxies(http=f"socks5://127.0.0.1:{proxy.port}")
         urls = [server.url("/page", host=host) for host in ("a.test", "127.0.0.1")]
         results = fetched(urls, ConnectionSettings(proxies=proxies))
     assert [facts_of(result) for result in results] == [good(5)] * 2
-    assert asked == [("a.test", server.port), ("127.0.0.1", server.port)]
+    assert requested == [("a.test", server.port), ("127.0.0.1", server.port)]
 
 
-def test_direct_goes_through_proxies_and_stock_speaks_http2() -> None:
+def test_direct_supports_proxies_and_stock_supports_http2() -> None:
     proxies = Proxies(http="http://127.0.0.1:1")
     assert engine_for(ConnectionSettings(proxies=proxies)) == Engine.DIRECT
     assert engine_for(ConnectionSettings(proxies=proxies, engine=Engine.STOCK)) == Engine.STOCK
@@ -278,7 +280,9 @@ def test_credentials_for_the_proxy_do_not_reach_the_target(
     assert tls_server.requests[-1].header("Proxy-Authorization") is None
 
 
-def test_a_proxy_authorization_of_the_user_replaces_that_of_the_proxy_url(server: Server) -> None:
+def test_the_users_proxy_authorization_replaces_the_credentials_of_the_proxy_url(
+    server: Server,
+) -> None:
     server.on("http://a.test/", reply())
     proxies = Proxies(http=server.url("", host="user:secret@127.0.0.1"))
     headers = [("proxy-authorization", "Bearer mine")]
@@ -297,7 +301,9 @@ def test_a_proxy_authorization_of_the_user_replaces_that_of_the_proxy_url(server
         pytest.param(f"{'u' * 300}:p@", "255 bytes", id="too long"),
     ],
 )
-def test_a_socks_proxy_may_want_a_login(server: Server, userinfo: str, message: str | None) -> None:
+def test_a_socks_proxy_may_require_a_login(
+    server: Server, userinfo: str, message: str | None
+) -> None:
     url = server.on("/page", reply(200, b"hello"))
     with Server(accept=socks5([], login=(b"user", b"p@ss"))) as proxy:
         proxies = Proxies(http=f"socks5://{userinfo}127.0.0.1:{proxy.port}")
@@ -313,7 +319,7 @@ def test_a_socks_proxy_may_want_a_login(server: Server, userinfo: str, message: 
 
 
 @pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
-def test_a_body_that_a_forwarding_https_proxy_cuts_off_is_incomplete(
+def test_a_body_that_a_forwarding_https_proxy_cuts_short_is_incomplete(
     tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
     async def cut(request: Request, reader: Reader, writer: Writer) -> None:
@@ -380,13 +386,13 @@ FAILING = [
         _says(b"HTTP/1.1 200 OK\r\n\r\nmore"),
         ErrorKind.PROTOCOL,
         "nobody requested",
-        id="speaks first",
+        id="sends first",
     ),
     pytest.param("socks5", _closes, ErrorKind.DISCONNECTED, "closed", id="socks, closes"),
     pytest.param("socks5", _resets, ErrorKind.RESET, "reset", id="socks, resets"),
     pytest.param("socks5", _stalls, ErrorKind.TIMEOUT, "timed out after", id="socks, stalls"),
     pytest.param(
-        "socks5", _says(b"HTTP/1.1 400"), ErrorKind.PROTOCOL, "SOCKS5", id="socks, speaks http"
+        "socks5", _says(b"HTTP/1.1 400"), ErrorKind.PROTOCOL, "SOCKS5", id="socks, sends http"
     ),
     pytest.param("socks5", _says(b"\4\0"), ErrorKind.PROTOCOL, "SOCKS5", id="socks, version 4"),
     pytest.param(
@@ -415,7 +421,7 @@ FAILING = [
         _says(OPEN, b"\5\0\0\1......more"),
         ErrorKind.PROTOCOL,
         "nobody requested",
-        id="socks, speaks first",
+        id="socks, sends first",
     ),
 ]
 
@@ -442,10 +448,10 @@ def test_a_proxy_that_fails_before_the_tunnel_is_open_is_named(
         pytest.param(*case.values[:2], id=case.id)
         for case in FAILING
         # httpcore does not look for bytes that come too early.
-        if "speaks first" not in str(case.id)
+        if "sends first" not in str(case.id)
     ],
 )
-def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: Any) -> None:
+def test_stock_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: Any) -> None:
     if scheme == "socks5" and find_spec("socksio") is None:
         pytest.skip("socksio is missing")
     with Server(accept=accept) as proxy:
@@ -473,7 +479,9 @@ def test_stock_too_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: A
         (8, ErrorKind.PROTOCOL),
     ],
 )
-def test_what_a_socks_proxy_reports_of_the_host_is_the_kind(code: int, kind: ErrorKind) -> None:
+def test_the_error_kind_is_what_a_socks_proxy_reports_of_the_host(
+    code: int, kind: ErrorKind
+) -> None:
     with Server(accept=socks5([], reply=code)) as proxy:
         proxies = Proxies(http=f"socks5://127.0.0.1:{proxy.port}")
         (result,) = fetched(["http://a.test/"], ConnectionSettings(proxies=proxies))
@@ -483,7 +491,7 @@ def test_what_a_socks_proxy_reports_of_the_host_is_the_kind(code: int, kind: Err
 
 @pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
 @pytest.mark.parametrize("url", ["http://a.test/", "https://a.test/"])
-def test_a_proxy_that_does_not_listen_is_named(url: str, engine: Engine) -> None:
+def test_a_proxy_that_refuses_connections_is_named(url: str, engine: Engine) -> None:
     with refusing_port() as port:
         address = f"http://127.0.0.1:{port}"
         connecting = ConnectionSettings(engine=engine, proxies=Proxies(http=address, https=address))
@@ -517,7 +525,7 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
 
 
 @pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
-def test_a_certificate_behind_a_proxy_is_verified_and_is_not_the_proxys_fault(
+def test_a_bad_certificate_behind_a_proxy_is_the_targets_and_not_the_proxys(
     server: Server, tls_server: Server, engine: Engine
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
@@ -528,7 +536,7 @@ def test_a_certificate_behind_a_proxy_is_verified_and_is_not_the_proxys_fault(
 
 
 @pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
-def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
+def test_a_timeout_through_a_tunnel_has_no_negative_wait(
     server: Server, tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
     server.on(f"127.0.0.1:{tls_server.port}", tunnel)
@@ -544,7 +552,7 @@ def test_the_wait_of_a_request_that_times_out_behind_a_tunnel_is_not_negative(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
-def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) -> None:
+def test_cancelled_tunnels_leave_no_descriptor_and_no_task(loop: Any) -> None:
     async def give_up(port: int, count: int) -> None:
         proxies = Proxies(https=f"http://127.0.0.1:{port}")
         async with open_transport(ConnectionSettings(proxies=proxies)) as wire:
@@ -570,7 +578,7 @@ def test_tunnels_that_are_given_up_leave_no_descriptor_and_no_task(loop: Any) ->
         runner.run(run(proxy.port))
 
 
-def test_a_handshake_that_breaks_behind_a_tunnel_is_the_servers(server: Server, loop: Any) -> None:
+def test_a_handshake_that_fails_through_a_tunnel_is_the_targets(server: Server, loop: Any) -> None:
     with Server(accept=_closes) as breaking:
         server.on(f"127.0.0.1:{breaking.port}", tunnel)
         connecting = ConnectionSettings(proxies=Proxies(https=server.origin))

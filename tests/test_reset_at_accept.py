@@ -17,7 +17,7 @@ from crawler.engine.transports.settings import ConnectionSettings
 
 @contextmanager
 def resetting() -> Iterator[int]:
-    """Reset each connection at once, in threads that run beside the client; yield the port."""
+    """Reset each connection at once, in threads parallel to the client; yield the port."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
 
         def serve() -> None:
@@ -40,7 +40,7 @@ def resetting() -> Iterator[int]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_it_is_a_reset_and_no_fault_of_ours(scheme: str, host: str, ca_file: Path) -> None:
+def test_a_reset_at_accept_is_recorded_as_a_reset(scheme: str, host: str, ca_file: Path) -> None:
     async def main(port: int) -> list[ErrorKind | None]:
         urls = [f"{scheme}://{host}:{port}/{n}" for n in range(300)]
         limits = Limits(max=100, per_host=100, retries=0, timeout=30)

@@ -1,4 +1,4 @@
-"""Names to addresses: one look-up each, remembered, and none that can hold up the exit."""
+"""Names to addresses: one lookup each, cached, and none that delays the exit."""
 
 import asyncio
 import socket
@@ -19,57 +19,57 @@ HERE = (Address(socket.AF_INET, "127.0.0.1"),)
 
 
 class Names:
-    """A look-up that counts, and that waits until it is let go."""
+    """A lookup that counts its calls, and blocks until it is released."""
 
-    def __init__(self, answer: Addresses | OSError = HERE) -> None:
-        self.asked: list[str] = []
-        self.answer = answer
+    def __init__(self, result: Addresses | OSError = HERE) -> None:
+        self.lookups: list[str] = []
+        self.result = result
         self.go = threading.Event()
         self.go.set()
 
     def __call__(self, host: str) -> Addresses:
-        self.asked.append(host)
+        self.lookups.append(host)
         assert self.go.wait(30)
-        if isinstance(self.answer, OSError):
-            raise self.answer
-        return self.answer
+        if isinstance(self.result, OSError):
+            raise self.result
+        return self.result
 
 
 @pytest.mark.parametrize(
     ("host", "family"),
     [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6), ("2001:db8::1", socket.AF_INET6)],
 )
-def test_a_literal_address_needs_no_look_up(host: str, family: socket.AddressFamily) -> None:
+def test_a_literal_address_needs_no_lookup(host: str, family: socket.AddressFamily) -> None:
     assert literal(host) == (Address(family, host),)
 
 
 @pytest.mark.parametrize("host", ["localhost", "example.com", "a1", "1.2.3", "1.2.3.4.5"])
-def test_a_name_is_no_literal_address(host: str) -> None:
+def test_a_name_is_not_a_literal_address(host: str) -> None:
     assert literal(host) is None
 
 
-def test_the_machine_knows_localhost() -> None:
+def test_localhost_is_resolved() -> None:
     found = asyncio.run(Resolver(1).resolve("localhost"))
     assert {address.ip for address in found} <= {"127.0.0.1", "::1"}
     assert found
 
 
-def test_a_name_is_looked_up_once_for_all_who_ask_at_the_same_time() -> None:
+def test_concurrent_requests_for_a_name_share_one_lookup() -> None:
     names = Names()
     names.go.clear()
 
     async def main() -> list[Addresses]:
         resolver = Resolver(8, names)
-        asking = [asyncio.create_task(resolver.resolve("a.test")) for _ in range(20)]
+        tasks = [asyncio.create_task(resolver.resolve("a.test")) for _ in range(20)]
         await asyncio.sleep(0)
         names.go.set()
-        return await asyncio.gather(*asking)
+        return await asyncio.gather(*tasks)
 
     assert asyncio.run(main()) == [HERE] * 20
-    assert names.asked == ["a.test"]
+    assert names.lookups == ["a.test"]
 
 
-def test_an_answer_is_remembered() -> None:
+def test_addresses_are_cached() -> None:
     names = Names()
 
     async def main() -> None:
@@ -78,10 +78,10 @@ def test_an_answer_is_remembered() -> None:
             assert await resolver.resolve("a.test") == HERE
 
     asyncio.run(main())
-    assert names.asked == ["a.test"]
+    assert names.lookups == ["a.test"]
 
 
-def test_that_a_name_does_not_exist_is_remembered_too_and_raised_to_each() -> None:
+def test_a_name_that_does_not_exist_is_cached_and_raised_each_time() -> None:
     names = Names(socket.gaierror(socket.EAI_NONAME, "no such name"))
 
     async def main() -> None:
@@ -92,10 +92,10 @@ def test_that_a_name_does_not_exist_is_remembered_too_and_raised_to_each() -> No
             assert caught.value.errno == socket.EAI_NONAME
 
     asyncio.run(main())
-    assert names.asked == ["a.test"]
+    assert names.lookups == ["a.test"]
 
 
-def test_who_gives_up_takes_the_answer_from_nobody() -> None:
+def test_a_cancelled_request_does_not_cancel_the_lookup_for_others() -> None:
     names = Names()
     names.go.clear()
 
@@ -110,10 +110,10 @@ def test_who_gives_up_takes_the_answer_from_nobody() -> None:
         return await patient
 
     assert asyncio.run(main()) == HERE
-    assert names.asked == ["a.test"]
+    assert names.lookups == ["a.test"]
 
 
-def test_stuck_look_ups_leave_the_other_names_alone() -> None:
+def test_stuck_lookups_do_not_delay_other_names() -> None:
     def look_up(host: str) -> Addresses:
         if host == "stuck.test":
             assert event.wait(30)
@@ -125,10 +125,10 @@ def test_stuck_look_ups_leave_the_other_names_alone() -> None:
         resolver = Resolver(2, look_up)
         hanging = asyncio.create_task(resolver.resolve("stuck.test"))
         await asyncio.sleep(0)
-        answer = await resolver.resolve("good.test")
+        result = await resolver.resolve("good.test")
         hanging.cancel()
         await asyncio.wait((hanging,))
-        return answer
+        return result
 
     try:
         assert asyncio.run(main()) == HERE
@@ -136,18 +136,18 @@ def test_stuck_look_ups_leave_the_other_names_alone() -> None:
         event.set()
 
 
-def test_no_exit_waits_for_a_stuck_look_up() -> None:
+def test_exit_does_not_wait_for_a_stuck_lookup() -> None:
     program = """
 import asyncio, time
 from crawler.engine.transports.resolve import Resolver
 
 async def main():
     resolver = Resolver(20, lambda host: time.sleep(60))
-    asking = [asyncio.create_task(resolver.resolve(f"{n}.test")) for n in range(12)]
+    tasks = [asyncio.create_task(resolver.resolve(f"{n}.test")) for n in range(12)]
     await asyncio.sleep(0.1)
-    for task in asking:
+    for task in tasks:
         task.cancel()
-    await asyncio.wait(asking)
+    await asyncio.wait(tasks)
 
 asyncio.run(main())
 """
@@ -157,20 +157,20 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL], ids=["again", "fail"])
-def test_a_temporary_failure_is_told_to_those_who_waited_and_not_remembered(code: int) -> None:
-    names = Names(socket.gaierror(code, "no answer"))
+def test_a_temporary_failure_reaches_all_waiters_and_is_not_cached(code: int) -> None:
+    names = Names(socket.gaierror(code, "no result"))
 
     async def main() -> None:
         resolver = Resolver(2, names)
         waiting = (resolver.resolve("a.test") for _ in range(3))
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert [getattr(failure, "errno", None) for failure in found] == [code] * 3
-        assert names.asked == ["a.test"]
-        names.answer = HERE
+        assert names.lookups == ["a.test"]
+        names.result = HERE
         assert await resolver.resolve("a.test") == HERE
 
     asyncio.run(main())
-    assert names.asked == ["a.test"] * 2
+    assert names.lookups == ["a.test"] * 2
 
 
 class Stuck(Names):
@@ -183,7 +183,7 @@ class Stuck(Names):
     def __call__(self, host: str) -> Addresses:
         if host.startswith("stuck"):
             return super().__call__(host)
-        self.asked.append(host)
+        self.lookups.append(host)
         return HERE
 
 
@@ -201,7 +201,7 @@ async def give_up(*waiting: asyncio.Task[Addresses]) -> None:
     await asyncio.wait(waiting)
 
 
-def test_a_lookup_that_nobody_waits_for_any_more_does_not_count_as_a_worker(stuck: Stuck) -> None:
+def test_an_abandoned_lookup_does_not_count_as_a_worker(stuck: Stuck) -> None:
     async def main() -> None:
         resolver = Resolver(1, stuck)
         for number in range(5):
@@ -212,7 +212,7 @@ def test_a_lookup_that_nobody_waits_for_any_more_does_not_count_as_a_worker(stuc
     asyncio.run(main())
 
 
-def test_a_name_whose_lookup_is_stuck_is_looked_up_anew(stuck: Stuck) -> None:
+def test_a_name_whose_lookup_is_stuck_gets_another_lookup(stuck: Stuck) -> None:
     async def main() -> None:
         resolver = Resolver(1, stuck)
         await give_up(asyncio.create_task(resolver.resolve("stuck.test")))
@@ -222,17 +222,17 @@ def test_a_name_whose_lookup_is_stuck_is_looked_up_anew(stuck: Stuck) -> None:
         assert await again == HERE
 
     asyncio.run(main())
-    assert stuck.asked == ["stuck.test"] * 2
+    assert stuck.lookups == ["stuck.test"] * 2
 
 
-def test_the_wait_for_a_thread_is_stall_and_no_part_of_the_lookup(stuck: Stuck) -> None:
+def test_the_wait_for_a_thread_is_stall_and_not_lookup_time(stuck: Stuck) -> None:
     async def main() -> Wire:
         resolver = Resolver(1, stuck)
         first = asyncio.create_task(resolver.resolve("stuck.test"))
         wire = Wire()
         second = asyncio.create_task(resolver.resolve("good.test", wire))
         await asyncio.sleep(0.2)
-        assert (wire.phase, wire.dns, stuck.asked) == (Phase.DNS, None, ["stuck.test"])
+        assert (wire.phase, wire.dns, stuck.lookups) == (Phase.DNS, None, ["stuck.test"])
         stuck.go.set()
         assert (await first, await second) == (HERE, HERE)
         return wire
@@ -243,7 +243,7 @@ def test_the_wait_for_a_thread_is_stall_and_no_part_of_the_lookup(stuck: Stuck) 
     assert wire.dns < 0.15
 
 
-def test_the_timeout_stands_still_while_a_lookup_waits_for_a_thread(stuck: Stuck) -> None:
+def test_the_timeout_is_suspended_while_a_lookup_waits_for_a_thread(stuck: Stuck) -> None:
     paused: list[str] = []
 
     @contextmanager
@@ -266,7 +266,7 @@ def test_the_timeout_stands_still_while_a_lookup_waits_for_a_thread(stuck: Stuck
     assert paused == ["paused", "resumed"]
 
 
-def test_a_lookup_that_was_given_up_in_the_queue_is_not_performed(stuck: Stuck) -> None:
+def test_a_lookup_abandoned_in_the_queue_is_not_performed(stuck: Stuck) -> None:
     async def main() -> None:
         resolver = Resolver(1, stuck)
         first = asyncio.create_task(resolver.resolve("stuck.test"))
@@ -277,10 +277,10 @@ def test_a_lookup_that_was_given_up_in_the_queue_is_not_performed(stuck: Stuck) 
         await resolver.resolve("last.test")
 
     asyncio.run(main())
-    assert stuck.asked == ["stuck.test", "last.test"]
+    assert stuck.lookups == ["stuck.test", "last.test"]
 
 
-def test_with_all_threads_stuck_a_name_fails_for_want_of_a_local_resource(stuck: Stuck) -> None:
+def test_with_all_threads_stuck_a_name_fails_with_local_resource(stuck: Stuck) -> None:
     async def main() -> WireError:
         resolver = Resolver(8, stuck, threads=3, patience=0.05)
         for number in range(3):
@@ -298,7 +298,7 @@ def test_with_all_threads_stuck_a_name_fails_for_want_of_a_local_resource(stuck:
     failure = asyncio.run(main())
     assert failure.kind is ErrorKind.LOCAL_RESOURCE
     assert failure.detail == "no thread for the lookup within 0.05 s: 3 lookups are stuck"
-    assert stuck.asked == [*(f"stuck{n}.test" for n in range(3)), "good.test"]
+    assert stuck.lookups == [*(f"stuck{n}.test" for n in range(3)), "good.test"]
 
 
 @pytest.mark.parametrize("running", [0, 1], ids=["none at all", "one"])

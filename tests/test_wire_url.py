@@ -33,7 +33,7 @@ SENT = (
         pytest.param("/é?é", "/%C3%A9?%C3%A9", id="UTF-8"),
     ],
 )
-def test_every_engine_sends_the_same_bytes_and_shows_them(
+def test_every_engine_sends_and_records_the_same_bytes(
     tls_server: Server, ca_file: Path, engine: Engine, written: str, sent: str
 ) -> None:
     tls_server.on(sent.partition("?")[0], reply())
@@ -56,7 +56,7 @@ def test_every_engine_sends_the_same_bytes_and_shows_them(
         pytest.param(b"/%zz\\50%", "/%zz/50%", id="percent signs and a backslash"),
     ],
 )
-def test_the_bytes_of_a_location_are_asked_for_as_they_came(
+def test_the_bytes_of_a_location_are_requested_unchanged(
     server: Server, engine: Engine, location: bytes, sent: str
 ) -> None:
     server.on(sent, reply())

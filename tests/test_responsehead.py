@@ -1,4 +1,4 @@
-"""Equal Content-Length fields made one, in the final head and nowhere else."""
+"""Equal Content-Length fields are merged, in the final head and nowhere else."""
 
 import time
 
@@ -39,7 +39,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
         ),
     ],
 )
-def test_equal_lengths_are_made_one(data: bytes, expected: bytes) -> None:
+def test_equal_lengths_are_merged(data: bytes, expected: bytes) -> None:
     assert with_one_length(data) == expected
 
 
@@ -53,7 +53,7 @@ def test_equal_lengths_are_made_one(data: bytes, expected: bytes) -> None:
         pytest.param(b"", id="nothing"),
     ],
 )
-def test_what_it_cannot_mend_it_leaves(data: bytes) -> None:
+def test_a_head_that_cannot_be_repaired_is_left_unchanged(data: bytes) -> None:
     assert with_one_length(data) is None
 
 

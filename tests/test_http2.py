@@ -79,7 +79,7 @@ def speaking_h2(stream: Stream, seen: list[int]) -> Callable[[Reader, Writer], A
 
 
 def respond(state: Any, stream: int, end: int = len(BODY)) -> None:
-    """Send a response; if `end` is given, only so many bytes of its body."""
+    """Send a response; of its body only the first `end` bytes, if that is given."""
     state.send_headers(stream, [(":status", "200"), ("content-length", str(len(BODY)))])
     for begin in range(0, end, 10_000):
         state.send_data(

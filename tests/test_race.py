@@ -302,7 +302,7 @@ def test_a_hedge_waits_for_a_slot_and_is_not_sent_after_the_response(
 HARD: dict[str, tuple[dict[str, Any], list[Step]]] = {
     "final": ({}, [status(200, 60), status(200, 1)]),
     "retried": ({"retries": 1}, [status(200, 60), status(500, 1), status()]),
-    "put off": ({"confirm_after": 900.0}, [status(200, 60), status(500, 1), status()]),
+    "deferred": ({"confirm_after": 900.0}, [status(200, 60), status(500, 1), status()]),
     "HEAD refused": ({"head_first": True}, [status(200, 60), status(405, 1), status()]),
     "error, retried": ({"retries": 1}, [error(seconds=5), error(seconds=2), status()]),
 }

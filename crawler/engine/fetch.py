@@ -102,8 +102,7 @@ class Fetcher:
             fields = self._headers.with_credentials(userinfo)
         requested = {(method, url.partition("#")[0])}
         while True:
-            response = await self._final_or_redirect(state, method, url, fields)
-            locations = self._locations(response)
+            response, locations = await self._final_or_redirect(state, method, url, fields)
             if not locations:
                 return None
             await response.aclose()
@@ -129,8 +128,8 @@ class Fetcher:
 
     async def _final_or_redirect(
         self, state: AttemptState, method: str, url: str, fields: Fields
-    ) -> httpx.Response:
-        """Return a final response whose body was read, or a redirect."""
+    ) -> tuple[httpx.Response, list[str]]:
+        """Return a final response whose body was read, or a redirect and its Locations."""
         try:
             return await self._send(state, method, url, fields, fresh=self._fresh)
         except InterruptedExchangeError:
@@ -142,13 +141,14 @@ class Fetcher:
 
     async def _send(
         self, state: AttemptState, method: str, url: str, fields: Fields, *, fresh: bool
-    ) -> httpx.Response:
+    ) -> tuple[httpx.Response, list[str]]:
         request = LazyRequest(method, url, fields, state.wire, self._limits.timeout, fresh=fresh)
         response = await self._transport.handle_async_request(request)
         state.begin_response(response, url, self._clock())
-        if not self._locations(response):
+        locations = self._locations(response)
+        if not locations:
             await state.read_body(response, self._limits.max_body)
-        return response
+        return response, locations
 
     def _locations(self, response: httpx.Response) -> list[str]:
         """Return the Location fields of a redirect that is to be followed, else nothing.

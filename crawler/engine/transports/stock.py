@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 # Or httpx and anyio would load these in the first request, within its latency.
-import anyio._backends._asyncio  # noqa: F401
-import httpcore  # noqa: F401
+import anyio._backends._asyncio  # noqa: F401 - loaded now, not in the first request
+import httpcore  # noqa: F401 - loaded now, not in the first request
 import httpx
 
 from crawler.core.semantics import IDEMPOTENT_METHODS

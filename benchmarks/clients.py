@@ -14,8 +14,14 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.measure import Run, RunError, environ
 
-DIRECT, STOCK, NATIVE = "direct", "stock", "native"
-AIOHTTP, HTTPX, CURL, LYCHEE, IMPORT = "aiohttp", "httpx", "curl", "lychee", "import httpx"
+DIRECT, NATIVE, HTTPX = "direct", "native", "httpx"
+AIOHTTP, HTTPX_LOOP, CURL, LYCHEE, IMPORT = (
+    "aiohttp",
+    "httpx loop",
+    "curl",
+    "lychee",
+    "import httpx",
+)
 _PEERS = Path(next(iter(peers.__path__)))
 
 
@@ -59,7 +65,7 @@ class Client:
 
 def all_clients() -> list[Client]:
     """Return all clients, in the order in which they take turns."""
-    return [_crawl(DIRECT), _aiohttp(), _curl(), _crawl(NATIVE), _lychee(), _httpx(), _crawl(STOCK)]
+    return [_crawl(DIRECT), _aiohttp(), _curl(), _crawl(NATIVE), _lychee(), _httpx(), _crawl(HTTPX)]
 
 
 def event_loop() -> str:
@@ -114,7 +120,7 @@ def _aiohttp() -> Client:
 
 def _httpx() -> Client:
     return Client(
-        name=HTTPX,
+        name=HTTPX_LOOP,
         label=f"{_versioned('httpx')} AsyncClient, default limits ({event_loop()})",
         command=lambda load: _loop_command("httpx_loop.py", load),
         succeeded=_succeeded_counts,

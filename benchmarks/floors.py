@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import latency, measure, pacing
-from benchmarks.clients import AIOHTTP, CURL, DIRECT, HTTPX, IMPORT, LYCHEE, NATIVE
+from benchmarks.clients import AIOHTTP, CURL, DIRECT, HTTPX_LOOP, IMPORT, LYCHEE, NATIVE
 from benchmarks.latency import EngineLatency
 from benchmarks.markdown import Table
 from benchmarks.pacing import Load, Simulation, Simulations
@@ -15,7 +15,7 @@ _MOST_GROWTH = 10.0  # megabytes of memory growth in a soak after its first quar
 
 # workload; engine, peer, and the least ratio of their rates
 _RATES = (
-    ("one-host", (DIRECT, HTTPX, 8.0)),
+    ("one-host", (DIRECT, HTTPX_LOOP, 8.0)),
     ("one-host", (DIRECT, AIOHTTP, 0.6)),
     ("one-host", (NATIVE, LYCHEE, 0.4)),
     ("origins", (DIRECT, AIOHTTP, 1.0)),

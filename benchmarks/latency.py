@@ -38,16 +38,16 @@ class EngineLatency:
 def run(urls: int, rounds: int) -> list[EngineLatency]:
     """Run each engine in turn, `rounds` times, each run with a new server.
 
-    The stock engine gets a tenth of the URLs: it cannot keep up with the server.
+    The engine httpx gets a tenth of the URLs: it cannot keep up with the server.
     """
-    engines = (clients.DIRECT, clients.NATIVE, clients.STOCK)
+    engines = (clients.DIRECT, clients.NATIVE, clients.HTTPX)
     found = [EngineLatency(engine=name, problem=clients.crawl_missing(name)) for name in engines]
     with TemporaryDirectory(prefix="crawl-benchmark-") as made:
         for number in range(rounds):
             for recorded in found:
                 if recorded.problem is None:
                     try:
-                        few = recorded.engine == clients.STOCK
+                        few = recorded.engine == clients.HTTPX
                         _run_engine(recorded, Path(made), urls // 10 if few else urls)
                     except RunError as exc:
                         recorded.problem = f"failed: {exc}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import clients, measure, nginx
-from benchmarks.clients import HTTPX, STOCK, Client, Load
+from benchmarks.clients import HTTPX, HTTPX_LOOP, Client, Load
 from benchmarks.measure import Run, RunError
 from benchmarks.nginx import Origins
 
@@ -90,7 +90,7 @@ def all_workloads(*, quick: bool) -> list[Workload]:
             title=f"{one:,} URLs, one host",
             urls=one,
             origins=1,
-            fewer={HTTPX: one // 5, STOCK: one // 10},
+            fewer={HTTPX_LOOP: one // 5, HTTPX: one // 10},
             other_concurrencies=(10, 1_000),
         ),
         Workload(
@@ -98,14 +98,14 @@ def all_workloads(*, quick: bool) -> list[Workload]:
             title=f"{many:,} origins, plain",
             urls=many,
             origins=many,
-            fewer={STOCK: many // 4},
+            fewer={HTTPX: many // 4},
         ),
         Workload(
             name="tls",
             title=f"{many:,} origins, TLS",
             urls=many,
             origins=many,
-            fewer={HTTPX: many // 2, STOCK: many // 4},
+            fewer={HTTPX_LOOP: many // 2, HTTPX: many // 4},
             tls=True,
         ),
         Workload(

@@ -262,7 +262,7 @@ class Engine(StrEnum):
 
     DIRECT = "direct"
     NATIVE = "native"
-    STOCK = "stock"
+    HTTPX = "httpx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ NATIVE_IS_EXTRA = pytest.mark.skipif(
 )
 
 
-BOTH = pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+BOTH = pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 
 
 @dataclass(slots=True)

@@ -102,7 +102,7 @@ def test_phases_that_a_transport_does_not_report_are_null() -> None:
 
 @pytest.mark.parametrize(
     "engine",
-    [Engine.DIRECT, Engine.STOCK, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)],
+    [Engine.DIRECT, Engine.HTTPX, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)],
 )
 def test_a_server_that_takes_50_ms_has_a_latency_of_50_ms(server: Server, engine: Engine) -> None:
     url = server.on("/slow", delayed(0.05, reply(200, b"slow")))
@@ -224,7 +224,7 @@ def test_a_timeout_names_its_phase(phase: Phase) -> None:
     ("engine", "made"),
     [
         (Engine.DIRECT, "tls.context"),
-        (Engine.STOCK, "tls.context"),
+        (Engine.HTTPX, "tls.context"),
         pytest.param(Engine.NATIVE, "native.ReqwestTransport", marks=NATIVE_IS_EXTRA),
     ],
 )

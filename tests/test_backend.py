@@ -10,9 +10,9 @@ import pytest
 from loopback import Server, reply
 
 from crawler.engine.transports.backend import ResolvingBackend
+from crawler.engine.transports.httpx_transport import HttpxTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.stock import StockTransport
 from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
@@ -23,7 +23,7 @@ NOBODY = Address(socket.AF_INET, "127.0.0.99")
 def get(url: str, look_up: Callable[[str], Addresses]) -> tuple[httpx.Response, Wire]:
     async def main() -> tuple[httpx.Response, Wire]:
         wire = Wire()
-        async with StockTransport(ConnectionSettings(), Resolver(4, look_up)) as transport:
+        async with HttpxTransport(ConnectionSettings(), Resolver(4, look_up)) as transport:
             request = httpx.Request("GET", url, extensions={"wire": wire})
             response = await transport.handle_async_request(request)
             await response.aread()
@@ -64,7 +64,7 @@ def test_lookup_and_connect_are_measured_separately(server: Server) -> None:
 def test_a_name_that_does_not_exist_has_no_connect_time(server: Server) -> None:
     async def main() -> Wire:
         wire = Wire()
-        async with StockTransport(ConnectionSettings(), Resolver(4, missing)) as transport:
+        async with HttpxTransport(ConnectionSettings(), Resolver(4, missing)) as transport:
             request = httpx.Request("GET", server.url("/", host="a.test"))
             request.extensions["wire"] = wire
             with pytest.raises(socket.gaierror):

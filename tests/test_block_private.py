@@ -18,9 +18,9 @@ from crawler.core.urllist import UrlList
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import guard
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.httpx_transport import HttpxTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
 from crawler.engine.transports.settings import ConnectionSettings, Proxies
-from crawler.engine.transports.stock import StockTransport
 from crawler.engine.transports.wire import WireError
 
 LOOPBACK = Address(socket.AF_INET, "127.0.0.1")
@@ -29,9 +29,9 @@ PUBLIC = Address(socket.AF_INET, "203.0.112.1")
 PUBLIC6 = Address(socket.AF_INET6, "2606:4700::1111")
 
 
-Made = type[DirectTransport | StockTransport]
+Made = type[DirectTransport | HttpxTransport]
 ENGINES = pytest.mark.parametrize(
-    "made", [DirectTransport, StockTransport], ids=["direct", "stock"]
+    "made", [DirectTransport, HttpxTransport], ids=["direct", "httpx"]
 )
 
 
@@ -200,7 +200,7 @@ def test_an_engine_that_resolves_names_itself_is_a_usage_error() -> None:
     assert "--block-private" in complaint(ended)
 
 
-@pytest.mark.parametrize("options", [["--engine", "stock"], ["--http2"]])
+@pytest.mark.parametrize("options", [["--engine", "httpx"], ["--http2"]])
 def test_the_other_engines_refuse_as_direct_does(server: Server, options: list[str]) -> None:
     if "--http2" in options and find_spec("h2") is None:
         pytest.skip("h2 is missing: the extra http2 has it")

@@ -58,7 +58,7 @@ ESCAPE = "\x1b"
         ("--proxy", "http://", "a proxy URL such as http://host:3128"),
         ("--proxy", "http://127.0.0.1:port", "a proxy URL such as http://host:3128"),
         ("--proxy", "http://127.0.0.1:65536", "a proxy URL such as http://host:3128"),
-        ("--engine", "turbo", "direct, native or stock"),
+        ("--engine", "turbo", "direct, native or httpx"),
         ("-o", "report.txt", "end in .json or .jsonl"),
         ("-o", "report", "end in .json or .jsonl"),
     ],
@@ -217,6 +217,13 @@ def test_timeout_limits_the_whole_attempt(site: Server) -> None:
     assert ended.returncode == 1
     assert record["error"]["kind"] == ErrorKind.TIMEOUT
     assert 190 <= record["latency_ms"] < 10_000
+
+
+@pytest.mark.parametrize("name", ["httpx", "stock"])
+def test_the_engine_httpx_can_be_chosen_by_its_earlier_name_too(site: Server, name: str) -> None:
+    ended = crawl(site.url("/ok"), "--engine", name, "-v")
+    assert ended.returncode == 0
+    assert "engine httpx, event loop" in ended.stderr
 
 
 def test_max_limits_concurrent_requests(server: Server, tmp_path: Path) -> None:

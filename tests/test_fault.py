@@ -85,7 +85,7 @@ def test_urls_that_need_no_thread_are_checked_without_one(
 
 
 @either
-@pytest.mark.parametrize("engine", ["direct", "stock"])
+@pytest.mark.parametrize("engine", ["direct", "httpx"])
 def test_a_lookup_without_a_thread_is_a_local_resource_error(
     crawl: Callable[..., Ended], server: Server, engine: str
 ) -> None:

@@ -124,20 +124,20 @@ _NATIVE_NO_HEAD = Known(
 )
 
 KNOWN: dict[tuple[str, str], Known] = {
-    ("stock", "flood-of-100s"): _FLOOD,
-    ("stock", "flood-of-103s"): _FLOOD,
-    ("stock", "chunks-with-bare-line-feeds"): Known(
+    ("httpx", "flood-of-100s"): _FLOOD,
+    ("httpx", "flood-of-103s"): _FLOOD,
+    ("httpx", "chunks-with-bare-line-feeds"): Known(
         why="h11 waits for CR LF", facts=bad(ErrorKind.TIMEOUT, Phase.DOWNLOAD, 200)
     ),
     ("native", "chunks-with-bare-line-feeds"): Known(
         why="hyper requires CR LF", facts=bad(ErrorKind.PROTOCOL, Phase.DOWNLOAD, 200)
     ),
-    ("stock", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
-    ("stock", "smtp-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
-    ("stock", "ssh-banner-and-end"): Known(
+    ("httpx", "ssh-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
+    ("httpx", "smtp-banner"): Known(why=_WAITS, facts=bad(ErrorKind.TIMEOUT, Phase.WAIT)),
+    ("httpx", "ssh-banner-and-end"): Known(
         why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
     ),
-    ("stock", "http-0.9"): Known(why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)),
+    ("httpx", "http-0.9"): Known(why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)),
     ("native", "closed-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
     ("native", "reset-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
     ("native", "closed-after-the-response"): Known(why=_NATIVE_NO_RESEND, at_times=True),
@@ -314,8 +314,8 @@ def test_good_connections_are_reused(setup: Setup) -> None:
         wire = setup.open()
         run(setup, crawled(urls, wire, bounds(1, timeout=PATIENT)))
 
-        # native keeps no connection to an origin before its second request, stock keeps none.
-        assert server.connections == {Engine.NATIVE: 2, Engine.STOCK: 20}.get(setup.engine, 1)
+        # native keeps no connection to an origin before its second request, httpx keeps none.
+        assert server.connections == {Engine.NATIVE: 2, Engine.HTTPX: 20}.get(setup.engine, 1)
 
 
 @EACH_SETUP

@@ -228,7 +228,7 @@ def both(*changes: Callable[[Run], None]) -> Callable[[Run], None]:
 
 BROKEN: dict[str, list[Callable[[Run], None]]] = {
     "ended_by_itself": [change("code", None), change("errors", "Traceback (most recent call)")],
-    "ran_as_requested": [change("errors", "crawl: engine stock, event loop asyncio")],
+    "ran_as_requested": [change("errors", "crawl: engine httpx, event loop asyncio")],
     "one_record_per_entry": [
         lambda run: run.records.clear(),
         lambda run: run.records.extend(run.records[:1]),

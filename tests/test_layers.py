@@ -32,7 +32,7 @@ engine.headers engine.timeouts engine.transports.guard engine.transports.http1.o
 engine.fetch engine.hedging engine.slots engine.transports.backend
     engine.transports.http1.connection engine.transports.socks
 engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
-    engine.transports.stock engine.transports.tunnel
+    engine.transports.httpx_transport engine.transports.tunnel
 engine.schedule engine.transports.direct
 engine.transports.http2 engine.transports.native
 engine.transports

@@ -47,7 +47,7 @@ def test_the_seeds_have_every_engine_on_both_loops_and_a_list_beyond_the_window(
 def test_the_same_seed_makes_the_same_scenario() -> None:
     assert generate.scenario(7) == generate.scenario(7)
     assert generate.scenario(7) != generate.scenario(8)
-    assert generate.scenario(7, loop="uvloop", engine="stock").engine == "stock"
+    assert generate.scenario(7, loop="uvloop", engine="httpx").engine == "httpx"
 
 
 def test_every_fault_can_be_planted_and_has_an_invariant_to_find_it() -> None:

@@ -247,12 +247,12 @@ def test_a_socks_proxy_resolves_names_and_gets_addresses_unchanged(server: Serve
     assert requested == [("a.test", server.port), ("127.0.0.1", server.port)]
 
 
-def test_direct_supports_proxies_and_stock_supports_http2() -> None:
+def test_direct_supports_proxies_and_httpx_supports_http2() -> None:
     proxies = Proxies(http="http://127.0.0.1:1")
     assert engine_for(ConnectionSettings(proxies=proxies)) == Engine.DIRECT
-    assert engine_for(ConnectionSettings(proxies=proxies, engine=Engine.STOCK)) == Engine.STOCK
+    assert engine_for(ConnectionSettings(proxies=proxies, engine=Engine.HTTPX)) == Engine.HTTPX
     if find_spec("h2") is not None:
-        assert engine_for(ConnectionSettings(proxies=proxies, http2=True)) == Engine.STOCK
+        assert engine_for(ConnectionSettings(proxies=proxies, http2=True)) == Engine.HTTPX
 
 
 # --- Credentials ---
@@ -318,7 +318,7 @@ def test_a_socks_proxy_may_require_a_login(
 # --- Proxies that fail ---
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 def test_a_body_that_a_forwarding_https_proxy_cuts_short_is_incomplete(
     tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
@@ -456,7 +456,7 @@ def test_stock_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: Any) 
         pytest.skip("socksio is missing")
     with Server(accept=accept) as proxy:
         connecting = ConnectionSettings(
-            engine=Engine.STOCK, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
+            engine=Engine.HTTPX, proxies=Proxies(https=f"{scheme}://127.0.0.1:{proxy.port}")
         )
         (result,) = fetched(["https://a.test/"], connecting, limits=HASTY, loop=loop)
     assert result.attempt.error is not None
@@ -489,7 +489,7 @@ def test_the_error_kind_is_what_a_socks_proxy_reports_of_the_host(
     assert detail(result).startswith("the proxy: it")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 @pytest.mark.parametrize("url", ["http://a.test/", "https://a.test/"])
 def test_a_proxy_that_refuses_connections_is_named(url: str, engine: Engine) -> None:
     with refusing_port() as port:
@@ -500,7 +500,7 @@ def test_a_proxy_that_refuses_connections_is_named(url: str, engine: Engine) -> 
     assert detail(result) == "the proxy: connection refused"
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: Engine) -> None:
     proxies = Proxies(http=tls_server.origin)
     (result,) = fetched(["http://a.test/"], ConnectionSettings(engine=engine, proxies=proxies))
@@ -508,7 +508,7 @@ def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: Engi
     assert detail(result).startswith("the proxy: certificate")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
@@ -524,7 +524,7 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     )
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 def test_a_bad_certificate_behind_a_proxy_is_the_targets_and_not_the_proxys(
     server: Server, tls_server: Server, engine: Engine
 ) -> None:
@@ -535,7 +535,7 @@ def test_a_bad_certificate_behind_a_proxy_is_the_targets_and_not_the_proxys(
     assert detail(result).startswith("certificate")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 def test_a_timeout_through_a_tunnel_has_no_negative_wait(
     server: Server, tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:

@@ -57,7 +57,7 @@ from crawler.engine.transports import ConnectionSettings, open_transport
 from crawler.models import Engine
 
 async def main():
-    transport = open_transport(ConnectionSettings(engine=Engine.STOCK))
+    transport = open_transport(ConnectionSettings(engine=Engine.HTTPX))
     before = set(sys.modules)
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:1/"))

@@ -62,7 +62,7 @@ def results(path: Path) -> list[dict[str, Any]]:
 
 
 @both
-@pytest.mark.parametrize("engine", ["direct", "stock"])
+@pytest.mark.parametrize("engine", ["direct", "httpx"])
 def test_the_time_of_a_stopped_process_is_not_latency(
     server: Server, tmp_path: Path, loop: str, engine: str
 ) -> None:

@@ -9,8 +9,8 @@ from loopback import Server, reply
 from crawler import Limits, crawl
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.httpx_transport import HttpxTransport
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.stock import StockTransport
 
 
 class WithoutReaders(asyncio.SelectorEventLoop):
@@ -21,9 +21,9 @@ class WithoutReaders(asyncio.SelectorEventLoop):
 
 @pytest.mark.parametrize(
     ("factory", "expected"),
-    [(asyncio.SelectorEventLoop, DirectTransport), (WithoutReaders, StockTransport)],
+    [(asyncio.SelectorEventLoop, DirectTransport), (WithoutReaders, HttpxTransport)],
 )
-def test_a_loop_without_readers_gets_stock_and_any_other_direct(
+def test_a_loop_without_readers_gets_httpx_and_any_other_direct(
     factory: Any, expected: type, server: Server
 ) -> None:
     url = server.on("/ok", reply(200, b"good"))

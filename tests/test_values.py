@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crawler.cli import values
 from crawler.core import semantics
 from crawler.core.summary import Tolerance
+from crawler.models import Engine
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 
@@ -200,14 +201,18 @@ def test_any_text_is_a_non_negative_number_or_is_refused(
     assert complaint.startswith(("is not ", "is neither "))
 
 
-@pytest.mark.parametrize("name", ["direct", "native", "stock"])
+@pytest.mark.parametrize("name", ["direct", "native", "httpx"])
 def test_an_engine_is_one_of_three(name: str) -> None:
     assert values.engine(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "Direct", "direct ", "curl"])
+def test_stock_is_a_synonym_of_httpx() -> None:
+    assert values.engine("stock") is Engine.HTTPX
+
+
+@pytest.mark.parametrize("name", ["", "Direct", "direct ", "curl", "Stock"])
 def test_text_that_is_not_an_engine_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"^is not direct, native or stock$"):
+    with pytest.raises(ValueError, match=r"^is not direct, native or httpx$"):
         values.engine(name)
 
 

@@ -12,7 +12,7 @@ from crawler.models import Engine
 NATIVE_IS_EXTRA = pytest.mark.skipif(
     find_spec("pyreqwest") is None, reason="pyreqwest is missing: the extra fast has it"
 )
-ENGINES = [Engine.DIRECT, Engine.STOCK, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)]
+ENGINES = [Engine.DIRECT, Engine.HTTPX, pytest.param(Engine.NATIVE, marks=NATIVE_IS_EXTRA)]
 
 MARKS = "/a!$&'()*+,;=:@[]|~-._^`{}\"<>%zz50%%41%2f%5c/b?a!$&'()*+,;=:@[]|~/?^`{}\"<>\\%zz50%%41"
 SENT = (
@@ -46,7 +46,7 @@ def test_every_engine_sends_and_records_the_same_bytes(
     assert record["url"] == record["final_url"] == tls_server.url(sent)
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.STOCK])
+@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
 @pytest.mark.parametrize(
     ("location", "sent"),
     [

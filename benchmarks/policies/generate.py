@@ -18,7 +18,7 @@ from benchmarks.policies.scenario import (
     Scenario,
 )
 
-ENGINES = ("direct", "stock", "native")
+ENGINES = ("direct", "httpx", "native")
 LOOPS = ("asyncio", "uvloop")
 THEMES = {
     "mixed": 24,

@@ -73,8 +73,9 @@ def tolerance(text: str) -> Tolerance:
 
 
 def engine(text: str) -> Engine:
+    """Return the engine of that name; `stock` is an earlier name of `httpx`."""
     try:
-        return Engine(text)
+        return Engine.HTTPX if text == "stock" else Engine(text)
     except ValueError as exc:
         raise ValueError(f"is not {ENGINE_NAMES}") from exc
 

@@ -13,7 +13,7 @@ _LATE = 0.15  # seconds after its timeout that an attempt may end
 _ROUND = 0.002  # seconds by which clocks and rounding may differ
 # Seconds that a hop may cost beyond the time that the server had it. httpx is slow, and
 # reqwest loads the system's authorities within its first handshake.
-_HOP = {"direct": 0.15, "stock": 0.3, "native": 0.5}
+_HOP = {"direct": 0.15, "httpx": 0.3, "native": 0.5}
 _STOP = 0.2  # seconds of standing still from which on the program takes note
 _STARTUP = 6.0  # seconds for the interpreter on a starved machine
 _ENDING = 1.5  # seconds that the end may take after a signal or the deadline

@@ -18,7 +18,7 @@ from crawler.models import Engine
 def engine_for(settings: ConnectionSettings) -> Engine:
     """Return the name of the transport that these options call for.
 
-    HTTP/2 needs stock. Raises ValueError if no transport supports all the options: none is
+    HTTP/2 needs httpx. Raises ValueError if no transport supports all the options: none is
     dropped silently.
     """
     through_proxy = bool(settings.proxies.http or settings.proxies.https)
@@ -36,13 +36,13 @@ def engine_for(settings: ConnectionSettings) -> Engine:
                 "--engine native resolves names itself, which rules out --block-private"
             )
         return Engine.NATIVE
-    return Engine.STOCK if settings.http2 else settings.engine
+    return Engine.HTTPX if settings.http2 else settings.engine
 
 
 def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
     """Return the transport that `engine_for` names. Raises ValueError as that does.
 
-    On an event loop that cannot watch sockets, stock replaces direct: from Python on Windows
+    On an event loop that cannot watch sockets, httpx replaces direct: from Python on Windows
     that is the default loop. The command line chooses another one there.
     """
     match engine_for(settings):
@@ -50,7 +50,7 @@ def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
             from crawler.engine.transports.native import NativeTransport
 
             return NativeTransport(settings)
-        case Engine.STOCK if settings.engine is not Engine.STOCK:
+        case Engine.HTTPX if settings.engine is not Engine.HTTPX:
             from crawler.engine.transports.http2 import Http2Transport
 
             return Http2Transport(settings)
@@ -59,9 +59,9 @@ def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
 
             return DirectTransport(settings)
         case _:
-            from crawler.engine.transports.stock import StockTransport
+            from crawler.engine.transports.httpx_transport import HttpxTransport
 
-            return StockTransport(settings)
+            return HttpxTransport(settings)
 
 
 def _can_watch_sockets() -> bool:

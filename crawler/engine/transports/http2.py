@@ -5,28 +5,28 @@ from collections import OrderedDict
 import httpx
 
 from crawler.engine.transports.direct import DirectTransport
+from crawler.engine.transports.httpx_transport import HttpxTransport
 from crawler.engine.transports.request import Origin, origin_of
 from crawler.engine.transports.resolve import Resolver
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.stock import StockTransport
 
 _REMEMBERED = 10_000  # origins
 
 
 class Http2Transport(httpx.AsyncBaseTransport):
-    """Requests https origins through stock, until one of them responds with HTTP/1.1."""
+    """Requests https origins through httpx, until one of them responds with HTTP/1.1."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         resolver = Resolver(settings.idle)
         self._direct = DirectTransport(settings, resolver)
-        self._stock = StockTransport(settings, resolver)
+        self._httpx = HttpxTransport(settings, resolver)
         self._without: OrderedDict[Origin, None] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         origin = origin_of(request)
         if origin[0] == "http" or origin in self._without:
             return await self._direct.handle_async_request(request)
-        response = await self._stock.handle_async_request(request)
+        response = await self._httpx.handle_async_request(request)
         if response.extensions["http_version"] != b"HTTP/2":
             self._without[origin] = None
             if len(self._without) > _REMEMBERED:
@@ -35,4 +35,4 @@ class Http2Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._direct.aclose()
-        await self._stock.aclose()
+        await self._httpx.aclose()

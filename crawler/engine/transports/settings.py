@@ -23,7 +23,7 @@ class ConnectionSettings:
     """The options of connections.
 
     Idle connections are kept up to `idle` in all and `per_host` for each host, those in use
-    included; stock and native bound only the idle ones. `block_private` forbids connections
+    included; httpx and native bound only the idle ones. `block_private` forbids connections
     to addresses that are not public, except a proxy's.
     """
 

@@ -27,7 +27,7 @@ from crawler.models import ErrorKind, Phase
 _GRACE = 0.1  # seconds for requests whose response came before the GOAWAY
 
 
-class StockTransport(httpx.AsyncBaseTransport):
+class HttpxTransport(httpx.AsyncBaseTransport):
     """`httpx.AsyncHTTPTransport`, one for each proxy and one for requests without one.
 
     An HTTP/1.1 connection carries one request only: httpcore would treat bytes beyond the

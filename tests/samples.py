@@ -194,6 +194,13 @@ def hops(*urls: str) -> tuple[Hop, ...]:
     return tuple(Hop(url=url, status=301) for url in urls)
 
 
+PASSED, FAILED, INVALID, UNREACHED = (
+    check(responded()),
+    check(responded(status=404)),
+    check(invalid()),
+    check(unreached()),
+)
+
 BY_OUTCOME: dict[Outcome, Check] = {
     Outcome.RESPONDED: check(responded()),
     Outcome.ERROR: check(failed(ErrorKind.TIMEOUT)),

@@ -16,7 +16,7 @@ core.addresses core.botblock core.display core.hostname core.noproxy core.quanti
     core.semantics core.units
 core.expect core.faults core.pacing core.url
 core.redirect core.retry core.summary core.urllist
-core.hedge
+core.exitcode core.hedge
 system.descriptors system.loop system.signals system.threads
 engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.listener engine.transports.http1.poller

@@ -32,7 +32,8 @@ from sinks import FULL, GONE, Broken, Kept, Valve
 
 from crawler.app.collect import Collector, Fetching
 from crawler.app.run import GATHER, Observer, Pass
-from crawler.core.summary import CrawlStats, ExitCode, Snapshot, Summary, exit_code
+from crawler.core.exitcode import ExitCode, exit_code
+from crawler.core.summary import CrawlStats, Snapshot, Summary
 from crawler.core.urllist import ListError, UrlList
 from crawler.engine.fetch import Fetch, Fetcher
 from crawler.inputs.entries import SourceReader

@@ -87,7 +87,7 @@ def _exit_code(wrong: dict[int, int]) -> Callable[[], None]:
     def wrapper(code: Any) -> Any:
         return lambda summary: wrong.get(code(summary), code(summary))
 
-    return lambda: wrap("crawler.core.summary:exit_code", wrapper)
+    return lambda: wrap("crawler.core.exitcode:exit_code", wrapper)
 
 
 PLANTS: dict[str, Plant] = {

@@ -17,7 +17,7 @@ from crawler.app.interruption import Interruption
 from crawler.app.run import GATHER, Listing, Observer, Pass
 from crawler.app.settings import Settings
 from crawler.core.display import escape
-from crawler.core.summary import exit_code
+from crawler.core.exitcode import exit_code
 from crawler.core.urllist import UrlList
 from crawler.inputs.entries import SourceReader
 from crawler.models import Limits

@@ -9,7 +9,8 @@ from time import perf_counter
 from crawler.app.conclusion import Conclusion, conclude
 from crawler.app.run import Listing, Pass
 from crawler.core.display import safe
-from crawler.core.summary import ExitCode, Summary, exit_code
+from crawler.core.exitcode import ExitCode, exit_code
+from crawler.core.summary import Summary
 from crawler.core.units import duration
 from crawler.core.urllist import ListError
 from crawler.models import Check, Result, Target

@@ -15,7 +15,7 @@ from crawler.cli.declare import UsageError, is_given, usable
 from crawler.cli.stderr import print_line
 from crawler.core import faults
 from crawler.core.display import mask
-from crawler.core.summary import ExitCode
+from crawler.core.exitcode import ExitCode
 from crawler.models import NO_CLASSES, Engine, Limits
 from crawler.report.formats import FORMATS, JSON, JSONL, TABLE
 

@@ -1,22 +1,12 @@
-"""Checks, one at a time -> counts, percentiles and an exit code, in flat memory."""
+"""Checks, one at a time -> counts and percentiles, in flat memory."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
 from crawler.core.quantiles import Quantiles
 from crawler.models import Check, Outcome, Result
-
-
-class ExitCode(IntEnum):
-    """Exit codes of the process; 128 + N if signal N ended it."""
-
-    PASSED = 0
-    FAILED = 1
-    USAGE = 2
-    INCOMPLETE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,17 +196,3 @@ def _failure_name(result: Result) -> str:
     if accepted(result):  # but in --fail-on
         return matching_class(result.target.expectation.fail_on, result) or status
     return status
-
-
-def exit_code(summary: Summary) -> int:
-    """Return the exit code of the process for this crawl."""
-    if summary.stats.interrupted is not None:
-        return 128 + summary.stats.interrupted
-    stats = summary.stats
-    if stats.output_failed or stats.list_failed or stats.faulty or not summary.total:
-        return ExitCode.USAGE
-    if not stats.tolerance.covers(summary.failed + summary.invalid, summary.total):
-        return ExitCode.FAILED
-    if not summary.complete:
-        return ExitCode.INCOMPLETE
-    return ExitCode.PASSED

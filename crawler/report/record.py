@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from crawler.core.display import escape_surrogates, mask
-from crawler.core.summary import Summary, exit_code
+from crawler.core.exitcode import exit_code
+from crawler.core.summary import Summary
 from crawler.models import Attempt, Check, Failure, Result, Tls
 
 SCHEMA = 1

@@ -11,8 +11,9 @@ if sys.platform != "linux":
     pytest.skip("all of 127.0.0.0/8 is needed", allow_module_level=True)
 
 from benchmarks.policies import generate, invariants
-from benchmarks.policies.command import Played, describe, play, play_all
+from benchmarks.policies.command import describe
 from benchmarks.policies.invariants import limits, timing
+from benchmarks.policies.play import Played, play, play_all
 
 SEEDS = range(1, 41)
 CLOCKED = {invariant.__name__ for invariant in (*limits.ALL, *timing.ALL)}

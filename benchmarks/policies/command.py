@@ -1,74 +1,15 @@
 """`python -m benchmarks policies`: many seeds, and for each that breaks an invariant how."""
 
 import argparse
-import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from benchmarks.policies import generate, invariants, program
+from benchmarks.policies import generate, mutants
+from benchmarks.policies.play import Played, play, play_all
 
 _SHOWN = 4  # complaints of one invariant that are shown
-
-
-@dataclass(slots=True, kw_only=True)
-class Played:
-    """What came of one seed: the complaints by invariant, and how long the run took in seconds."""
-
-    seed: int
-    complaints: dict[str, list[str]]
-    records: int
-    requests: int
-    seconds: float
-    described: str
-
-
-def play(
-    seed: int,
-    *,
-    loop: str | None = None,
-    engine: str | None = None,
-    plant: str = "-",
-    keep: str | None = None,
-) -> Played:
-    """Run one seed and judge it; its files stay in `keep`, if that is given."""
-    scenario = generate.scenario(seed, loop=loop, engine=engine)
-    with TemporaryDirectory(prefix="crawl-policies-") as made:
-        folder = Path(keep or made)
-        run = program.run(scenario, folder, plant)
-        (folder / "server.txt").write_text("\n".join(run.log.lines(run.started)), "utf-8")
-    return Played(
-        seed=seed,
-        complaints=invariants.violations(run),
-        records=len(run.records),
-        requests=len(run.log.requests),
-        seconds=run.finished - run.started,
-        described=" ".join([scenario.engine, scenario.loop, *scenario.options.arguments()]),
-    )
-
-
-def play_all(
-    seeds: Iterable[int],
-    *,
-    jobs: int,
-    loop: str | None = None,
-    engine: str | None = None,
-) -> Iterator[Played]:
-    """Run many seeds, `jobs` at a time, in processes of their own; as they finish."""
-    one = partial(play, loop=loop, engine=engine)
-    with workers(jobs) as pool:
-        for done in as_completed([pool.submit(one, seed) for seed in seeds]):
-            yield done.result()
-
-
-def workers(jobs: int) -> ProcessPoolExecutor:
-    """Return processes that run scenarios, each with its servers in a thread."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -77,8 +18,6 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.keep is not None:
         Path(chosen.keep).mkdir(parents=True, exist_ok=True)
     if chosen.mutants:
-        from benchmarks.policies import mutants
-
         return mutants.main(chosen.runs, chosen.seed, chosen.jobs, chosen.plant or ())
     begun = time.monotonic()
     seeds = range(chosen.seed, chosen.seed + chosen.runs)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.markdown import Table
-from benchmarks.policies.command import play, workers
 from benchmarks.policies.plants import PLANTS
+from benchmarks.policies.play import play, workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

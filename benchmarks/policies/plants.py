@@ -6,9 +6,9 @@ line is no longer there, planting raises, so that no fault is silently not plant
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from benchmarks.policies.planting import edit, every, wrap
+from benchmarks.policies import alter
+from benchmarks.policies.planting import every
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,104 +19,37 @@ class Plant:
     suspects: tuple[str, ...]
 
 
-_SCHEDULE = "crawler.engine.schedule:Scheduler"
 _LANES = "crawler.engine.lanes:Lanes"
 _RETRY = "crawler.core.retry"
 _SEMANTICS = "crawler.core.semantics"
 
-
-def _limits(**changes: Callable[[Any], Any]) -> Callable[[], None]:
-    """Give the schedule other limits than those that the options say."""
-
-    def wrapper(init: Any) -> Any:
-        def changed(self: Any, fetch: Any, limits: Any, *args: Any, **kwargs: Any) -> None:
-            new = {name: change(limits) for name, change in changes.items()}
-            init(self, fetch, replace(limits, **new), *args, **kwargs)
-
-        return changed
-
-    return lambda: wrap(f"{_SCHEDULE}.__init__", wrapper)
-
-
-def _results(change: Callable[[Any], Any]) -> Callable[[], None]:
-    """Change every result on its way to the outputs and the counts; None loses it."""
-
-    def wrapper(take: Any) -> Any:
-        async def changed(self: Any, result: Any) -> None:
-            new = change(result)
-            for one in new if isinstance(new, list) else [new]:
-                if one is not None:
-                    await take(self, one)
-
-        return changed
-
-    return lambda: wrap("crawler.app.collect:Collector._accept_result", wrapper)
-
-
-def _attempts(change: Callable[[Any], dict[str, Any]]) -> Callable[[], None]:
-    """Change the attempt of every result by the fields that `change` returns."""
-    return _results(lambda r: replace(r, attempt=replace(r.attempt, **change(r))))
-
-
-def _edited(place: str, *pairs: tuple[str, str]) -> Callable[[], None]:
-    return lambda: edit(place, *pairs)
-
-
-def _wrapped(place: str, wrapper: Callable[[Any], Any]) -> Callable[[], None]:
-    return lambda: wrap(place, wrapper)
-
-
-def _nothing(_function: Any) -> Any:
-    return lambda *_args, **_kwargs: None
-
-
-def _always(value: Any) -> Callable[[Any], Any]:
-    return lambda _function: lambda *_args, **_kwargs: value
-
-
-def _whole(result: Any) -> Any:
-    from crawler.models import ErrorKind, Outcome
-
-    if result.attempt.error is None or result.attempt.error.kind is not ErrorKind.BODY_INCOMPLETE:
-        return result
-    attempt = replace(result.attempt, error=None, size=0, ttfb=result.attempt.latency)
-    return replace(result, outcome=Outcome.RESPONDED, attempt=attempt)
-
-
-def _exit_code(wrong: dict[int, int]) -> Callable[[], None]:
-    def wrapper(code: Any) -> Any:
-        return lambda summary: wrong.get(code(summary), code(summary))
-
-    return lambda: wrap("crawler.core.exitcode:exit_code", wrapper)
-
-
 PLANTS: dict[str, Plant] = {
     "one more request in all than --max": Plant(
-        _limits(max=lambda limits: limits.max + 1), ("total_concurrency",)
+        alter.limits(max=lambda limits: limits.max + 1), ("total_concurrency",)
     ),
     "one more request on a host than --per-host": Plant(
-        _limits(per_host=lambda limits: limits.per_host + 1), ("host_concurrency",)
+        alter.limits(per_host=lambda limits: limits.per_host + 1), ("host_concurrency",)
     ),
     "no slots of a host at all": Plant(
-        _limits(per_host=lambda limits: limits.max), ("host_concurrency",)
+        alter.limits(per_host=lambda limits: limits.max), ("host_concurrency",)
     ),
     "one retry too many": Plant(
-        _limits(retries=lambda limits: limits.retries + 1),
+        alter.limits(retries=lambda limits: limits.retries + 1),
         (
             "attempts_as_counted",
             "retries_by_the_rules",
         ),
     ),
     "one retry too few": Plant(
-        _limits(retries=lambda limits: max(0, limits.retries - 1)), ("retries_by_the_rules",)
+        alter.limits(retries=lambda limits: max(0, limits.retries - 1)), ("retries_by_the_rules",)
     ),
-    "no recheck": Plant(_limits(confirm_after=lambda _: None), ("retries_by_the_rules",)),
+    "no recheck": Plant(alter.limits(confirm_after=lambda _: None), ("retries_by_the_rules",)),
     "the recheck without its delay": Plant(
-        _limits(confirm_after=lambda limits: None if limits.confirm_after is None else 0.0),
+        alter.limits(confirm_after=lambda limits: None if limits.confirm_after is None else 0.0),
         ("rechecks_come_last",),
     ),
     "two rechecks": Plant(
-        _edited(
+        alter.code(
             "crawler.engine.visit:Visit.next",
             (
                 "if self.is_recheck:",
@@ -129,23 +62,25 @@ PLANTS: dict[str, Plant] = {
         ),
     ),
     "rechecks all at once": Plant(
-        _wrapped(f"{_LANES}.one_at_a_time", _nothing), ("rechecks_come_last",)
+        alter.value(f"{_LANES}.one_at_a_time", alter.doing_nothing), ("rechecks_come_last",)
     ),
-    "--rate ignored": Plant(_limits(rate=lambda _: None), ("total_rate",)),
-    "--host-rate ignored": Plant(_limits(host_rate=lambda _: None), ("host_rate",)),
+    "--rate ignored": Plant(alter.limits(rate=lambda _: None), ("total_rate",)),
+    "--host-rate ignored": Plant(alter.limits(host_rate=lambda _: None), ("host_rate",)),
     "rates ignored for retries": Plant(
-        _edited(
+        alter.code(
             f"{_LANES}._start",
             ("if self._paced:", "if self._paced and not getattr(entry, 'earlier', ()):"),
         ),
         ("total_rate", "host_rate"),
     ),
-    "Retry-After ignored": Plant(_wrapped(f"{_LANES}.pause_host", _nothing), ("holds_kept",)),
+    "Retry-After ignored": Plant(
+        alter.value(f"{_LANES}.pause_host", alter.doing_nothing), ("holds_kept",)
+    ),
     "Retry-After waited for however long": Plant(
-        _limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
+        alter.limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
     ),
     "redirects beyond --rate": Plant(
-        _edited(
+        alter.code(
             f"{_LANES}.transfer",
             ("if self._rate is not None and self._rate.due > now:", "if False:"),
             ("self._count_start(lane, now)", "pass"),
@@ -153,28 +88,28 @@ PLANTS: dict[str, Plant] = {
         ("total_rate",),
     ),
     "redirects in the hold of a host": Plant(
-        _edited(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("holds_kept",)
+        alter.code(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("holds_kept",)
     ),
     "redirects beyond the slots of a host": Plant(
-        _edited(
+        alter.code(
             f"{_LANES}.transfer",
             ("elif lane.urgent or lane.in_use >= lane.slots:", "elif False:"),
         ),
         ("host_concurrency",),
     ),
     "throttled hosts not slowed down": Plant(
-        _wrapped("crawler.core.pacing:AdaptiveSlots.observe_attempt", _nothing),
+        alter.value("crawler.core.pacing:AdaptiveSlots.observe_attempt", alter.doing_nothing),
         ("throttled_hosts_get_half",),
     ),
     "every fifth check not counted": Plant(
-        _wrapped(
+        alter.value(
             "crawler.core.summary:Tally.count_check",
             lambda add: every(5, lambda *_: None, otherwise=add),
         ),
         ("counts_add_up",),
     ),
     "bytes of failures not counted": Plant(
-        _edited(
+        alter.code(
             "crawler.core.summary:Tally.count_check",
             (
                 "self.bytes += result.attempt.size or 0",
@@ -184,98 +119,108 @@ PLANTS: dict[str, Plant] = {
         ("summary_recomputed",),
     ),
     "the queue in the latency": Plant(
-        _attempts(
+        alter.attempts(
             lambda r: {"latency": r.attempt.latency + (r.queue or 0)} if r.attempt.latency else {}
         ),
         ("latency_is_network_time",),
     ),
     "latency of half the time": Plant(
-        _attempts(
+        alter.attempts(
             lambda r: {"latency": r.attempt.latency / 2, "ttfb": 0.0} if r.attempt.latency else {}
         ),
         ("latency_is_network_time",),
     ),
     "the budget of hedges ignored": Plant(
-        _wrapped("crawler.core.hedge:HedgeQuota.allows", lambda _: property(lambda _self: True)),
+        alter.value("crawler.core.hedge:HedgeQuota.allows", lambda _: property(lambda _self: True)),
         ("hedges_within_budget",),
     ),
-    "hedged not said": Plant(_results(lambda r: replace(r, hedged=False)), ("hedged_says_so",)),
+    "hedged not said": Plant(
+        alter.results(lambda r: replace(r, hedged=False)), ("hedged_says_so",)
+    ),
     "every seventh record lost": Plant(
-        _results(every(7, lambda _: None)), ("one_record_per_entry",)
+        alter.results(every(7, lambda _: None)), ("one_record_per_entry",)
     ),
     "every ninth record twice": Plant(
-        _results(every(9, lambda result: [result, result])), ("one_record_per_entry",)
+        alter.results(every(9, lambda result: [result, result])), ("one_record_per_entry",)
     ),
     "records of open requests lost at the end": Plant(
-        _edited("crawler.engine.intake:Pending.emit_all", ("sorted(self._owed.items())", "()")),
+        alter.code("crawler.engine.intake:Pending.emit_all", ("sorted(self._owed.items())", "()")),
         ("one_record_per_entry",),
     ),
     "POST retried": Plant(
-        _wrapped(f"{_SEMANTICS}:IDEMPOTENT_METHODS", lambda methods: methods | {"POST", "PATCH"}),
+        alter.value(
+            f"{_SEMANTICS}:IDEMPOTENT_METHODS", lambda methods: methods | {"POST", "PATCH"}
+        ),
         ("sent_once",),
     ),
     "404 retried": Plant(
-        _wrapped(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses | {404}),
+        alter.value(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses | {404}),
         ("retries_by_the_rules",),
     ),
     "503 not retried": Plant(
-        _wrapped(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses - {503}),
+        alter.value(f"{_SEMANTICS}:TRANSIENT_STATUSES", lambda statuses: statuses - {503}),
         ("retries_by_the_rules",),
     ),
     "resets not retried": Plant(
-        _wrapped(
+        alter.value(
             f"{_RETRY}:TRANSIENT_KINDS",
             lambda kinds: {kind for kind in kinds if kind.value != "reset"},
         ),
         ("retries_by_the_rules",),
     ),
-    "no back-off": Plant(_wrapped(f"{_RETRY}:backoff_delay", _always(0.0)), ("pauses_are_spread",)),
+    "no back-off": Plant(
+        alter.value(f"{_RETRY}:backoff_delay", alter.returning(0.0)), ("pauses_are_spread",)
+    ),
     "no GET where HEAD is refused": Plant(
-        _wrapped(f"{_RETRY}:refuses_head", _always(False)), ("retries_by_the_rules",)
+        alter.value(f"{_RETRY}:refuses_head", alter.returning(False)), ("retries_by_the_rules",)
     ),
     "attempts one too high after a retry": Plant(
-        _results(lambda r: replace(r, earlier=(*r.earlier, *r.earlier[:1]))),
+        alter.results(lambda r: replace(r, earlier=(*r.earlier, *r.earlier[:1]))),
         ("attempts_as_counted",),
     ),
     "the first retry not recorded": Plant(
-        _results(lambda r: replace(r, earlier=r.earlier[1:])),
+        alter.results(lambda r: replace(r, earlier=r.earlier[1:])),
         ("attempts_as_counted", "attempts_as_the_server_saw"),
     ),
     "flaky not set": Plant(
-        _results(lambda r: replace(r, flaky=False)), ("flaky_only_on_a_recheck",)
+        alter.results(lambda r: replace(r, flaky=False)), ("flaky_only_on_a_recheck",)
     ),
     "flaky after any retry": Plant(
-        _results(
+        alter.results(
             lambda r: replace(r, flaky=bool(r.earlier)) if r.outcome.value == "responded" else r
         ),
         ("flaky_only_on_a_recheck",),
     ),
-    "exit code 0 for failures": Plant(_exit_code({1: 0}), ("exit_code_by_the_rules",)),
-    "exit code 0 for an incomplete run": Plant(_exit_code({3: 0}), ("exit_code_by_the_rules",)),
-    "exit code 1 for an interrupted run": Plant(_exit_code({130: 1}), ("exit_code_by_the_rules",)),
+    "exit code 0 for failures": Plant(alter.exit_code({1: 0}), ("exit_code_by_the_rules",)),
+    "exit code 0 for an incomplete run": Plant(
+        alter.exit_code({3: 0}), ("exit_code_by_the_rules",)
+    ),
+    "exit code 1 for an interrupted run": Plant(
+        alter.exit_code({130: 1}), ("exit_code_by_the_rules",)
+    ),
     "--max-failures off by one": Plant(
-        _edited(
+        alter.code(
             "crawler.core.summary:Tolerance.covers",
             ("failures <= self.count", "failures < self.count"),
         ),
         ("exit_code_by_the_rules",),
     ),
     "--deadline ignored": Plant(
-        _limits(deadline=lambda _: None),
+        alter.limits(deadline=lambda _: None),
         (
             "nothing_starts_after_the_end",
             "ends_in_time",
         ),
     ),
     "a timeout of 0.4 s too long": Plant(
-        _edited(
+        alter.code(
             "crawler.engine.timeouts:AttemptTimeouts.__init__",
             ("self._seconds = seconds", "self._seconds = seconds + 0.4"),
         ),
         ("timeouts_kept",),
     ),
     "one redirect too many": Plant(
-        _edited(
+        alter.code(
             "crawler.engine.fetch:Fetcher._run",
             (
                 "len(state.hops) == self._limits.max_redirects",
@@ -284,23 +229,25 @@ PLANTS: dict[str, Plant] = {
         ),
         ("attempts_as_the_server_saw",),
     ),
-    "a body cut short passes": Plant(_results(_whole), ("attempts_as_the_server_saw",)),
+    "a body cut short passes": Plant(
+        alter.results(alter.ignoring_cut_bodies), ("attempts_as_the_server_saw",)
+    ),
     "one byte too many": Plant(
-        _attempts(lambda r: {"size": r.attempt.size + 1} if r.attempt.size else {}),
+        alter.attempts(lambda r: {"size": r.attempt.size + 1} if r.attempt.size else {}),
         ("response_as_scripted",),
     ),
     "the last hop not recorded": Plant(
-        _attempts(lambda r: {"redirects": r.attempt.redirects[:-1]}), ("response_as_scripted",)
+        alter.attempts(lambda r: {"redirects": r.attempt.redirects[:-1]}), ("response_as_scripted",)
     ),
     "duplicates requested again": Plant(
-        _wrapped(
+        alter.value(
             "crawler.core.urllist:UrlList.__init__",
             lambda init: lambda self, **given: init(self, **{**given, "memory": 0}),
         ),
         ("one_record_per_entry",),
     ),
     "--ordered ignored": Plant(
-        _wrapped(
+        alter.value(
             "crawler.report.sinks:Ordered.accept",
             lambda _: lambda self, check: self._sink.accept(check),
         ),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from samples import responded, run
 from shell import PATIENCE, environment, wait_until, write
 
 from crawler.engine.suspensions import Suspensions
-from crawler.engine.timeouts import AttemptTimeouts
+from crawler.engine.timeouts import AttemptTimeouts, expire
 from crawler.engine.transports.wire import Wire
 from crawler.models import Timings
 
@@ -126,7 +127,7 @@ def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool],
         bound = asyncio.timeout(None)
         try:
             async with bound:
-                timeouts.start(bound)
+                timeouts.start(bound, partial(expire, bound))
                 await asyncio.sleep(seconds)
         except TimeoutError:
             pass

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from samples import run
 
-from crawler.engine.timeouts import AttemptTimeouts
+from crawler.engine.timeouts import AttemptTimeouts, expire
 
 SECONDS = 0.1
 
@@ -18,7 +19,7 @@ async def attempt(timeouts: AttemptTimeouts, seconds: float) -> float:
     bound = asyncio.timeout(None)
     try:
         async with bound:
-            timeouts.start(bound)
+            timeouts.start(bound, partial(expire, bound))
             await asyncio.sleep(seconds)
     except TimeoutError:
         assert bound.expired()
@@ -102,7 +103,7 @@ def test_a_pause_does_not_count_against_the_timeout() -> None:
 
         async def work() -> None:
             async with bound:
-                timeouts.start(bound)
+                timeouts.start(bound, partial(expire, bound))
                 await asyncio.sleep(SECONDS / 2)
                 for _ in range(2):
                     with timeouts.paused(bound):
@@ -124,7 +125,7 @@ def test_a_pause_of_one_attempt_does_not_extend_the_others() -> None:
         other = asyncio.create_task(attempt(timeouts, 10))
         bound = asyncio.timeout(None)
         async with bound:
-            timeouts.start(bound)
+            timeouts.start(bound, partial(expire, bound))
             with timeouts.paused(bound):
                 assert await other < SECONDS + 1
         timeouts.stop(bound)
@@ -141,7 +142,7 @@ def test_an_attempt_that_ends_after_a_pause_leaves_no_timer(
         timeouts = AttemptTimeouts(100)
         bound = asyncio.timeout(None)
         async with bound:
-            timeouts.start(bound)
+            timeouts.start(bound, partial(expire, bound))
             with timeouts.paused(bound):
                 pass
         timeouts.stop(bound)

@@ -19,7 +19,7 @@ from crawler.engine import failure
 from crawler.engine.attempt import AttemptState
 from crawler.engine.headers import Header, RequestHeaders
 from crawler.engine.suspensions import Suspensions
-from crawler.engine.timeouts import AttemptTimeouts
+from crawler.engine.timeouts import AttemptTimeouts, expire
 from crawler.engine.transports.request import Fields, LazyRequest
 from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
 from crawler.models import Attempt, Failure, Hop, Limits, Target
@@ -71,7 +71,7 @@ class Fetcher:
         error: Failure | None = None
         try:
             async with bound:
-                self._timeouts.start(bound)
+                self._timeouts.start(bound, partial(expire, bound))
                 error = await self._run(state)
         except Exception as exc:
             if bound.expired() and isinstance(exc, TimeoutError):

@@ -13,10 +13,9 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def fact(cls: type[T]) -> type[T]:
-    """Make a class a dataclass whose instances do not change once they are made.
+    """Make a class a dataclass whose instances type checkers, if not Python, keep unchanged.
 
-    Type checkers hold that, not the interpreter: `frozen=True` makes an instance cost three
-    times as much, and each URL has six of them.
+    `frozen=True` would triple the cost of an instance, and each URL has six of them.
     """
     return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
 
@@ -223,8 +222,7 @@ class Result:
     @property
     def attempts(self) -> int:
         """The number of attempts, hedged requests excluded; 0 if no request was sent."""
-        sent = self.outcome in (Outcome.RESPONDED, Outcome.ERROR)
-        return len(self.earlier) + sent
+        return len(self.earlier) + (self.outcome in (Outcome.RESPONDED, Outcome.ERROR))
 
 
 @fact
@@ -255,14 +253,6 @@ class Check:
     def ok(self) -> bool | None:
         """Whether it passed; None if the URL was not checked."""
         return None if self.result.outcome is Outcome.UNREACHED else self.verdict.passed
-
-
-class Engine(StrEnum):
-    """The HTTP engines to choose from."""
-
-    DIRECT = "direct"
-    NATIVE = "native"
-    HTTPX = "httpx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,10 +287,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is out of range."""
+        at_least_0 = "max_redirects", "max_body", "retries", "backoff", "max_wait", "confirm_after"
         self._require("is less than 1", lambda n: n >= 1, "max", "per_host", "window")
         self._require("is not above 0", lambda n: n > 0, "timeout", "rate", "host_rate", "deadline")
-        self._require("is less than 0", lambda n: n >= 0, "max_redirects", "max_body", "retries")
-        self._require("is less than 0", lambda n: n >= 0, "backoff", "max_wait", "confirm_after")
+        self._require("is less than 0", lambda n: n >= 0, *at_least_0)
         self._require("is not from 0 to 1", lambda n: 0 <= n <= 1, "hedge_budget")
 
     def _require(self, complaint: str, valid: Callable[[float], bool], *names: str) -> None:

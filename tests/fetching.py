@@ -18,8 +18,7 @@ from crawler import (
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 WITHIN = 30.0  # seconds; far more than any of these fetches needs
 

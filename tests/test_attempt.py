@@ -38,9 +38,9 @@ from crawler import (
     Phase,
     Timings,
 )
-from crawler.engine.transports.settings import ConnectionSettings
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 from crawler.engine.transports.wire import Wire
-from crawler.models import Attempt, Engine
+from crawler.models import Attempt
 
 
 def test_latency_and_phases_are_read_from_the_given_clock() -> None:

@@ -18,8 +18,7 @@ from crawler import (
     ErrorKind,
     Phase,
 )
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 
 @BOTH

@@ -33,9 +33,8 @@ from crawler import (
     Result,
 )
 from crawler.engine import failure
-from crawler.engine.transports.settings import ConnectionSettings
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 from crawler.engine.transports.wire import WireError
-from crawler.models import Engine
 
 MISUSE = {errno.EBADF, errno.ENOTSOCK, errno.EFAULT}
 CODES = [code for code in sorted(errno.errorcode) if code not in MISUSE]

@@ -41,8 +41,8 @@ from crawler import (
 )
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import ConnectionSettings, Proxies
-from crawler.models import Attempt, Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine, Proxies
+from crawler.models import Attempt
 
 # A complete response
 

@@ -35,8 +35,7 @@ from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.poller import LoopPoller
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0

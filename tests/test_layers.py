@@ -33,7 +33,8 @@ engine.fetch engine.hedging engine.slots engine.transports.backend
     engine.transports.http1.connection engine.transports.socks
 engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
     engine.transports.httpx_transport engine.transports.tunnel
-engine.schedule engine.transports.direct
+engine.schedule engine.transports.connector
+engine.transports.direct
 engine.transports.http2 engine.transports.native
 engine.transports
 inputs.iterables inputs.sources report.columns report.failedlist report.progress report.record

@@ -19,8 +19,7 @@ from proxies import Reader, Writer
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 

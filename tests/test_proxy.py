@@ -34,8 +34,7 @@ from crawler import ErrorKind, Limits, Phase, Result, Target
 from crawler.core.urllist import UrlList
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import engine_for, open_transport
-from crawler.engine.transports.settings import ConnectionSettings, Proxies
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine, Proxies
 
 PATIENT = Limits(timeout=30.0)
 HASTY = Limits(timeout=0.3)

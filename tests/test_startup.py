@@ -54,7 +54,7 @@ def test_the_first_request_of_the_stock_engine_imports_nothing() -> None:
     code = """
 import asyncio, sys, httpx
 from crawler.engine.transports import ConnectionSettings, open_transport
-from crawler.models import Engine
+from crawler.engine.transports.settings import Engine
 
 async def main():
     transport = open_transport(ConnectionSettings(engine=Engine.HTTPX))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crawler.cli import values
 from crawler.core import semantics
 from crawler.core.summary import Tolerance
-from crawler.models import Engine
+from crawler.engine.transports.settings import Engine
 
 PROPERTY = settings(derandomize=True, database=None, deadline=None)
 

@@ -7,7 +7,7 @@ import pytest
 from loopback import Server, raw, reply
 from shell import crawl, records
 
-from crawler.models import Engine
+from crawler.engine.transports.settings import Engine
 
 NATIVE_IS_EXTRA = pytest.mark.skipif(
     find_spec("pyreqwest") is None, reason="pyreqwest is missing: the extra fast has it"

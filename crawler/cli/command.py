@@ -16,7 +16,8 @@ from crawler.cli.stderr import print_line
 from crawler.core import faults
 from crawler.core.display import mask
 from crawler.core.exitcode import ExitCode
-from crawler.models import NO_CLASSES, Engine, Limits
+from crawler.engine.transports.settings import Engine
+from crawler.models import NO_CLASSES, Limits
 from crawler.report.formats import FORMATS, JSON, JSONL, TABLE
 
 if TYPE_CHECKING:

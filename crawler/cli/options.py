@@ -8,7 +8,8 @@ from crawler.cli import values
 from crawler.cli.declare import flag, print_version, secret, value
 from crawler.core import expect, semantics, units
 from crawler.core.summary import Tolerance
-from crawler.models import Classes, Engine, Expectation
+from crawler.engine.transports.settings import Engine
+from crawler.models import Classes, Expectation
 from crawler.report import formats
 
 INPUT, VERDICT, REQUESTS, RATE = "Input", "Verdict", "Requests", "Concurrency and rate"

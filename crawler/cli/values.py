@@ -8,7 +8,7 @@ from crawler.core import url
 from crawler.core.display import escape, parameter_key
 from crawler.core.semantics import is_token
 from crawler.core.summary import Tolerance
-from crawler.models import Engine
+from crawler.engine.transports.settings import Engine
 from crawler.report import formats
 
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5

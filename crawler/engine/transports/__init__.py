@@ -11,8 +11,7 @@ from importlib.util import find_spec
 
 import httpx
 
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Engine
+from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 
 def engine_for(settings: ConnectionSettings) -> Engine:

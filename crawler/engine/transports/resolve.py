@@ -86,13 +86,8 @@ class Resolver:
         the wait for a thread is stall.
         """
         wire = wire or Wire()
-        wire.phase = Phase.DNS
-        start = perf_counter()
-        if (kept := self._cache.get(host)) is not None and start < kept[0]:
-            wire.dns = perf_counter() - start
-            if isinstance(kept[1], OSError):
-                raise kept[1].with_traceback(None)
-            return kept[1]
+        if (known := self.known(host, wire)) is not None:
+            return known
         lookup = self._lookups.get(host)
         if lookup is None:
             lookup = self._lookups[host] = _Lookup(host)
@@ -105,6 +100,18 @@ class Resolver:
             lookup.waiters -= 1
             if not lookup.waiters:
                 self._abandon(lookup)
+
+    def known(self, host: str, wire: Wire) -> Addresses | None:
+        """Return the addresses of `host` if they are in the cache; raise the failure if that is."""
+        wire.phase = Phase.DNS
+        start = perf_counter()
+        kept = self._cache.get(host)
+        if kept is None or start >= kept[0]:
+            return None
+        wire.dns = perf_counter() - start
+        if isinstance(kept[1], OSError):
+            raise kept[1].with_traceback(None)
+        return kept[1]
 
     def close(self) -> None:
         self._queue.clear()

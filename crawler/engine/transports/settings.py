@@ -1,8 +1,15 @@
 """The options of connections: engine, TLS, proxies, bounds."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from crawler.models import Engine
+
+class Engine(StrEnum):
+    """The HTTP engines to choose from."""
+
+    DIRECT = "direct"
+    NATIVE = "native"
+    HTTPX = "httpx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

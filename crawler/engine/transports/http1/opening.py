@@ -74,6 +74,11 @@ class Opening:
         self._fd = _NO_SOCKET
         self._began = 0.0
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS follows the connect."""
+        return self._security is not None
+
     def connect(self, family: int, ip: str, port: int) -> None:
         """Begin to connect. Raises OSError if the failure is known at once."""
         self.remote_ip = ip

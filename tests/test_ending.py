@@ -302,8 +302,8 @@ def test_a_signal_ends_a_run_that_prints_twenty_thousand_rows(site: Server, tmp_
 
 
 IMPATIENT = """exec "$1" -P -c '
-import crawler.report.terminal
-crawler.report.terminal._RENDER_LIMIT = 0.0
+import crawler.report.table
+crawler.report.table._RENDER_LIMIT = 0.0
 from crawler.__main__ import main
 main()' "${@:5}"
 """

@@ -37,10 +37,10 @@ engine.schedule engine.transports.connector
 engine.transports.direct
 engine.transports.http2 engine.transports.native
 engine.transports
-inputs.iterables inputs.sources report.columns report.failedlist report.progress report.record
-    report.rows report.streams
+inputs.iterables inputs.sources report.closing report.columns report.failedlist report.progress
+    report.record report.rows report.streams
 inputs.entries report.jsondocument report.jsonl report.sinks report.terminal
-report.broadcast report.formats
+report.broadcast report.formats report.table
 report.outputs
 app.collect app.conclusion app.demo app.interruption app.settings
 app.assemble app.opening app.run

@@ -212,9 +212,9 @@ def _report_ending(
     elif not summary.total and summary.stats.interrupted is None and conclusion.fault is None:
         notify("nothing to check: the list contains no URLs")
     elif settings.closing_line and not conclusion.reader_gone:
-        from crawler.report.terminal import closing_line
+        from crawler.report import closing
 
-        notify(closing_line(summary))
+        notify(closing.last_line(summary))
 
 
 def _affordable(limits: Limits, notify: Notify) -> Limits:

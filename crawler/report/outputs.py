@@ -149,7 +149,7 @@ def _same_file(one: int, other: int) -> bool:
 
 def _sink(name: str, stream: Stream, settings: OutputSettings) -> Sink:
     if name == TABLE:
-        from crawler.report.terminal import TableSink
+        from crawler.report.table import TableSink
 
         terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else None
         return TableSink(stream, terminal=terminal, all_rows=settings.all_rows)

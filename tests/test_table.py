@@ -24,7 +24,8 @@ from terminals import CODE, Terminal
 
 from crawler.core.summary import CrawlStats
 from crawler.models import Attempt, Check, Classes, ErrorKind, Expectation, Failure, Outcome
-from crawler.report.terminal import TableSink, closing_line
+from crawler.report.closing import last_line
+from crawler.report.table import TableSink
 
 UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -433,7 +434,7 @@ def test_all_shows_everything() -> None:
 def test_a_long_table_is_cut_short_by_a_signal_and_says_so(
     terminal: Terminal | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 0.0)
+    monkeypatch.setattr("crawler.report.table._RENDER_LIMIT", 0.0)
     stream = Recorder()
     stream.interrupted = True
     sink = TableSink(stream, terminal=terminal, all_rows=True)
@@ -452,7 +453,7 @@ def test_a_long_table_is_cut_short_by_a_signal_and_says_so(
 def test_a_short_table_is_complete_after_a_signal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crawler.report.terminal._RENDER_LIMIT", 60.0)
+    monkeypatch.setattr("crawler.report.table._RENDER_LIMIT", 60.0)
     stream = Recorder()
     stream.interrupted = True
     sink = TableSink(stream, terminal=None, all_rows=True)
@@ -505,7 +506,7 @@ def test_a_long_table_is_written_as_it_is_rendered() -> None:
     ],
 )  # fmt: skip
 def test_the_closing_line_has_all_counts(checks: list[Check], line: str) -> None:
-    assert closing_line(summary(*checks)) == line
+    assert last_line(summary(*checks)) == line
     assert table(checks).endswith(f"\n{line}\n")
 
 

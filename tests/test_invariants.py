@@ -289,7 +289,7 @@ BROKEN: dict[str, list[Callable[[Run], None]]] = {
             lambda run: run.log.requests.insert(1, request(0, 0, 220, 240)),
         ),
     ],
-    "hedged_says_so": [
+    "hedges_are_recorded": [
         both(
             lambda run: options(run, hedge_budget=100),
             lambda run: run.log.requests.insert(1, request(0, 0, 220, 240)),
@@ -306,7 +306,7 @@ BROKEN: dict[str, list[Callable[[Run], None]]] = {
     "host_connections": [lambda run: crowd(run, host=FIRST.host, count=1)],
     "total_rate": [lambda run: crowd(run, host="127.0.0.3", count=5)],
     "host_rate": [lambda run: crowd(run, host=FIRST.host, count=5)],
-    "holds_kept": [hurry],
+    "pauses_kept": [hurry],
     "throttled_hosts_get_half": [throttle],
     "latency_is_network_time": [
         change("records.0.latency_ms", 40.0),

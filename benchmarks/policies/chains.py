@@ -1,4 +1,4 @@
-"""The server's log -> one chain of requests for each attempt, matched with what a record tells."""
+"""The server's log -> the chain of requests of each attempt, matched with the records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ _ALSO: dict[End | None, frozenset[str | int]] = {
 }
 _UNSEEN = frozenset({"reset", "disconnected", "protocol"})  # on a kept connection that was closed
 _CLOSE_TO = 0.1  # seconds before its timeout in which a request may end either way
-_LATE = 0.03  # seconds by which the server may see late that a client went away
-_LIVES_ON = 0.4  # the same with native: over TLS, reqwest goes on with what was cancelled
+_LATE = 0.03  # seconds by which the server may be late to see that a client left
+_LIVES_ON = 0.4  # the same with native: over TLS, reqwest continues cancelled requests
 
 
 @dataclass(slots=True)
 class Chain:
-    """The requests of one attempt: the first hop, and what its redirects led to."""
+    """The requests of one attempt: the first hop, and the hops of its redirects."""
 
     requests: list[Request]
 
@@ -46,7 +46,7 @@ class Chain:
 
     @property
     def hops(self) -> list[Request]:
-        """The redirects that were answered in whole."""
+        """The redirects whose responses were complete."""
         return [request for request in self.requests if leads_on(request)]
 
     @property
@@ -60,6 +60,7 @@ class Chain:
 
 
 def leads_on(request: Request) -> bool:
+    """Whether the response is a redirect to another hop."""
     reply = request.reply
     return request.end is End.WHOLE and reply.leads_to is not None and reply.status in REDIRECTS
 
@@ -87,13 +88,13 @@ def _continues(chain: Chain, request: Request) -> bool:
     if last.ended is None or last.ended > request.arrived:
         return False
     if leads_on(last) and last.reply.leads_to == request.hop:
-        # Back to the first hop only with another method: else it would be a loop.
+        # Back to the first hop only with another method: otherwise it would be a loop.
         return request.hop > 0 or request.method != chain.first.method
     return request.hop > 0 and last.hop == request.hop and may_be_resent(last)
 
 
 def expected(chain: Chain, run: Run) -> frozenset[str | int]:
-    """Return what an attempt may end in that got these responses."""
+    """Return the ways in which an attempt with these responses may end."""
     scenario, last = run.scenario, chain.last
     options = scenario.options
     if last.end is not End.WHOLE:
@@ -134,7 +135,7 @@ def _requested_before(chain: Chain) -> bool:
 
 
 def late(run: Run) -> float:
-    """Return by how much later than the client the server may see that the client left."""
+    """Return by how many seconds the server may be late to see that the client left."""
     return run.log.noise + (_LIVES_ON if run.scenario.engine == "native" else _LATE)
 
 

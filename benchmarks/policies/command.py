@@ -1,4 +1,4 @@
-"""`python -m benchmarks policies`: many seeds, and for each that breaks an invariant how."""
+"""`python -m benchmarks policies`: runs many seeds, and prints the violations of each."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ _SHOWN = 4  # complaints of one invariant that are shown
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit code: 0 when no run broke an invariant."""
+    """Return the exit code: 0 if no run broke an invariant."""
     chosen = _parser().parse_args(arguments)
     if chosen.keep is not None:
         Path(chosen.keep).mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def describe(one: Played, loop: str | None, engine: str | None) -> str:
-    """Return what a seed did wrong, and the command that repeats it."""
+    """Return the violations of a seed, and the command that repeats it."""
     lines = [f"seed {one.seed} ({one.seconds:.2f} s): {one.described}"]
     for name, complaints in one.complaints.items():
         more = f" (and {len(complaints) - _SHOWN} more)" if len(complaints) > _SHOWN else ""
@@ -51,7 +51,7 @@ def describe(one: Played, loop: str | None, engine: str | None) -> str:
     given = [f"--seed {one.seed}", "--runs 1"]
     given += [f"--loop {loop}"] if loop else []
     given += [f"--engine {engine}"] if engine else []
-    lines.append(f"  again: python -m benchmarks policies {' '.join(given)}")
+    lines.append(f"  repeat: python -m benchmarks policies {' '.join(given)}")
     return "\n".join(lines)
 
 
@@ -61,15 +61,21 @@ def _parser() -> argparse.ArgumentParser:
         description="Run random combinations of options against a scripted server.",
     )
     parser.add_argument("--runs", type=int, default=100, help="seeds to run (100)")
-    parser.add_argument("--seed", type=int, default=1, help="the first one (1)")
-    parser.add_argument("--loop", choices=generate.LOOPS, help="event loop; drawn by the seed")
-    parser.add_argument("--engine", choices=generate.ENGINES, help="engine; drawn by the seed")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="at once")
-    parser.add_argument("--keep", metavar="FOLDER", help="leave list, outputs and log there")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
     parser.add_argument(
-        "--mutants", action="store_true", help="plant faults, and show what finds each"
+        "--loop", choices=generate.LOOPS, help="event loop (default: drawn by the seed)"
     )
     parser.add_argument(
-        "--plant", action="append", metavar="TEXT", help="only the faults whose name has this"
+        "--engine", choices=generate.ENGINES, help="engine (default: drawn by the seed)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2 * (os.cpu_count() or 1), help="number of concurrent runs"
+    )
+    parser.add_argument("--keep", metavar="FOLDER", help="keep list, outputs and log there")
+    parser.add_argument(
+        "--mutants", action="store_true", help="plant faults, and show which invariants find each"
+    )
+    parser.add_argument(
+        "--plant", action="append", metavar="TEXT", help="only faults with TEXT in their name"
     )
     return parser

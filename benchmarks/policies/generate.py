@@ -31,7 +31,7 @@ THEMES = {
     "endings": 12,
     "long": 2,
 }
-_WIDE = ("hedges", "rates", "rechecks", "long")  # where not the slots are to be what binds
+_WIDE = ("hedges", "rates", "rechecks", "long")  # enough slots for another limit to bind
 _REDIRECTED = {"redirects": 0.6, "holds": 0.3, "rates": 0.6, "long": 0.0}  # share of the pages
 _INVALID = ("ftp://127.0.0.1/a", "http://", "http://[::1", "mailto:someone", "http://a b/")
 _IDLE = ("", "# a comment", "   ", "\t# indented")
@@ -40,19 +40,19 @@ _GOOD, _BAD = (200, 200, 200, 201, 204, 301), (404, 410, 500, 502, 503, 504, 429
 
 
 def scenario(seed: int, *, loop: str | None = None, engine: str | None = None) -> Scenario:
-    """Return the scenario of a seed; a loop or an engine that is given replaces the drawn one."""
+    """Return the scenario of a seed; a given loop or engine replaces the drawn one."""
     chance = random.Random(seed)  # noqa: S311 - nothing secret
     drawn_engine = chance.choices(ENGINES, (6, 2, 2))[0]
     drawn_loop = chance.choice(LOOPS)
     theme = chance.choices(list(THEMES), list(THEMES.values()))[0]
     made = _Draft(chance, theme, seed).scenario()
     if theme == "long" and engine is None:
-        drawn_engine = "direct"  # the others take many seconds
+        drawn_engine = "direct"  # other engines take many seconds
     return replace(made, engine=engine or drawn_engine, loop=loop or drawn_loop)
 
 
 class _Draft:
-    """One scenario while it is drawn."""
+    """A scenario being drawn."""
 
     def __init__(self, chance: random.Random, theme: str, seed: int) -> None:
         self._chance = chance
@@ -60,8 +60,8 @@ class _Draft:
         self._seed = seed
         self._origins = self._draw_origins()
         self._options = self._draw_options()
-        self._slow = 0  # pages that take long, so far
-        self._holds = 0
+        self._slow = 0  # slow pages so far
+        self._requires_pause = 0
 
     def scenario(self) -> Scenario:
         pages = tuple(self._page() for _ in range(self._count()))
@@ -85,7 +85,7 @@ class _Draft:
         hosts = [f"127.0.0.{number}" for number in range(1, count + 1)]
         secure = self._likely(0.4)
         origins = [Origin(host=host, tls=secure and self._likely(0.5)) for host in hosts]
-        if self._likely(0.4):  # more ports on one host: still one host
+        if self._likely(0.4):  # more ports of one host: still one host
             more = self._chance.randrange(1, 4)
             origins += [
                 Origin(host=self._chance.choice(hosts), tls=secure and self._likely(0.3))
@@ -145,7 +145,7 @@ class _Draft:
         return drawn
 
     def _count(self) -> int:
-        """Return how many pages there are to be; rates bound how many fit a short run."""
+        """Return the number of pages; rates limit how many fit a short run."""
         if self._theme == "long":
             return self._chance.randrange(WINDOW + 50, WINDOW + 400)
         if self._theme == "hedges":
@@ -200,7 +200,7 @@ class _Draft:
         )
 
     def _script(self, *, first: bool) -> list[Reply]:
-        """Return what one URL gives in turn: most are good at once, some only later or never."""
+        """Return the responses of one URL in order: most are good at once, some later or never."""
         if self._theme == "long":
             return [Reply(status=self._chance.choices((200, 404), (60, 1))[0])]
         troubles = 0.5 if self._theme in ("mixed", "endings") else 0.3
@@ -228,18 +228,18 @@ class _Draft:
         )
 
     def _trouble(self) -> Reply:
-        """Return a response that is not good, or the end of a connection."""
+        """Return a failing response, or the end of a connection."""
         kind = self._chance.choices(
             ("status", "throttle", "end", "hang", "challenge"),
             (10, 8 if self._theme == "holds" else 2, 6, 1, 1),
         )[0]
         delay = self._delay()
-        if kind == "throttle" and self._holds < 3:
-            self._holds += 1
+        if kind == "throttle" and self._requires_pause < 3:
+            self._requires_pause += 1
             seconds = self._chance.choice((0, 1, 1))
             as_date = seconds > 0 and self._likely(0.2)
             if self._options.max_wait < 30 and self._likely(0.3):
-                seconds = 30  # longer than may be waited for
+                seconds = 30  # longer than --max-wait
             return Reply(
                 status=self._chance.choice((429, 503)),
                 delay=delay,

@@ -1,9 +1,9 @@
 """LOOP WINDOW PLANT NOISE ARGUMENT... -> the real program, on that event loop.
 
-Runs inside the process of the program and steers it from outside: asyncio's own loop by
-hiding uvloop from import, the read-ahead window by its default, a fault (PLANT, or "-") by
-changing the program's code before it runs. In the file NOISE it keeps, as a double, for how
-many seconds at worst a thread of the program that had nothing to do was kept waiting.
+Runs inside the process of the program and controls it: asyncio's own loop by hiding uvloop
+from import, the read-ahead window by its default, a fault (PLANT, or "-") by changing the
+program's code before it runs. The file NOISE holds a double: the longest time in seconds by
+which this machine was late to wake an idle thread of the program.
 """
 
 import os
@@ -19,7 +19,7 @@ _BEAT = 0.005  # seconds
 
 
 def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -> NoReturn:
-    # A shell that starts this in the background has SIGINT ignored, and so it would stay.
+    # A shell that starts this in the background ignores SIGINT, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_beat, args=(noise,), daemon=True).start()
     if loop == "asyncio":

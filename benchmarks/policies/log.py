@@ -1,4 +1,4 @@
-"""What the scripted server saw: every request and every connection, by CLOCK_MONOTONIC."""
+"""The requests and connections that the scripted server saw, by CLOCK_MONOTONIC."""
 
 import time
 from collections import defaultdict
@@ -9,9 +9,9 @@ from benchmarks.policies.scenario import End, Reply
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """A request as it came, and what it got. `turn` is its 0-based place on its connection.
+    """A request as received, and its response. `turn` is its 0-based position on its connection.
 
-    `arrived` is when its head was whole, `ended` when the last byte was handed to the system,
+    `arrived` is when its head was complete, `ended` when the last byte was handed to the system,
     or the end of the connection was; for `End.GONE`, when the client was seen to be gone.
     `retry_after` is how many seconds a Retry-After required, as of `ended`.
     """
@@ -31,12 +31,12 @@ class Request:
 
     @property
     def held(self) -> float:
-        """Seconds for which the server had it."""
+        """Seconds from its arrival to the end of its response."""
         assert self.ended is not None
         return self.ended - self.arrived
 
     def line(self, since: float) -> str:
-        """Return what happened in words; times in ms from `since`."""
+        """Return one line for people; times in ms from `since`."""
         sent = f"{self.host} {self.method} /{self.page}/{self.hop} step {self.step}"
         wire = f"connection {self.connection} turn {self.turn}"
         return f"{sent} {wire} status {self.reply.status} {self.end} at {_ms(self.ended, since)}"
@@ -54,9 +54,9 @@ class Connection:
 
 @dataclass(slots=True, kw_only=True)
 class Log:
-    """All of one run. `noise` is for how many seconds, at worst, this machine kept both waiting.
+    """The log of one run. `noise` is the longest delay in seconds that this machine caused.
 
-    `epoch` is what the clock of the log showed at the start of 1970.
+    `epoch` is the time of the log's clock at the start of 1970.
     """
 
     requests: list[Request] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Each planted fault -> how many seeds it takes to find it, and which invariants do."""
+"""Each planted fault -> the number of seeds until it is found, and the invariants that find it."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from benchmarks.policies.play import play, workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A fault, the number of seeds until it showed (None: never), and the invariants it broke."""
+    """A fault, the number of seeds until it was found (None: never), and the broken invariants."""
 
     plant: str
     seeds: int | None
@@ -23,9 +23,9 @@ class Found:
 
 
 def main(most: int, first: int, jobs: int, names: Sequence[str]) -> int:
-    """Print the table; return 0 when every fault was found within `most` seeds.
+    """Print the table; return 0 if every fault was found within `most` seeds.
 
-    With none, only see that each fault can be planted.
+    With `most` 0, only check that each fault can be planted.
     """
     bad = [name for name in PLANTS if not _plantable(name)]
     if bad or most == 0:
@@ -44,7 +44,7 @@ def main(most: int, first: int, jobs: int, names: Sequence[str]) -> int:
 
 
 def _plantable(name: str) -> bool:
-    """Whether what the fault changes is still there; tried in a child, which it changes."""
+    """Whether the code that the fault changes still exists; tried in a child process."""
     child = os.fork()
     if child == 0:
         try:
@@ -64,7 +64,7 @@ def _hunt(
     jobs: int,
     clean: dict[int, set[str]],
 ) -> Found:
-    """Run the seeds, some at a time, until an invariant that is broken by the fault alone."""
+    """Run the seeds, some at a time, until an invariant is broken by the fault alone."""
     for begin in range(0, len(seeds), jobs):
         some = seeds[begin : begin + jobs]
         played = list(pool.map(partial(play, plant=name), some))
@@ -78,7 +78,7 @@ def _hunt(
 
 
 def _without(seed: int, clean: dict[int, set[str]]) -> set[str]:
-    """Return what a seed breaks where nothing is planted."""
+    """Return the invariants that a seed breaks without a fault."""
     if seed not in clean:
         clean[seed] = set(play(seed).complaints)
     return clean[seed]

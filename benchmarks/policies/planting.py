@@ -1,4 +1,4 @@
-"""How a fault gets into the program: a name replaced, or a line of one function edited."""
+"""Plants faults in the program: replaces a name, or edits lines of one function."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from typing import Any
 def edit(place: str, *pairs: tuple[str, str]) -> None:
     """Replace texts that occur exactly once each in a function ("module:Class.name").
 
-    Raises LookupError where one does not.
+    Raises LookupError if one does not.
     """
     owner, name = _found(place)
     source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
@@ -26,7 +26,7 @@ def edit(place: str, *pairs: tuple[str, str]) -> None:
 
 
 def wrap(place: str, wrapper: Callable[[Any], Any]) -> None:
-    """Replace a function or a value by what `wrapper` makes of it. Raises LookupError."""
+    """Replace a function or a value by `wrapper` of it. Raises LookupError if it does not exist."""
     owner, name = _found(place)
     _put(owner, name, wrapper(getattr(owner, name)))
 
@@ -34,9 +34,9 @@ def wrap(place: str, wrapper: Callable[[Any], Any]) -> None:
 def every(
     number: int, change: Callable[..., Any], otherwise: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
-    """Return a function that is `change` for each call of that number, and else `otherwise`.
+    """Return a function that calls `change` on each `number`-th call, and `otherwise` on the rest.
 
-    Without `otherwise` its last argument is returned as it is.
+    Without `otherwise` the last argument is returned unchanged.
     """
     count = 0
 
@@ -51,7 +51,7 @@ def every(
 
 
 def _put(owner: Any, name: str, new: Any) -> None:
-    """Set a name, also in those modules that have imported it from there."""
+    """Set a name, also in the modules that imported it from there."""
     old = getattr(owner, name)
     setattr(owner, name, new)
     if inspect.ismodule(owner):
@@ -67,5 +67,5 @@ def _found(place: str) -> tuple[Any, str]:
     for part in outer:
         owner = getattr(owner, part, None)
     if not hasattr(owner, name):
-        raise LookupError(f"{place} is not there")
+        raise LookupError(f"{place} does not exist")
     return owner, name

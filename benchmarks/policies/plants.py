@@ -1,7 +1,7 @@
 """Faults to plant in the program, by name: each must be found by some invariant.
 
-They change the program's functions inside its process, before it runs. Where a name or a
-line is no longer there, planting raises, so that no fault is silently not planted.
+They change the program's functions inside its process, before it runs. If a name or a line
+no longer exists, planting raises, so that no fault is silently left out.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from benchmarks.policies.planting import every
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A fault, and the invariants of which at least one is to find it."""
+    """A fault, and the invariants of which at least one must find it."""
 
     apply: Callable[[], None]
     suspects: tuple[str, ...]
@@ -24,13 +24,13 @@ _RETRY = "crawler.core.retry"
 _SEMANTICS = "crawler.core.semantics"
 
 PLANTS: dict[str, Plant] = {
-    "one more request in all than --max": Plant(
+    "one request more than --max": Plant(
         alter.limits(max=lambda limits: limits.max + 1), ("total_concurrency",)
     ),
-    "one more request on a host than --per-host": Plant(
+    "one request more on a host than --per-host": Plant(
         alter.limits(per_host=lambda limits: limits.per_host + 1), ("host_concurrency",)
     ),
-    "no slots of a host at all": Plant(
+    "--per-host ignored": Plant(
         alter.limits(per_host=lambda limits: limits.max), ("host_concurrency",)
     ),
     "one retry too many": Plant(
@@ -74,11 +74,9 @@ PLANTS: dict[str, Plant] = {
         ("total_rate", "host_rate"),
     ),
     "Retry-After ignored": Plant(
-        alter.value(f"{_LANES}.pause_host", alter.doing_nothing), ("holds_kept",)
+        alter.value(f"{_LANES}.pause_host", alter.doing_nothing), ("pauses_kept",)
     ),
-    "Retry-After waited for however long": Plant(
-        alter.limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)
-    ),
+    "--max-wait ignored": Plant(alter.limits(max_wait=lambda _: 1000.0), ("retries_by_the_rules",)),
     "redirects beyond --rate": Plant(
         alter.code(
             f"{_LANES}.transfer",
@@ -87,8 +85,8 @@ PLANTS: dict[str, Plant] = {
         ),
         ("total_rate",),
     ),
-    "redirects in the hold of a host": Plant(
-        alter.code(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("holds_kept",)
+    "redirects during the pause of a host": Plant(
+        alter.code(f"{_LANES}.transfer", ("if lane.due > now:", "if False:")), ("pauses_kept",)
     ),
     "redirects beyond the slots of a host": Plant(
         alter.code(
@@ -118,13 +116,13 @@ PLANTS: dict[str, Plant] = {
         ),
         ("summary_recomputed",),
     ),
-    "the queue in the latency": Plant(
+    "the latency includes the queue": Plant(
         alter.attempts(
             lambda r: {"latency": r.attempt.latency + (r.queue or 0)} if r.attempt.latency else {}
         ),
         ("latency_is_network_time",),
     ),
-    "latency of half the time": Plant(
+    "half the latency": Plant(
         alter.attempts(
             lambda r: {"latency": r.attempt.latency / 2, "ttfb": 0.0} if r.attempt.latency else {}
         ),
@@ -134,8 +132,8 @@ PLANTS: dict[str, Plant] = {
         alter.value("crawler.core.hedge:HedgeQuota.allows", lambda _: property(lambda _self: True)),
         ("hedges_within_budget",),
     ),
-    "hedged not said": Plant(
-        alter.results(lambda r: replace(r, hedged=False)), ("hedged_says_so",)
+    "hedged not set": Plant(
+        alter.results(lambda r: replace(r, hedged=False)), ("hedges_are_recorded",)
     ),
     "every seventh record lost": Plant(
         alter.results(every(7, lambda _: None)), ("one_record_per_entry",)
@@ -171,10 +169,10 @@ PLANTS: dict[str, Plant] = {
     "no back-off": Plant(
         alter.value(f"{_RETRY}:backoff_delay", alter.returning(0.0)), ("pauses_are_spread",)
     ),
-    "no GET where HEAD is refused": Plant(
+    "no GET if HEAD is refused": Plant(
         alter.value(f"{_RETRY}:refuses_head", alter.returning(False)), ("retries_by_the_rules",)
     ),
-    "attempts one too high after a retry": Plant(
+    "one attempt too many counted after a retry": Plant(
         alter.results(lambda r: replace(r, earlier=(*r.earlier, *r.earlier[:1]))),
         ("attempts_as_counted",),
     ),

@@ -1,4 +1,4 @@
-"""Seeds -> runs and what is wrong with each, many at a time."""
+"""Seeds -> runs and the violations of each, several at a time."""
 
 import multiprocessing
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from benchmarks.policies import generate, invariants, program
 
 @dataclass(slots=True, kw_only=True)
 class Played:
-    """What came of one seed: the complaints by invariant, and how long the run took in seconds."""
+    """The result of one seed: complaints by invariant, and the duration of the run in seconds."""
 
     seed: int
     complaints: dict[str, list[str]]
@@ -31,7 +31,7 @@ def play(
     plant: str = "-",
     keep: str | None = None,
 ) -> Played:
-    """Run one seed and judge it; its files stay in `keep`, if that is given."""
+    """Run one seed and judge it; its files are kept in `keep`, if given."""
     scenario = generate.scenario(seed, loop=loop, engine=engine)
     with TemporaryDirectory(prefix="crawl-policies-") as made:
         folder = Path(keep or made)
@@ -54,7 +54,7 @@ def play_all(
     loop: str | None = None,
     engine: str | None = None,
 ) -> Iterator[Played]:
-    """Run many seeds, `jobs` at a time, in processes of their own; as they finish."""
+    """Run many seeds, `jobs` at a time, each in its own process; yield them as they finish."""
     one = partial(play, loop=loop, engine=engine)
     with workers(jobs) as pool:
         for done in as_completed([pool.submit(one, seed) for seed in seeds]):
@@ -62,5 +62,5 @@ def play_all(
 
 
 def workers(jobs: int) -> ProcessPoolExecutor:
-    """Return processes that run scenarios, each with its servers in a thread."""
+    """Return a pool of processes that run scenarios, each with its servers in a thread."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))

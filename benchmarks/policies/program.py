@@ -1,4 +1,4 @@
-"""A scenario -> the real program run against its servers, and all that came of it."""
+"""A scenario -> a run of the real program against its servers, with its outputs."""
 
 import functools
 import json
@@ -21,18 +21,18 @@ from benchmarks.policies.scenario import Line, Scenario
 from benchmarks.policies.server import Server
 
 PATIENCE = 30.0  # seconds after which a run is killed and counts as stuck
-_LOOK = 0.002  # seconds between two looks at the log, for the moment of Ctrl-C
+_LOOK = 0.002  # seconds between two looks at the log, which says when Ctrl-C is due
 _HOSTS = 8
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one run of the program left behind.
+    """The outputs of one run of the program.
 
     `urls` are those of each page's hops.
     `records` are those of standard output in their order, `document` the JSON document,
     `lines` the records of the second output and `failed` the lines of `--failed-to`, None
-    where there is none. Times are seconds of CLOCK_MONOTONIC; `signalled` is None without a signal.
+    if there is none. Times are seconds of CLOCK_MONOTONIC; `signalled` is None without a signal.
     """
 
     scenario: Scenario
@@ -57,14 +57,14 @@ class Run:
 
     @property
     def cut_short(self) -> bool:
-        """Whether a signal or the deadline may have ended it before all was done."""
+        """Whether a signal or the deadline may have ended it early."""
         deadline = self.scenario.options.deadline
         late = deadline is not None and self.summary.get("elapsed_s", deadline) >= deadline - 0.05
         return self.signalled is not None or late
 
 
 def run(scenario: Scenario, folder: Path, plant: str = "-") -> Run:
-    """Run the program once; its list and its outputs are left in `folder`."""
+    """Run the program once; its list and its outputs are kept in `folder`."""
     with Server(scenario, _certificate()) as server:
         urls = [
             [server.url(number, hop) for hop in range(len(page.hops))]
@@ -104,7 +104,7 @@ def _execute(done: Run, folder: Path, line: list[str]) -> None:
         (folder / "err").open("wb") as err,
         listed.open("rb") as given,
     ):
-        # A pipe, not the file itself: the program must not know how long the list is.
+        # A pipe, not the file itself: the program must not know the length of the list.
         piped = done.scenario.options.piped
         feed = subprocess.Popen(["/bin/cat"], stdin=given, stdout=subprocess.PIPE)
         done.started = time.monotonic()
@@ -146,7 +146,7 @@ def _wait(done: Run, process: subprocess.Popen[bytes]) -> None:
 
 
 def _read(done: Run, folder: Path) -> None:
-    """Read what the program wrote, and how long it was kept waiting."""
+    """Read the outputs of the program, and the noise that it recorded."""
     noise = (folder / "noise").read_bytes() if (folder / "noise").exists() else b""
     if noise:
         done.log.noise += struct.unpack("d", noise)[0]

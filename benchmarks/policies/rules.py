@@ -1,4 +1,4 @@
-"""What the documents promise about retries, verdicts and exit codes, written down a second time.
+"""The documented rules of retries, verdicts and exit codes, written down a second time.
 
 Deliberately not the program's own code: a fault there must not be repeated here.
 """
@@ -24,7 +24,7 @@ _CLASSES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt as a record tells of it: how it ended, by error kind or by status."""
+    """One attempt as recorded: how it ended, by error kind or by status."""
 
     method: str
     kind: str | None
@@ -71,7 +71,7 @@ def transient(attempt: Attempt, options: Options) -> bool:
 
 
 def refuses_head(attempt: Attempt, options: Options) -> bool:
-    """Whether an attempt with HEAD calls for one with GET."""
+    """Whether an attempt with HEAD is to be followed by one with GET."""
     if not options.head or attempt.method != "HEAD" or attempt.blocked:
         return False
     if attempt.kind is not None:
@@ -80,7 +80,7 @@ def refuses_head(attempt: Attempt, options: Options) -> bool:
 
 
 def verdict(record: Mapping[str, Any], options: Options) -> tuple[bool | None, bool]:
-    """Return what `ok` and `warned` of a record must be, by its facts."""
+    """Return the `ok` and `warned` that follow from the facts of a record."""
     if record["outcome"] == "unreached":
         return None, False
     if record["outcome"] == "invalid":
@@ -114,7 +114,7 @@ def _belongs(record: Mapping[str, Any], names: str) -> bool:
 def exit_code(
     records: Sequence[Mapping[str, Any]], options: Options, *, complete: bool, interrupted: bool
 ) -> int:
-    """Return the exit code that the records call for (0, 1, 2, 3, or 130 after Ctrl-C)."""
+    """Return the exit code that follows from the records (0, 1, 2, 3, or 130 after Ctrl-C)."""
     if interrupted:
         return 130
     if not records:

@@ -1,4 +1,4 @@
-"""The nouns of a simulated run: what its servers do, what its list holds, which options it gets.
+"""The nouns of a simulated run: its servers, its list and its options.
 
 Seconds are floats, sizes are bytes.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 THROTTLES = frozenset({429, 503})
-WINDOW = 5_000  # the program's own read-ahead
+WINDOW = 5_000  # the program's default
 
 
 class End(StrEnum):
@@ -28,7 +28,7 @@ class After(StrEnum):
 
     KEEP = "keep"
     ANNOUNCED = "announced"  # Connection: close, and closed
-    SILENT = "silent"  # closed without a word
+    SILENT = "silent"  # closed without notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """What stands at one URL: its origin, and its responses in order; the last one repeats."""
+    """One URL: its origin, and its responses in order; the last one repeats."""
 
     origin: int
     script: tuple[Reply, ...] = (Reply(),)
@@ -73,24 +73,24 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What an entry of the list names: its first hop, and the hops that redirects lead to."""
+    """The URL of an entry: its first hop, and the hops that redirects lead to."""
 
     hops: tuple[Hop, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of the list: a page's URL, or `text` as it is. `shout` writes HTTP:// instead."""
+    """A line of the list: a page's URL, or `text` verbatim. `shout` writes the scheme as HTTP://."""
 
     page: int | None = None
     text: str = ""
-    valid: bool = True  # False for text that is to become a record `invalid`
+    valid: bool = True  # False for text that becomes a record `invalid`
     shout: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a line becomes: its index among the records, its 1-based line, its page if valid."""
+    """The entry of a line: its index among the records, its 1-based line, its page if valid."""
 
     index: int
     line: int
@@ -99,7 +99,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupt:
-    """Ctrl-C, some seconds after so many requests have arrived."""
+    """Ctrl-C, some seconds after a number of requests have arrived."""
 
     requests: int
     delay: float
@@ -136,7 +136,7 @@ class Options:
     piped: bool = False  # the list on standard input
 
     def arguments(self) -> list[str]:
-        """Return the policies as the command line has them; files and engine are not among them."""
+        """Return the policies as arguments; files and engine are not included."""
         given = [
             *("--max", f"{self.max}", "--per-host", f"{self.per_host}"),
             *("--timeout", f"{self.timeout:g}", "--retries", f"{self.retries}"),
@@ -182,12 +182,12 @@ class Scenario:
     interrupt: Interrupt | None = None
 
     def entries(self) -> list[Entry]:
-        """Return what the list amounts to: one for each record that is due."""
+        """Return the entries of the list: one for each expected record."""
         return list(self._entries())
 
     @property
     def duplicates(self) -> int:
-        """How many entries name a page that stood before, and are not requested again."""
+        """The number of entries whose page came earlier, and which are not requested again."""
         if self.options.repeat:
             return 0
         named = [line.page for line in self.lines if line.page is not None]
@@ -202,7 +202,7 @@ class Scenario:
                     continue
                 seen.add(line.page)
             elif line.valid:
-                continue  # a comment, or nothing
+                continue  # a comment, or empty
             yield Entry(index=index, line=number, page=line.page)
             index += 1
 

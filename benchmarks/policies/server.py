@@ -1,4 +1,4 @@
-"""A scenario -> its servers, in a thread of their own, and the log of what they saw."""
+"""A scenario -> its servers, in a thread of their own, and their log."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ _PATIENCE = 10.0  # seconds in which the thread must start and end
 
 
 class Server:
-    """All origins of a scenario. `log` is complete once the context has been left."""
+    """All origins of a scenario. `log` is complete when the context is left."""
 
     def __init__(self, scenario: Scenario, tls: ssl.SSLContext) -> None:
         self.log = Log()
@@ -78,7 +78,7 @@ class Server:
         self._loop.set_exception_handler(_ignore)
         servers = []
         for origin in self.scenario.origins:
-            # With the protocol named, asyncio sets TCP_NODELAY on what is accepted.
+            # If the protocol is named, asyncio sets TCP_NODELAY on accepted sockets.
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.bind((origin.host, 0))
             self.ports.append(listener.getsockname()[1])
@@ -102,7 +102,7 @@ class Server:
             connection.abort()
         for listener in self._held:
             listener.close()
-        await asyncio.sleep(0.01)  # connections are closed when the loop comes round
+        await asyncio.sleep(0.01)  # connections are closed in the next turn of the loop
 
     async def _beat(self) -> None:
         while True:
@@ -112,7 +112,7 @@ class Server:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: its requests, one after the other, each with its scripted response."""
+    """A connection: one request after the other, each with its scripted response."""
 
     def __init__(self, server: Server, origin: Origin) -> None:
         self._server = server
@@ -189,7 +189,7 @@ class _Connection(asyncio.Protocol):
             return
         head, body = self._message(request)
         if reply.end is not End.WHOLE and request.method == "HEAD":
-            self._finish(head)  # there is no body that it could end in
+            self._finish(head)  # it has no body to end in
             self._transport.close()
         elif reply.end is not End.WHOLE:
             self._transport.write(head + body[: len(body) // 2])
@@ -217,7 +217,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _finish(self, last: bytes) -> None:
-        """Send the last bytes; the time is taken before, as the client may have them at once."""
+        """Send the last bytes, noting the time first: the client may receive them at once."""
         assert self._request is not None
         after = self._request.reply.after
         self._ended(End.WHOLE)
@@ -226,7 +226,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _reset(self) -> None:
-        """Cut the connection with a TCP reset instead of an orderly end."""
+        """Reset the connection instead of closing it."""
         lingering = struct.pack("ii", 1, 0)
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
@@ -238,7 +238,7 @@ class _Connection(asyncio.Protocol):
             request.ended, request.end = time.monotonic(), end
 
     def _message(self, request: Request) -> tuple[bytes, bytes]:
-        """Return head and body as they go over the wire."""
+        """Return head and body as sent."""
         reply = request.reply
         body = b"x" * reply.size
         fields = [f"HTTP/1.1 {reply.status} Scripted"]
@@ -261,7 +261,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _retry_after(request: Request) -> str:
-    """Return the value of the field, and keep on the request what it comes to in seconds."""
+    """Return the value of the field, and store the seconds it means on the request."""
     reply = request.reply
     assert reply.retry_after is not None
     if not reply.as_date:

@@ -1,4 +1,4 @@
-"""A run -> what it did that no run may do: one function for each promise, by subject."""
+"""A run -> its violations: one function for each promise, by subject."""
 
 from collections.abc import Callable
 
@@ -23,5 +23,5 @@ def violations(run: Run) -> dict[str, list[str]]:
 def _judged(invariant: Invariant, run: Run) -> list[str]:
     try:
         return invariant(run)
-    except (LookupError, TypeError, ValueError) as exc:  # a record without its keys, say
+    except (LookupError, TypeError, ValueError) as exc:  # such as a record without its keys
         return [f"cannot be judged: {exc!r}"]

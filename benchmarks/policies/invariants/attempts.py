@@ -1,4 +1,4 @@
-"""Attempts, retries, rechecks and second requests against what the server saw of them."""
+"""Attempts, retries, rechecks and hedges against what the server saw of them."""
 
 from collections import Counter, defaultdict
 from typing import Any
@@ -19,7 +19,7 @@ from benchmarks.policies.scenario import Options
 
 
 def attempts_as_counted(run: Run) -> list[str]:
-    """`attempts` is one more than `retried` has, and within what the options allow."""
+    """`attempts` is one more than `retried` has, and within the limits of the options."""
     options = run.scenario.options
     most = options.retries + 1 + (options.confirm_after is not None) + options.head
     found = []
@@ -35,7 +35,7 @@ def attempts_as_counted(run: Run) -> list[str]:
 
 
 def attempts_as_the_server_saw(run: Run) -> list[str]:
-    """Each attempt is one that the server saw, in its order, and ended as its response did."""
+    """The server saw each attempt, in the same order, and each ended as its response did."""
     seen = run.log.by_page()
     found = []
     for page, records in records_by_page(run).items():
@@ -51,12 +51,12 @@ def attempts_as_the_server_saw(run: Run) -> list[str]:
         elif together(records, served, run):
             found += _loosely(page, records, served, run)
         elif match(records[0], served, run) is None:
-            found.append(f"page {page}: {_told(records)}; the server saw {_served(served)}")
+            found.append(f"page {page}: {_recorded(records)}; the server saw {_served(served)}")
     return found
 
 
 def _loosely(page: int, records: list[dict[str, Any]], served: list[Chain], run: Run) -> list[str]:
-    """Hold what overlaps against all that the server saw of the page."""
+    """Compare overlapping attempts with all that the server saw of the page."""
     possible = {end for chain in served for end in expected(chain, run)}
     recorded = [one for record in records for one in rules.attempts(record)]
     strange = [one.ended for one in recorded if one.ended not in possible]
@@ -72,29 +72,31 @@ def _loosely(page: int, records: list[dict[str, Any]], served: list[Chain], run:
 
 
 def retries_by_the_rules(run: Run) -> list[str]:
-    """Only transient failures are attempted again, as often as the options say, and no less."""
+    """Transient failures, and no others, are retried as often as the options say."""
     found = []
     for record, pairs in paired(run):
         problem = _follow(pairs, run.scenario.options, cut_short=run.cut_short)
         if problem:
-            found.append(f"index {record['index']}: {problem}; {_told([record])}")
+            found.append(f"index {record['index']}: {problem}; {_recorded([record])}")
     return found
 
 
 def flaky_only_on_a_recheck(run: Run) -> list[str]:
-    """`flaky` is true where the recheck, and nothing before it, was accepted."""
+    """`flaky` is true if the recheck was accepted, and no attempt before it."""
     options = run.scenario.options
     found = []
     for record, pairs in paired(run):
         attempts = [attempt for attempt, _ in pairs]
         due = bool(attempts) and _rechecked(attempts, options) and _accepted(record, options)
         if record["flaky"] != due:
-            found.append(f"index {record['index']}: flaky is {record['flaky']}; {_told([record])}")
+            found.append(
+                f"index {record['index']}: flaky is {record['flaky']}; {_recorded([record])}"
+            )
     return found
 
 
 def sent_once(run: Run) -> list[str]:
-    """What is not idempotent goes out at most once for each entry."""
+    """A request that is not idempotent is sent at most once for each entry."""
     named = Counter(line.page for line in run.scenario.lines)
     again = run.scenario.options.repeat
     sent = Counter(
@@ -110,7 +112,7 @@ def sent_once(run: Run) -> list[str]:
 
 
 def hedges_within_budget(run: Run) -> list[str]:
-    """Second requests are within their share of all requests, and none without --hedge."""
+    """Hedges are within their share of all requests, and there are none without --hedge."""
     budget = run.scenario.options.hedge_budget
     hedges = _hedges(run)
     if budget is None:
@@ -121,23 +123,23 @@ def hedges_within_budget(run: Run) -> list[str]:
     if run.cut_short:
         sent += run.scenario.options.max
     if sum(hedges.values()) > budget / 100 * sent + 1e-9:
-        return [f"{sum(hedges.values())} second requests of {sent}: more than {budget}%"]
+        return [f"{sum(hedges.values())} hedges in {sent} requests: more than {budget}%"]
     return []
 
 
-def hedged_says_so(run: Run) -> list[str]:
-    """A record is `hedged` where the server saw two requests for one attempt."""
+def hedges_are_recorded(run: Run) -> list[str]:
+    """A record is `hedged` if the server saw two requests for one attempt."""
     hedges = _hedges(run)
     found = []
     for page, records in records_by_page(run).items():
         flagged = any(record["hedged"] for record in records)
         if hedges.get(page) and not flagged and not run.cut_short:
-            found.append(f"page {page}: {hedges[page]} second requests, but not hedged")
+            found.append(f"page {page}: {hedges[page]} hedges, but not recorded as hedged")
     return found
 
 
 def _hedges(run: Run) -> dict[int, int]:
-    """Return how many second requests the server saw of each page that is requested once."""
+    """Return the number of hedges that the server saw for each page with one entry."""
     records = records_by_page(run)
     found = {}
     for page, requests in run.log.by_page().items():
@@ -170,19 +172,19 @@ def paired(run: Run) -> list[tuple[dict[str, Any], Pairs]]:
 
 
 def _follow(pairs: Pairs, options: Options, *, cut_short: bool) -> str | None:
-    """Walk through the attempts of one entry; return the rule that is broken, if one is."""
+    """Follow the attempts of one entry; return the rule that is broken, if any."""
     retries, rechecked = 0, False
     for attempt, chain in pairs[:-1]:
         if rules.refuses_head(attempt, options):
             continue
         if not rules.transient(attempt, options) or _waits_too_long(chain, options):
-            return f"{attempt.ended} was attempted again"
+            return f"{attempt.ended} was retried"
         if retries < options.retries and not rechecked:
             retries += 1
         elif options.confirm_after is not None and not rechecked:
             rechecked = True
         else:
-            return f"{attempt.ended} was attempted once too often"
+            return f"{attempt.ended} was retried once too often"
     if not pairs or cut_short:
         return None
     last, chain = pairs[-1]
@@ -222,7 +224,7 @@ def records_by_page(run: Run) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _told(records: list[dict[str, Any]]) -> str:
+def _recorded(records: list[dict[str, Any]]) -> str:
     return "recorded " + ", ".join(
         f"{one.method} {one.ended}" for record in records for one in rules.attempts(record)
     )
@@ -242,5 +244,5 @@ ALL = (
     flaky_only_on_a_recheck,
     sent_once,
     hedges_within_budget,
-    hedged_says_so,
+    hedges_are_recorded,
 )

@@ -109,7 +109,7 @@ def exit_code_by_the_rules(run: Run) -> list[str]:
         for interrupted in {False, run.signalled is not None}
     }
     if run.signalled is not None and not complete:
-        may_be = {130}  # else it may have come too late to end anything
+        may_be = {130}  # otherwise it may have come too late to end anything
     return [] if run.code in may_be else [f"exit code {run.code}, not {sorted(may_be)}"]
 
 

@@ -1,4 +1,4 @@
-"""Concurrency, connections, rates and holds as the server sees them."""
+"""Concurrency, connections, rates and pauses as the server sees them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,8 +10,8 @@ from benchmarks.policies.program import Run
 from benchmarks.policies.scenario import THROTTLES, End
 
 _CATCH_UP = 0.05  # seconds of starts that the program may make up for
-_ON_THE_WAY = 0.06  # seconds between a start and its arrival
-_IN_FLIGHT = 0.05  # seconds in which what had started before a hold still arrives
+_ON_THE_WAY = 0.06  # seconds between the start of a request and its arrival
+_IN_FLIGHT = 0.05  # seconds in which requests that started before a pause still arrive
 _SURE = 0.02
 
 
@@ -34,7 +34,7 @@ def host_concurrency(run: Run) -> list[str]:
 
 
 def total_connections(run: Run) -> list[str]:
-    """Never more connections open than --max, idle ones counted."""
+    """Never more connections open than --max, idle ones included."""
     if run.scenario.engine != "direct":
         return []
     most, when = _most(_lives(run, None))
@@ -43,7 +43,7 @@ def total_connections(run: Run) -> list[str]:
 
 
 def host_connections(run: Run) -> list[str]:
-    """Never more connections open to a host than --per-host, idle ones counted."""
+    """Never more connections open to a host than --per-host, idle ones included."""
     if run.scenario.engine != "direct":
         return []
     found = []
@@ -70,14 +70,14 @@ def host_rate(run: Run) -> list[str]:
     return [one for host, requests in by_host for one in _over(requests, rate, run, f"on {host}")]
 
 
-def holds_kept(run: Run) -> list[str]:
-    """No request starts on a host that throttles, until its Retry-After is over."""
+def pauses_kept(run: Run) -> list[str]:
+    """No request starts on a throttling host before its Retry-After is over."""
     found = []
-    doubled = _doubled(run)  # a second request's response may not have counted
+    doubled = _doubled(run)  # the response of a hedge may not have counted
     begun = _begun(run)
     for host, requests in run.log.by_host().items():
         for throttled in requests:
-            if throttled.page in doubled or not _holds(throttled, run):
+            if throttled.page in doubled or not _requires_pause(throttled, run):
                 continue
             assert throttled.ended is not None
             assert throttled.retry_after is not None
@@ -87,13 +87,13 @@ def holds_kept(run: Run) -> list[str]:
             if early:
                 after = early[0].arrived - throttled.ended
                 found.append(
-                    f"{len(early)} requests to {host} in a hold of {throttled.retry_after:.2f} s, "
+                    f"{len(early)} requests to {host} in a pause of {throttled.retry_after:.2f} s, "
                     f"the first after {after:.3f} s (page {early[0].page}, hop {early[0].hop})"
                 )
     return found
 
 
-def _holds(request: Request, run: Run) -> bool:
+def _requires_pause(request: Request, run: Run) -> bool:
     """Whether a response required a pause that the options allow."""
     wait = request.retry_after
     throttles = request.end is End.WHOLE and request.reply.status in THROTTLES
@@ -101,7 +101,7 @@ def _holds(request: Request, run: Run) -> bool:
 
 
 def throttled_hosts_get_half(run: Run) -> list[str]:
-    """After a 429 or 503 a host gets half as many at once, at least until one of those is good."""
+    """After a 429 or 503 a host gets half as many requests at once, until one of those succeeds."""
     options, found = run.scenario.options, []
     half = max(1, min(options.per_host, options.max) // 2)
     doubled, begun = _doubled(run), _begun(run)
@@ -127,8 +127,8 @@ def throttled_hosts_get_half(run: Run) -> list[str]:
 def _begun(run: Run) -> dict[int, float]:
     """Return when each request began at the earliest, which is before it arrived.
 
-    By the record for the first one of a page: what TLS needs is loaded while it waits. Others
-    may have had to connect, which takes a program that is short of processor time a while.
+    The first request of a page began as recorded: TLS is loaded while it waits. Others may
+    have had to connect, which takes a program that is short of processor time a while.
     """
     connecting = _connecting(run)
     found = {id(one): one.arrived - (0.0 if one.turn else connecting) for one in run.log.requests}
@@ -143,7 +143,7 @@ def _begun(run: Run) -> dict[int, float]:
 
 
 def _connecting(run: Run) -> float:
-    """Return how many seconds the slowest connection took."""
+    """Return the seconds that the slowest connection took."""
     phases = [record["timings_ms"] for record in run.records]
     return max(((one["connect"] or 0.0) + (one["tls"] or 0.0) for one in phases), default=0) / 1000
 
@@ -156,9 +156,9 @@ def _doubled(run: Run) -> set[int]:
 
 
 def _flights(requests: Iterable[Request], run: Run) -> list[tuple[float, float]]:
-    """Return from when to when each request was surely in flight for the client, too.
+    """Return the time span in which each request was certainly in flight for the client too.
 
-    Over TLS, reqwest goes on with a request that was cancelled: those are left out.
+    Over TLS, reqwest continues cancelled requests: those are left out.
     """
     lives_on = _doubled(run) if run.scenario.engine == "native" else set()
     return [
@@ -177,7 +177,7 @@ def _lives(run: Run, host: str | None) -> list[tuple[float, float]]:
 
 
 def _most(spans: Sequence[tuple[float, float]]) -> tuple[int, float]:
-    """Return how many spans overlap at most, and when."""
+    """Return the greatest number of spans that overlap, and when."""
     events = [(begin, 1) for begin, end in spans if end > begin]
     events += [(end, -1) for begin, end in spans if end > begin]
     most, when, now = 0, 0.0, 0
@@ -189,7 +189,7 @@ def _most(spans: Sequence[tuple[float, float]]) -> tuple[int, float]:
 
 
 def _over(requests: Sequence[Request], rate: float, run: Run, where: str) -> list[str]:
-    """Return the stretch in which there were too many starts, if there is one."""
+    """Return the time span with too many starts, if there is one."""
     tolerance = _CATCH_UP + _ON_THE_WAY + _connecting(run) + run.log.noise
     begun = _begun(run)
     starts = sorted(begun[id(one)] for one in requests)
@@ -215,6 +215,6 @@ ALL = (
     host_connections,
     total_rate,
     host_rate,
-    holds_kept,
+    pauses_kept,
     throttled_hosts_get_half,
 )

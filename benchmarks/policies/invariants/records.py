@@ -96,7 +96,7 @@ _RESPONDED = ("status", "size", "latency_ms", "ttfb_ms", "final_url", "timestamp
 
 
 def ended_by_itself(run: Run) -> list[str]:
-    """The program came to its end, its outputs can be read, and it complained of no fault."""
+    """The program ended by itself, with readable outputs and without an internal error."""
     found = list(run.broken)
     if run.code is None:
         found.append("it had to be killed")

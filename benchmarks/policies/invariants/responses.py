@@ -1,4 +1,4 @@
-"""What a record says of the response that counted, against what the server sent."""
+"""The recorded response against what the server sent."""
 
 from typing import Any
 

@@ -11,17 +11,17 @@ from benchmarks.policies.scenario import End
 
 _LATE = 0.15  # seconds after its timeout that an attempt may end
 _ROUND = 0.002  # seconds by which clocks and rounding may differ
-# Seconds that a hop may cost beyond the time that the server had it. httpx is slow, and
-# reqwest loads the system's authorities within its first handshake.
+# Seconds that a hop may take beyond the time that the server took. httpx is slow, and
+# reqwest loads the system's authorities during its first handshake.
 _HOP = {"direct": 0.15, "httpx": 0.3, "native": 0.5}
-_STOP = 0.2  # seconds of standing still from which on the program takes note
+_STOP = 0.2  # seconds of being stopped from which the program reports it
 _STARTUP = 6.0  # seconds for the interpreter on a starved machine
 _ENDING = 1.5  # seconds that the end may take after a signal or the deadline
-_STILL = 0.1  # seconds in which what had started before the end still arrives
+_STILL = 0.1  # seconds in which requests that started before the end still arrive
 
 
 def _counted(run: Run) -> list[tuple[dict[str, Any], list[Chain]]]:
-    """Return each record with its possible chains: one, where they can be distinguished."""
+    """Return each record with its possible chains: one, if they can be distinguished."""
     seen = run.log.by_page()
     found = []
     for page, records in records_by_page(run).items():
@@ -39,14 +39,14 @@ def latency_is_network_time(run: Run) -> list[str]:
     """A latency is at least what the server took, and hardly more: no queue, no back-off."""
     found, beyond = [], []
     hop = _HOP[run.scenario.engine]
-    # Time in which the program stood still is not in its latencies, though the server went on.
+    # Latencies exclude the time for which the program was stopped; the server ran on.
     stopped = run.log.noise if run.log.noise > _STOP else 0.0
     for record, served in _counted(run):
         if record["outcome"] != "responded":
             continue
         latency = record["latency_ms"] / 1000
         fits = [one for one in served if one.last.end is End.WHOLE] or served
-        held = [(sum(r.held for r in _told_of(one)), len(one.requests)) for one in fits]
+        held = [(sum(r.held for r in _timed(one)), len(one.requests)) for one in fits]
         if latency < min(seconds for seconds, _ in held) - _ROUND - stopped:
             found.append(f"index {record['index']}: {latency:.4f} s, the server took {held}")
         if latency > max(s + hop * hops for s, hops in held) + 2 * run.log.noise:
@@ -57,8 +57,8 @@ def latency_is_network_time(run: Run) -> list[str]:
     return found
 
 
-def _told_of(chain: Chain) -> list[Any]:
-    """Return the requests whose time is in the latency: those re-sent on a fresh connection too."""
+def _timed(chain: Chain) -> list[Any]:
+    """Return the requests that the latency includes: those sent again on a new connection too."""
     return [request for request in chain.requests if request.ended is not None]
 
 
@@ -80,7 +80,7 @@ def timings_fit(run: Run) -> list[str]:
 
 
 def timeouts_kept(run: Run) -> list[str]:
-    """No attempt takes longer than --timeout, and what timed out took that long."""
+    """No attempt takes longer than --timeout, and each timeout comes only after that time."""
     limit = run.scenario.options.timeout
     found = []
     for record in run.records:
@@ -113,12 +113,12 @@ def pauses_are_spread(run: Run) -> list[str]:
 
 
 def rechecks_come_last(run: Run) -> list[str]:
-    """A recheck starts --confirm-after once all else is done, one at a time on each host."""
+    """Rechecks start --confirm-after all else is done, one at a time on each host."""
     options = run.scenario.options
     if options.confirm_after is None or run.cut_short:
         return []
     if run.scenario.engine == "native" and options.hedge_budget is not None:
-        return []  # over TLS, reqwest goes on with a request that was cancelled
+        return []  # over TLS, reqwest continues cancelled requests
     checks, others = [], []
     for _, pairs in paired(run):
         plain = options.retries + 1 if not options.head else len(pairs)

@@ -4,20 +4,10 @@ Seconds are floats, sizes are bytes; None means "not measured", never zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
-from typing import TypeVar, dataclass_transform
 
-T = TypeVar("T")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
-def fact(cls: type[T]) -> type[T]:
-    """Make a class a dataclass whose instances type checkers, if not Python, keep unchanged.
-
-    `frozen=True` would triple the cost of an instance, and each URL has six of them.
-    """
-    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
+from crawler.facts import fact
 
 
 class Outcome(StrEnum):
@@ -66,7 +56,7 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Classes:
     """Classes of results: names of classes and error kinds, inclusive (low, high) statuses."""
 
@@ -77,7 +67,7 @@ class Classes:
 NO_CLASSES = Classes()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Expectation:
     """What makes a result a pass: a response with a status in one of the ranges of `accept`.
 
@@ -255,7 +245,7 @@ class Check:
         return None if self.result.outcome is Outcome.UNREACHED else self.verdict.passed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Limits:
     """The limits of a crawl; times in seconds, sizes in bytes.
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from crawler.core.expect import judge
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Scheduler
 from crawler.engine.suspensions import Suspensions
+from crawler.facts import fact
 from crawler.models import Check, Limits, Result, Target
 
 _BATCH = 500  # max. checks in a batch
@@ -28,7 +29,7 @@ class Entries(Protocol):
     def bytes_read(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Fetching:
     """How targets are fetched: `fetch_fresh` sends hedges, over connections of their own.
 

@@ -1,14 +1,15 @@
 """The summary to every output -> how the run ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from crawler.core.summary import Summary
 from crawler.core.urllist import ListError
+from crawler.facts import fact
 from crawler.report.broadcast import Broadcast
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Conclusion:
     """How a run ended.
 

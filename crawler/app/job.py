@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from crawler.app.settings import Settings
 from crawler.core.display import escape
 from crawler.core.exitcode import exit_code
 from crawler.core.urllist import UrlList
+from crawler.facts import fact
 from crawler.inputs.entries import SourceReader
 from crawler.models import Limits
 from crawler.report.outputs import Output
@@ -90,7 +91,7 @@ async def _execute(settings: Settings, notify: Notify) -> int:
     return exit_code(conclusion.summary)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class _Passes:
     """Starts the passes of one run: a single one, or with `--wait` one for each round."""
 

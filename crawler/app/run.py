@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from crawler.app.conclusion import Conclusion, conclude
 from crawler.core import pacing
 from crawler.core.summary import NO_TOLERANCE, CrawlStats, Snapshot, Tally, Tolerance
 from crawler.core.urllist import ListError
+from crawler.facts import fact
 from crawler.report.broadcast import Broadcast, BytesTaken
 from crawler.report.sinks import Sink
 from crawler.system.threads import DaemonExecutor
@@ -33,7 +33,7 @@ class Listing(Entries, Protocol):
     def duplicates(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Observer:
     """Who watches a pass. Both are called from a thread, as a terminal may block.
 

@@ -1,15 +1,14 @@
 """The settings of one run, as the command line gives them."""
 
-from dataclasses import dataclass
-
 from crawler.core.summary import NO_TOLERANCE, Tolerance
 from crawler.engine.headers import Header
 from crawler.engine.transports.settings import ConnectionSettings
+from crawler.facts import fact
 from crawler.models import Expectation, Limits
 from crawler.report.outputs import OutputSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Settings:
     """What one run checks, how, and what it prints.
 

@@ -1,14 +1,14 @@
 """The status and Location of a response -> the next request, or why there is none."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from crawler.core import url as urls
 from crawler.core.display import escape, mask, safe_loosely, shorten
+from crawler.facts import fact
 from crawler.models import ErrorKind, Failure, Phase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class NextRequest:
     """The request after a redirect. Only to the `same_origin` may secrets be sent again."""
 

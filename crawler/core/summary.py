@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
 from crawler.core.quantiles import Quantiles
+from crawler.facts import fact
 from crawler.models import Check, Outcome, Result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Snapshot:
     """The progress of a run after `elapsed` seconds. `total` is None while unknown.
 
@@ -25,7 +26,7 @@ class Snapshot:
     estimated: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Tolerance:
     """How many URLs may fail with exit code 0: `count` of them, or a `share` (0 to 1) of all."""
 
@@ -40,7 +41,7 @@ class Tolerance:
 NO_TOLERANCE = Tolerance()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class CrawlStats:
     """Facts of a crawl as a whole; times in seconds.
 
@@ -65,7 +66,7 @@ class CrawlStats:
     tolerance: Tolerance = NO_TOLERANCE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Latency:
     """Seconds, over the URLs that responded. All but the mean are observed values."""
 
@@ -78,7 +79,7 @@ class Latency:
     max: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Summary:
     """The counts of a whole crawl; `total` is the sum of the four that follow it.
 

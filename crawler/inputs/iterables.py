@@ -6,9 +6,9 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sized
 from contextlib import suppress
-from dataclasses import dataclass
 
 from crawler.core.urllist import UrlList
+from crawler.facts import fact
 from crawler.models import Result, Target
 from crawler.system.threads import DaemonExecutor
 
@@ -17,7 +17,7 @@ _BURST = 100  # items read before other tasks get their turn: they may all be du
 _IN_MEMORY = (list, tuple, set, frozenset, dict, deque)  # exactly these types: others may block
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class _End:
     """What follows the last item; `exc` is the exception that the iterable raised."""
 
@@ -104,7 +104,7 @@ class IterableReader:
                 if self._closed:
                     return
         except BaseException as exc:
-            end = _End(exc)
+            end = _End(exc=exc)
         self._queue(end, loop)
 
     def _queue(self, item: object, loop: asyncio.AbstractEventLoop) -> None:

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+
+from crawler.facts import fact
 
 Measure = Callable[[str], int]
 Paint = Callable[[str], str]
 _WORD = re.compile(r"\s*\S+\s*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Layout:
     """Widths and alignment of the columns.
 

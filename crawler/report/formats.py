@@ -4,15 +4,15 @@ Modules of a format are imported when it is opened: the command line needs only 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crawler.report.sinks import Sink
     from crawler.report.streams import Stream
+from crawler.facts import fact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Format:
     """A format of a file or of standard output.
 

@@ -5,11 +5,11 @@ import stat
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from crawler.core.display import escape
 from crawler.core.urllist import source_name
+from crawler.facts import fact
 from crawler.report import failedlist, formats
 from crawler.report.formats import FORMATS, TABLE
 from crawler.report.sinks import DocumentSink, Ordered, ReplacingSink, Sink
@@ -30,7 +30,7 @@ class OutputError(Exception):
     """An output cannot be opened, or would overwrite the list or another output."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class OutputSettings:
     """What one run writes, and where.
 
@@ -46,7 +46,7 @@ class OutputSettings:
     all_rows: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Output:
     """An open output; `path` is None for standard output."""
 

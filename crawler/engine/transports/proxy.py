@@ -3,17 +3,17 @@
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from crawler.core import noproxy
 from crawler.engine.transports.request import Origin
 from crawler.engine.transports.settings import Proxies
+from crawler.facts import fact
 
 PORT = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Proxy:
     """A proxy URL in parts; `user` is name and password, percent-decoded."""
 

@@ -1,7 +1,8 @@
 """The options of connections: engine, TLS, proxies, bounds."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from crawler.facts import fact
 
 
 class Engine(StrEnum):
@@ -12,7 +13,7 @@ class Engine(StrEnum):
     HTTPX = "httpx"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Proxies:
     """Proxy URLs by scheme, and the hosts that are requested without one.
 
@@ -25,7 +26,7 @@ class Proxies:
     no_proxy: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class ConnectionSettings:
     """The options of connections.
 

@@ -6,12 +6,15 @@ and return it in `response.extensions["wire"]`. They open a new connection if
 other httpx transport can replace one of ours; what it does not record stays None.
 """
 
-import asyncio
-from importlib.util import find_spec
+from __future__ import annotations
 
-import httpx
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from crawler.engine.transports.settings import ConnectionSettings, Engine
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def engine_for(settings: ConnectionSettings) -> Engine:
@@ -65,6 +68,8 @@ def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
 
 def _can_watch_sockets() -> bool:
     """Whether the running event loop has `add_reader`, which Windows' proactor loop lacks."""
+    import asyncio  # slow to import, and the command line needs only `engine_for`
+
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:

@@ -9,7 +9,7 @@ from loopback import Server, raw, reply
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.wire import WireError
+from crawler.engine.transports.wire import InvalidResponseError, WireError
 from crawler.models import ErrorKind
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -134,7 +134,7 @@ def test_a_malformed_chunked_response_is_a_protocol_error(body: bytes, server: S
 
     async def main() -> None:
         async with asyncio.timeout(WITHIN), DirectTransport(ConnectionSettings()) as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(InvalidResponseError):
                 await read(transport, url)
 
     asyncio.run(main())

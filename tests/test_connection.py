@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-import httpx
 import pytest
 from loopback import Server, reset
 from loops import POLLERS, Loop
@@ -21,7 +20,7 @@ from loops import POLLERS, Loop
 from crawler.engine.transports.http1.connection import Connection, ConnectionState
 from crawler.engine.transports.http1.exchange import Exchange
 from crawler.engine.transports.http1.poller import Poller, best_poller
-from crawler.engine.transports.wire import WireError
+from crawler.engine.transports.wire import InvalidResponseError, WireError
 from crawler.models import ErrorKind
 
 T = TypeVar("T")
@@ -303,7 +302,7 @@ def test_data_before_any_request_is_no_response(loop: Loop, contexts: Contexts) 
         await client.closes(connection)
         recorder = Recorder()
         connection.send(GET, recorder.exchange)
-        assert isinstance(recorder.error, httpx.RemoteProtocolError)
+        assert isinstance(recorder.error, InvalidResponseError)
         assert "before any request" in str(recorder.error)
 
     assert connected(loop, contexts, accept, body)[1] == []

@@ -20,7 +20,7 @@ from crawler.engine.transports.http1.exchange import Exchange
 from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.wire import Wire, WireError
+from crawler.engine.transports.wire import InvalidResponseError, Wire, WireError
 from crawler.models import ErrorKind
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
@@ -404,7 +404,7 @@ def test_thousands_of_blanks_in_a_content_length_cost_little(server: Server) -> 
     start = time.process_time()
 
     async def body(transport: DirectTransport) -> None:
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(InvalidResponseError):
             await get(transport, url)
 
     run(body)
@@ -450,7 +450,7 @@ def test_a_server_that_sends_first_is_not_an_http_server() -> None:
 
     async def body(transport: DirectTransport) -> None:
         for _ in range(20):
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(InvalidResponseError):
                 await get(transport, talker.url("/"))
 
     with Server(accept=banner) as talker:

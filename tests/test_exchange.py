@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
-from crawler.engine.transports.wire import WireError
+from crawler.engine.transports.wire import InvalidResponseError, WireError
 from crawler.models import ErrorKind
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -186,14 +185,16 @@ WHOLE: dict[str, tuple[bytes, dict[str, Any], Outcome]] = {
         OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\ngood",
         {},
         Outcome(
-            events=("end",), error="RemoteProtocolError: invalid or conflicting Content-Length"
+            events=("end",),
+            error="InvalidResponseError: invalid or conflicting Content-Length",
         ),
     ),
     "equal lengths beyond all bounds": (
         OK + b"Content-Length: %d\r\n" % 10**30 * 2 + b"\r\ngood",
         {},
         Outcome(
-            events=("end",), error="RemoteProtocolError: invalid or conflicting Content-Length"
+            events=("end",),
+            error="InvalidResponseError: invalid or conflicting Content-Length",
         ),
     ),
     "blanks around values": (
@@ -260,12 +261,15 @@ WHOLE: dict[str, tuple[bytes, dict[str, Any], Outcome]] = {
     "101": (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         {},
-        Outcome(events=("end",), error="RemoteProtocolError: unexpected 101 Switching Protocols"),
+        Outcome(
+            events=("end",),
+            error="InvalidResponseError: unexpected 101 Switching Protocols",
+        ),
     ),
     "NUL in a value": (
         OK + b"X: a\0b\r\nContent-Length: 4\r\n\r\ngood",
         {},
-        Outcome(events=("end",), error="RemoteProtocolError: NUL in a field value"),
+        Outcome(events=("end",), error="InvalidResponseError: NUL in a field value"),
     ),
     "a chunk that is longer than its size": (
         CHUNKED + b"1\r\ngood\r\n",
@@ -275,7 +279,7 @@ WHOLE: dict[str, tuple[bytes, dict[str, Any], Outcome]] = {
             status=200,
             headers=((b"Transfer-Encoding", b"chunked"),),
             body=b"g",
-            error="RemoteProtocolError: a chunk is longer than its size",
+            error="InvalidResponseError: a chunk is longer than its size",
         ),
     ),
 }
@@ -375,7 +379,7 @@ def test_what_comes_without_end_beside_the_body_is_bounded(
         exchange.feed(memoryview(piece), 1.0)
         fed += len(piece)
         assert fed < 2_000_000
-    assert isinstance(listener.error, httpx.RemoteProtocolError)
+    assert isinstance(listener.error, InvalidResponseError)
     assert str(listener.error) == message
     assert not exchange.reusable
 

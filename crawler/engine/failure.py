@@ -11,10 +11,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-import httpx
-
 from crawler.core.display import escape, safe
-from crawler.engine.transports.wire import WireError
+from crawler.engine.transports.wire import InvalidResponseError, WireError
 from crawler.models import ErrorKind, Failure, Phase
 
 _BY_ERRNO = {
@@ -95,9 +93,12 @@ def timeout(seconds: float, phase: Phase) -> Failure:
 
 def _by_transport(exc: BaseException, phase: Phase | None) -> Failure | None:
     """Judge by what the transport has seen itself."""
-    if isinstance(exc, WireError):
-        return Failure(kind=exc.kind, phase=phase, detail=escape(exc.detail))
-    return None
+    if not isinstance(exc, WireError):
+        return None
+    detail = escape(exc.detail)
+    if isinstance(exc, InvalidResponseError):
+        detail = f"not valid HTTP: {detail}"
+    return Failure(kind=exc.kind, phase=phase, detail=detail)
 
 
 def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
@@ -123,8 +124,17 @@ def _by_code(exc: BaseException, phase: Phase | None) -> Failure | None:
 def _by_type(exc: BaseException, phase: Phase | None) -> Failure | None:
     """Judge by type, for want of a code."""
     match exc:
-        case OSError() if type(exc) in _BY_CLASS:
-            return _system(_BY_CLASS[type(exc)], phase)
+        case OSError():
+            return _system(_BY_CLASS[type(exc)], phase) if type(exc) in _BY_CLASS else None
+        case _:
+            return _by_httpx(exc, phase)
+
+
+def _by_httpx(exc: BaseException, phase: Phase | None) -> Failure | None:
+    """Judge by httpx's types."""
+    import httpx  # slow to import: a run over connections of our own gets here only by a fault
+
+    match exc:
         case httpx.DecodingError():
             detail = f"the body cannot be decoded: {_text(exc)}"
             return Failure(kind=ErrorKind.DECODE, phase=phase, detail=detail)

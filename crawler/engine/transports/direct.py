@@ -12,7 +12,7 @@ from crawler.engine.transports.http1.stream import ResponseStream
 from crawler.engine.transports.request import origin_of, request_head
 from crawler.engine.transports.resolve import Resolver
 from crawler.engine.transports.settings import ConnectionSettings
-from crawler.engine.transports.wire import Wire
+from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import Phase
 
 
@@ -29,7 +29,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self.connector = Connector(settings, resolver, make_poller=make_poller)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises OSError, ssl.SSLError, WireError and httpx's protocol errors, as they come."""
+        """Raises OSError, ssl.SSLError and WireError, as they come."""
         connector = self.connector
         wire = request.extensions.get("wire") or Wire()
         origin = origin_of(request)
@@ -52,7 +52,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             stream = ResponseStream(connection, wire, finished, is_head=is_head)
             try:
                 await stream.send(head)
-            except (OSError, httpx.TransportError):
+            except (OSError, WireError):
                 # A stale kept connection says nothing about the URL: a retry is safe (RFC 9112,
                 # section 9.3.1).
                 if not stream.exchange.untouched:

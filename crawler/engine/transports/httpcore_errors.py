@@ -48,7 +48,8 @@ def _raise_for_proxy(exc: Exception, trace: Trace) -> NoReturn:
     if isinstance(exc, httpx.RemoteProtocolError) and "Server disconnected" in str(exc):
         detail = "it closed the connection instead of a reply"
         raise WireError(ErrorKind.DISCONNECTED, detail) from exc
-    if trace.in_socks and not isinstance(exc, httpx.TransportError):  # socksio's own, or an assert
+    known = isinstance(exc, httpx.TransportError | WireError)
+    if trace.in_socks and not known:  # socksio's own, or an assert
         raise WireError(ErrorKind.PROTOCOL, "what it sent is not a SOCKS5 reply") from exc
     raise exc
 

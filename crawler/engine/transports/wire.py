@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-import httpx
-
 from crawler.models import ErrorKind, Phase, Tls
 
 
@@ -97,13 +95,20 @@ class Wire:
             await gate.wait_for_turn()
 
 
-class WireError(httpx.TransportError):
+class WireError(Exception):
     """A failure whose kind the transport knows; its phase is that of the `Wire`."""
 
     def __init__(self, kind: ErrorKind, detail: str) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+
+
+class InvalidResponseError(WireError):
+    """The response is not valid HTTP; the detail is what is wrong with it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorKind.PROTOCOL, detail)
 
 
 class InterruptedExchangeError(WireError):

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from enum import IntEnum
 from time import perf_counter
 
-import httpx
-
 from crawler.engine.transports import tls
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
 from crawler.engine.transports.http1.nested import NestedTls
 from crawler.engine.transports.http1.opening import Opening, Socket
 from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
 from crawler.engine.transports.sockets import readable
+from crawler.engine.transports.wire import InvalidResponseError
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_SOCKET = -1
@@ -245,7 +244,7 @@ class Connection:
         try:
             if sock.recv_into(self._buffer):
                 message = "the server sent data before any request"
-                self._failure = httpx.RemoteProtocolError(message)
+                self._failure = InvalidResponseError(message)
         except _WOULD_BLOCK:
             return
         except ssl.SSLEOFError as exc:

@@ -9,7 +9,6 @@ which it refuses, are merged here (`responsehead`).
 from enum import IntEnum
 
 import httptools
-import httpx
 
 from crawler.engine.transports import tls
 from crawler.engine.transports.http1.chunks import ChunkReader, ChunkState
@@ -21,7 +20,7 @@ from crawler.engine.transports.http1.responsehead import (
     is_complete,
     with_one_length,
 )
-from crawler.engine.transports.wire import WireError
+from crawler.engine.transports.wire import InvalidResponseError, WireError
 from crawler.models import ErrorKind
 
 _MAX_HEAD = 131_072  # bytes of all heads, up to the end of the final one
@@ -118,7 +117,7 @@ class Exchange:
         if self.state is _DONE:
             self._end(None, now)
         elif problem := self._problem or self._out_of_bounds():
-            self._end(httpx.RemoteProtocolError(problem), now)
+            self._end(InvalidResponseError(problem), now)
 
     def cut_off(self, error: Exception | None, now: float, *, orderly: bool = True) -> None:
         """Process the end of the connection; `error` is why it failed, None if it was closed.

@@ -38,8 +38,7 @@ class ResponseStream(httpx.AsyncByteStream):
     async def send(self, request: bytes) -> None:
         """Send a request and wait for the head of the final response.
 
-        Raises WireError, httpx.RemoteProtocolError or OSError. If it is cancelled, the
-        connection is closed.
+        Raises WireError or OSError. If it is cancelled, the connection is closed.
         """
         assert self._connection is not None
         self._wire.phase = Phase.WAIT

@@ -1,7 +1,8 @@
 """`python -m benchmarks [WORKLOAD ...]`: measures crawl and its peers in turn.
 
-`python -m benchmarks policies` is a test program and measures nothing: see
-`benchmarks.policies`.
+`python -m benchmarks chart FILE` and `python -m benchmarks summary FILE` show what a run
+wrote with `--json FILE`. `python -m benchmarks policies` is a test program and measures
+nothing: see `benchmarks.policies`.
 
 Tables go to standard output as Markdown, progress to standard error. Exit codes: 0 every
 floor was reached, 1 a floor was missed or not measured or a client failed, 2 the benchmark
@@ -9,21 +10,16 @@ itself could not run.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
-from benchmarks import floors, latency, machine, pacing, soak, tables, workloads
-from benchmarks.markdown import Table
-from benchmarks.nginx import NginxError, executable
-
-if TYPE_CHECKING:
-    from benchmarks.floors import Floor
-    from benchmarks.workloads import Outcome
-
-ALL = ("one-host", "origins", "tls", "startup", "memory", "latency", "pacing", "soak")
-_WITH_PEAKS = ("one-host", "origins", "tls")  # the workloads that memory reports on
+from benchmarks import document, machine, show, suite, turns
+from benchmarks.children import ServerError
+from benchmarks.nginx import executable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,59 +27,26 @@ def main(arguments: Sequence[str]) -> int:
         from benchmarks.policies import command  # needs trustme, which the others do not
 
         return command.main(arguments[1:])
+    if arguments[:1] and arguments[0] in show.FORMS:
+        return show.main(arguments)
     options = _parser().parse_args(arguments)
-    chosen = list(dict.fromkeys(options.workload or ALL))
-    runs = options.runs or (1 if options.quick else 5)
+    rounds = options.runs or (1 if options.quick else 5)
     signal.signal(signal.SIGTERM, _end)
     try:
         executable()
-        workloads.raise_open_files()
-        shown, good = _measure(chosen, runs, quick=options.quick)
-        about = machine.described(arguments)
-    except NginxError as exc:
+        turns.raise_open_files()
+        with open(options.json or os.devnull, "w", encoding="utf-8") as file:
+            results = suite.run(options.workload or suite.ALL, rounds, quick=options.quick)
+            about = machine.circumstances(_described(options))
+            file.write(document.dump(results, about))
+    except (ServerError, OSError) as exc:
         print(f"benchmarks: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("benchmarks: interrupted; all processes were ended", file=sys.stderr)
         return 130
-    print(about, *(table.markdown() for table in shown), sep="\n\n")
-    return 0 if good else 1
-
-
-def _measure(chosen: Sequence[str], runs: int, *, quick: bool) -> tuple[list[Table], bool]:
-    """Run the chosen workloads; return the tables, and whether all floors were reached."""
-    shown: list[Table] = []
-    reached: list[Floor] = []
-    outcomes: list[Outcome] = []
-    for workload in workloads.all_workloads(quick=quick):
-        for_memory = "memory" in chosen and workload.name in _WITH_PEAKS
-        if workload.name in chosen or (for_memory and not set(chosen) & set(_WITH_PEAKS)):
-            outcome = workloads.run(workload, runs)
-            outcomes.append(outcome)
-            reached += floors.of_outcome(outcome)
-            if workload.name in chosen:
-                table = tables.times if workload.name == "startup" else tables.rates
-                shown.append(table(outcome))
-    if "memory" in chosen:
-        shown.append(tables.peaks([o for o in outcomes if o.workload.name in _WITH_PEAKS]))
-    if "latency" in chosen:
-        found = latency.run(500 if quick else 5_000, runs)
-        shown.append(tables.latencies(found))
-        reached += floors.of_latency(found)
-    if "pacing" in chosen:
-        simulations = pacing.run(0.3, 0.2) if quick else pacing.run(20.0, 5.0)
-        shown += [tables.makespans(simulations), tables.waits(simulations)]
-        reached += floors.of_pacing(simulations)
-    if "soak" in chosen:
-        soaked = soak.run(5_000 if quick else 200_000)
-        shown.append(tables.soak(soaked))
-        reached += floors.of_soak(soaked)
-    if reached:
-        shown.append(floors.table(reached, quick=quick))
-    failed = any(row.failed for outcome in outcomes for row in outcome.rows)
-    return shown, not failed and all(
-        floor.reached for floor in reached if floor.counts(quick=quick)
-    )
+    print(about.described(), *(table.markdown() for table in results.tables), sep="\n\n")
+    return 0 if results.good else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,19 +59,27 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         type=_workload,
         metavar="WORKLOAD",
-        help=f"one of {', '.join(ALL)} (default: all)",
+        help=f"one of {', '.join(suite.ALL)} (default: all)",
     )
     parser.add_argument(
         "--runs", type=_count, help="runs of each client (default: 5; with --quick 1)"
     )
-    parser.add_argument("--quick", action="store_true", help="few URLs, as a trial")
+    parser.add_argument("--quick", action="store_true", help="a minute: few URLs, main clients")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON too")
     return parser
 
 
+def _described(options: argparse.Namespace) -> str:
+    """Return the command line as somebody else would type it, without the name of a file."""
+    runs = ["--runs", str(options.runs)] if options.runs else []
+    quick = ["--quick"] if options.quick else []
+    return " ".join(["python -m benchmarks", *options.workload, *runs, *quick])
+
+
 def _workload(text: str) -> str:
-    if text in ALL:
+    if text in suite.ALL:
         return text
-    raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(ALL)}")
+    raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(suite.ALL)}")
 
 
 def _count(text: str) -> int:

@@ -3,11 +3,19 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
+
+
+class ServerError(Exception):
+    """A server is missing or does not start; the text gives the reason."""
+
+
+class UnsupportedError(Exception):
+    """Something cannot be measured on this machine; the text gives the reason."""
 
 
 @contextmanager
@@ -32,6 +40,20 @@ def running(
         yield process
     finally:
         _end(process)
+
+
+def cpu_of(groups: Collection[int]) -> float | None:
+    """Return the CPU seconds of the processes in some process groups; None without /proc."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # a process that ended meanwhile
+            # After the name, which may contain anything: state, parent, group, ...
+            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
+            if int(fields[2]) in groups:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -15,16 +15,22 @@ class Table:
     words: int = 1
 
     def markdown(self) -> str:
-        """Return the table with padded columns, readable as plain text too."""
-        cells = [self.columns, *self.rows]
-        widths = [max(len(row[n]) for row in cells) for n in range(len(self.columns))]
-        ruler = ["-" * width for width in widths[: self.words]]
-        ruler += ["-" * (width - 1) + ":" for width in widths[self.words :]]
-        lines = [self._line(row, widths) for row in (self.columns, ruler, *self.rows)]
-        return "\n".join([f"### {self.title}", "", *([self.note, ""] if self.note else []), *lines])
+        """Return heading, note and table."""
+        parts = [f"### {self.title}", self.note, table(self.columns, self.rows, words=self.words)]
+        return "\n\n".join(part for part in parts if part)
 
-    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
-        texts = list(zip(cells, widths, strict=True))
-        padded = [cell.ljust(width) for cell, width in texts[: self.words]]
-        padded += [cell.rjust(width) for cell, width in texts[self.words :]]
-        return f"| {' | '.join(padded)} |"
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """Return a table with padded columns, readable as plain text too."""
+    cells = [columns, *rows]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
+    ruler = ["-" * width for width in widths[:words]]
+    ruler += ["-" * (width - 1) + ":" for width in widths[words:]]
+    return "\n".join(_line(row, widths, words) for row in (columns, ruler, *rows))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], words: int) -> str:
+    texts = list(zip(cells, widths, strict=True))
+    padded = [cell.ljust(width) for cell, width in texts[:words]]
+    padded += [cell.rjust(width) for cell, width in texts[words:]]
+    return f"| {' | '.join(padded)} |"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import children, launch
 
-RUN_TIMEOUT = 300.0  # seconds
+RUN_TIMEOUT = 600.0  # seconds
 # Parts of the names of variables that would redirect a client or slow it down.
 _UNWANTED = ("PROXY", "SSL_CERT", "CA_BUNDLE", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG", "COVERAGE")
 
@@ -22,14 +22,34 @@ class RunError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One whole process: seconds, CPU seconds, bytes, exit code, and the files of its output."""
+    """One whole process: seconds, CPU seconds, bytes, exit code, and the files of its output.
+
+    `server_cpu` are the CPU seconds that the servers used meanwhile, and `others` is the
+    share of the machine, of all its cores, that everything else used. Both are None where
+    /proc is missing.
+    """
 
     wall: float
     cpu: float
     peak: int
     status: int
+    server_cpu: float | None
+    others: float | None
     out: Path
     err: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run has around it.
+
+    `servers` are the process groups whose CPU time is theirs. `prefix` is a command that
+    runs another in a place of its own, as `unshare` does. `environ` are additional variables.
+    """
+
+    servers: tuple[int, ...] = ()
+    prefix: tuple[str, ...] = ()
+    environ: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +61,44 @@ class Spread:
     most: float
 
 
-def run(command: Sequence[str], folder: Path, extra: Mapping[str, str] | None = None) -> Run:
+def run(command: Sequence[str], folder: Path, around: Surroundings | None = None) -> Run:
     """Run a command in `folder` and return its cost. Raises RunError after RUN_TIMEOUT."""
+    around = around or Surroundings()
     out, err = folder / "out", folder / "err"
     launcher = [sys.executable, "-I", "-S", launch.__file__, str(out), str(err), *command]
-    with children.running(launcher, folder=folder, environ=environ(extra)) as process:
+    before = children.cpu_of(around.servers)
+    with children.running(
+        [*around.prefix, *launcher], folder=folder, environ=environ(around.environ)
+    ) as process:
         try:
             text, _ = process.communicate(timeout=RUN_TIMEOUT)
         except subprocess.TimeoutExpired as exc:
             raise RunError(f"not done after {RUN_TIMEOUT:g} s") from exc
+    after = children.cpu_of(around.servers)
     if process.returncode:
         raise RunError(f"{command[0]} cannot be run")
-    wall, cpu, peak, status = text.split()
+    cost = json.loads(text)
+    server_cpu = None if before is None or after is None else after - before
     return Run(
-        wall=float(wall), cpu=float(cpu), peak=int(peak), status=int(status), out=out, err=err
+        wall=cost["wall"],
+        cpu=cost["cpu"],
+        peak=cost["peak"],
+        status=cost["status"],
+        server_cpu=server_cpu,
+        others=_others(cost["busy"], cost["cpu"], server_cpu, cost["wall"]),
+        out=out,
+        err=err,
     )
+
+
+def _others(busy: float | None, cpu: float, server_cpu: float | None, wall: float) -> float | None:
+    """Return the share of the machine that neither the client nor its servers used.
+
+    The machine's times come in steps of 10 ms, so that of a short run is not exact.
+    """
+    if busy is None or server_cpu is None or not wall:
+        return None
+    return max(0.0, busy - cpu - server_cpu) / (wall * (os.cpu_count() or 1))
 
 
 def environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from benchmarks import children
+from benchmarks.children import ServerError
 
 ADDRESS = "127.0.0.1"
 _BODY = "0123456789abcdef" * 32  # 512 bytes
@@ -37,7 +38,8 @@ http {{
     {tls}
     server {{
 {listen}
-        location / {{ return 200 "{body}"; }}
+        location ^~ /page/ {{ return 200 "{body}"; }}
+        location ~ ^/hop/(.*)$ {{ return 302 /page/$1; }}
     }}
 }}
 """
@@ -47,35 +49,30 @@ ssl_certificate {folder}/server.pem;
     ssl_protocols TLSv1.2 TLSv1.3;"""
 
 
-class NginxError(Exception):
-    """nginx is missing or does not start; the text gives the reason."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origins:
-    """The origins that nginx serves, one per port. `ca` is the PEM file to trust, or None."""
+class Nginx:
+    """The ports that nginx serves. `ca` is the PEM file to trust, or None; `group` is its
+    process group.
+
+    `/page/...` has status 200 and a body; `/hop/...` redirects to `/page/...`.
+    """
 
     ports: tuple[int, ...]
     ca: Path | None
-
-    def urls(self, count: int) -> list[str]:
-        """Return `count` different URLs, spread evenly over the origins."""
-        scheme = "https" if self.ca else "http"
-        ports = self.ports
-        return [f"{scheme}://{ADDRESS}:{ports[n % len(ports)]}/page/{n}" for n in range(count)]
+    group: int
 
 
 def executable() -> str:
-    """Return the path of nginx. Raises NginxError if it is not installed."""
+    """Return the path of nginx. Raises ServerError if it is not installed."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise NginxError("nginx is not installed (Debian package nginx)")
+        raise ServerError("nginx is not installed (Debian package nginx)")
     return found
 
 
 @contextmanager
-def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
-    """Serve `count` origins while the context is open. `folder` must be empty."""
+def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Nginx]:
+    """Serve on `count` ports while the context is open. `folder` must be empty."""
     ca = _certify(folder) if tls else None
     ports = free_ports(count)
     config = folder / "nginx.conf"
@@ -86,9 +83,9 @@ def serve(folder: Path, count: int, *, tls: bool) -> Iterator[Origins]:
         while not _listening(ports[-1]):
             if process.poll() is not None or time.monotonic() > deadline:
                 log = (folder / "error.log").read_text("utf-8", "replace").strip()
-                raise NginxError(f"nginx does not start: {log or 'no message'}")
+                raise ServerError(f"nginx does not start: {log or 'no message'}")
             time.sleep(0.05)
-        yield Origins(ports=tuple(ports), ca=ca)
+        yield Nginx(ports=tuple(ports), ca=ca, group=process.pid)
 
 
 def free_ports(count: int) -> list[int]:
@@ -101,7 +98,7 @@ def free_ports(count: int) -> list[int]:
     candidates = chain(range(first, low), range(high + 1, 65_536), range(max(first, low), high + 1))
     ports = list(islice((port for port in candidates if _free(port)), count))
     if len(ports) < count:
-        raise NginxError(f"only {len(ports):,} of {count:,} ports are free")
+        raise ServerError(f"only {len(ports):,} of {count:,} ports are free")
     return ports
 
 
@@ -140,7 +137,7 @@ def _certify(folder: Path) -> Path:
     try:
         import trustme
     except ImportError as exc:
-        raise NginxError("trustme is not installed (extra bench)") from exc
+        raise ServerError("trustme is not installed (extra bench)") from exc
 
     authority = trustme.CA()
     issued = authority.issue_cert(ADDRESS, "localhost")

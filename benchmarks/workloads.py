@@ -1,189 +1,191 @@
-"""The workloads that nginx serves, and the clients that fetch them in turn."""
+"""The workloads that nginx serves: how many URLs over how many origins, and who fetches them."""
 
-import resource
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from benchmarks import clients, measure, nginx
-from benchmarks.clients import HTTPX, HTTPX_LOOP, Client, Load
-from benchmarks.measure import Run, RunError
-from benchmarks.nginx import Origins
+from benchmarks import names, nginx
+from benchmarks.clients import (
+    AIOHTTP,
+    ARIA2,
+    BESIDE,
+    CURL,
+    DIRECT,
+    HTTPX,
+    HTTPX_LOOP,
+    IMPORT,
+    LYCHEE,
+    NATIVE,
+    PYREQWEST,
+    TABLE,
+    WGET2,
+)
 
-_SETTLE = 0.3  # seconds for nginx to close the connections of the last client
-_WARM_UP_URLS = 10  # in an unmeasured first run
+_MAIN = (DIRECT, CURL, LYCHEE)
+_REST = (AIOHTTP, WGET2, ARIA2, HTTPX_LOOP, HTTPX)
+
+
+class Kind(StrEnum):
+    """What is special about the URLs of a workload."""
+
+    PLAIN = "plain"
+    TLS = "TLS"
+    NAMES = "names"
+    REDIRECTS = "redirects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A number of URLs over a number of origins, plain or TLS.
+    """A number of URLs over a number of origins, and the names of the clients.
 
     `fewer` maps a client that would take minutes for all URLs to a smaller number of them,
     still large enough that start-up is a small part of a run. crawl is also run at
-    `other_concurrencies` than 100. `repeat` is the number of runs of a client in each round.
+    `other_concurrencies` than 100, and with `other_counts` of URLs. `repeat` is the number
+    of runs of a client in each round; with `once` there is one round.
     """
 
     name: str
     title: str
     urls: int
     origins: int
+    clients: tuple[str, ...]
+    kind: Kind = Kind.PLAIN
     fewer: Mapping[str, int] = field(default_factory=dict)
-    tls: bool = False
     other_concurrencies: tuple[int, ...] = ()
+    other_counts: tuple[int, ...] = ()
     repeat: int = 1
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """One client at one concurrency: its runs so far, or the problem that ended them.
-
-    A row has failed if it has a problem other than a missing client.
-    """
-
-    client: Client
-    concurrency: int
-    urls: int
-    runs: list[Run] = field(default_factory=list)
-    problem: str | None = None
-
-    @property
-    def failed(self) -> bool:
-        return self.problem is not None and self.problem != self.client.missing
-
-    @property
-    def walls(self) -> list[float]:
-        return [run.wall for run in self.runs]
-
-    @property
-    def rates(self) -> list[float]:
-        """URLs per second of each run."""
-        return [self.urls / run.wall for run in self.runs]
-
-    @property
-    def peaks(self) -> list[float]:
-        """Megabytes (of a million bytes) of each run."""
-        return [run.peak / 1e6 for run in self.runs]
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A workload and its results."""
+class Site:
+    """Where the URLs of a workload are, and what a client needs to reach them.
 
-    workload: Workload
-    rows: tuple[Row, ...]
+    `ca` is the PEM file to trust, or None. `groups` are the process groups of the servers.
+    """
 
-    def row(self, name: str, concurrency: int = 100) -> Row | None:
-        """Return the row of a client if it has runs, else None."""
-        rows = [r for r in self.rows if (r.client.name, r.concurrency) == (name, concurrency)]
-        return rows[0] if rows and rows[0].runs and rows[0].problem is None else None
+    kind: Kind
+    authorities: tuple[str, ...]
+    ca: Path | None
+    prefix: tuple[str, ...]
+    groups: tuple[int, ...]
+
+    def urls(self, count: int) -> Iterator[str]:
+        """Return `count` different URLs, spread evenly over the origins."""
+        scheme = "https" if self.kind is Kind.TLS else "http"
+        path = "hop" if self.kind is Kind.REDIRECTS else "page"
+        among = len(self.authorities)
+        return (f"{scheme}://{self.authorities[n % among]}/{path}/{n}" for n in range(count))
+
+
+@contextmanager
+def serve(workload: Workload, folder: Path) -> Iterator[Site]:
+    """Serve a workload while the context is open. Raises ServerError or UnsupportedError."""
+    named = workload.kind is Kind.NAMES
+    (folder / "nginx").mkdir()
+    with ExitStack() as stack:
+        resolving = stack.enter_context(names.serve(folder)) if named else None
+        served = stack.enter_context(
+            nginx.serve(
+                folder / "nginx", 1 if named else workload.origins, tls=workload.kind is Kind.TLS
+            )
+        )
+        if named:
+            hosts = (f"host-{number}.{names.ZONE}" for number in range(workload.origins))
+            authorities = tuple(f"{host}:{served.ports[0]}" for host in hosts)
+        else:
+            authorities = tuple(f"{nginx.ADDRESS}:{port}" for port in served.ports)
+        yield Site(
+            kind=workload.kind,
+            authorities=authorities,
+            ca=served.ca,
+            prefix=resolving.prefix if resolving else (),
+            groups=(served.group, *([resolving.group] if resolving else [])),
+        )
 
 
 def all_workloads(*, quick: bool) -> list[Workload]:
-    """Return the workloads in full size, or in a small one as a trial."""
-    one, many = (1_000, 200) if quick else (20_000, 6_000)
+    """Return the workloads in full size, or in a small one with the main clients only."""
+    one, many, tls, hosts, hops = (
+        (10_000, 2_000, 600, 500, 5_000) if quick else (20_000, 6_000, 6_000, 2_000, 10_000)
+    )
+    rest = () if quick else _REST
     return [
         Workload(
             name="one-host",
             title=f"{one:,} URLs, one host",
             urls=one,
             origins=1,
+            clients=(*_MAIN, *rest),
             fewer={HTTPX_LOOP: one // 5, HTTPX: one // 10},
-            other_concurrencies=(10, 1_000),
+            other_concurrencies=() if quick else (10, 1_000),
         ),
         Workload(
             name="origins",
             title=f"{many:,} origins, plain",
             urls=many,
             origins=many,
+            clients=(*_MAIN, *rest),
             fewer={HTTPX: many // 4},
         ),
         Workload(
             name="tls",
-            title=f"{many:,} origins, TLS",
-            urls=many,
-            origins=many,
-            fewer={HTTPX_LOOP: many // 2, HTTPX: many // 4},
-            tls=True,
+            title=f"{tls:,} origins, TLS",
+            urls=tls,
+            origins=tls,
+            clients=(*_MAIN, NATIVE, *(() if quick else (PYREQWEST, *_REST))),
+            kind=Kind.TLS,
+            fewer={HTTPX_LOOP: tls // 2, HTTPX: tls // 4, WGET2: tls // 4, ARIA2: tls // 4},
         ),
+        Workload(
+            name="names",
+            title=f"{hosts:,} hosts with names",
+            urls=hosts,
+            origins=hosts,
+            clients=(*_MAIN, *rest),
+            kind=Kind.NAMES,
+        ),
+        Workload(
+            name="redirects",
+            title=f"{hops:,} URLs with a redirect each",
+            urls=hops,
+            origins=1,
+            clients=(*_MAIN, *rest),
+            kind=Kind.REDIRECTS,
+            fewer={HTTPX_LOOP: hops // 5, HTTPX: hops // 10},
+        ),
+        *_of_crawl(one, quick=quick),
+    ]
+
+
+def _of_crawl(one: int, *, quick: bool) -> list[Workload]:
+    """Return the workloads about start-up, outputs and memory."""
+    long, longest = (20_000, 30_000) if quick else (250_000, 1_000_000)
+    return [
         Workload(
             name="startup",
             title="10 URLs, one host",
             urls=10,
             origins=1,
-            repeat=1 if quick else 3,
+            clients=(*_MAIN, NATIVE, IMPORT, *(() if quick else (AIOHTTP, HTTPX_LOOP, HTTPX))),
+            repeat=3,
+        ),
+        Workload(
+            name="outputs",
+            title=f"Outputs of crawl, {one:,} URLs of one host",
+            urls=one,
+            origins=1,
+            clients=(DIRECT, TABLE, BESIDE),
+        ),
+        Workload(
+            name="memory",
+            title=f"Memory of crawl, up to {longest:,} URLs of one host",
+            urls=one,
+            origins=1,
+            clients=(DIRECT,),
+            other_counts=(long, longest),
+            once=True,
         ),
     ]
-
-
-def raise_open_files() -> None:
-    """Raise the limit of open files of this process and its children to the hard limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def run(workload: Workload, rounds: int) -> Outcome:
-    """Run every client in turn, `rounds` times: A B C A B C."""
-    with TemporaryDirectory(prefix="crawl-benchmark-") as made:
-        folder = Path(made)
-        (folder / "nginx").mkdir()
-        with nginx.serve(folder / "nginx", workload.origins, tls=workload.tls) as origins:
-            rows = _rows(workload)
-            for row in rows:
-                _run_client(
-                    row, _load(folder, origins, _WARM_UP_URLS, row.concurrency), folder, keep=False
-                )
-            for number in range(rounds * workload.repeat):
-                for row in rows:
-                    load = _load(folder, origins, row.urls, row.concurrency)
-                    _run_client(row, load, folder, keep=True)
-                    _print_progress(workload, row, number)
-        return Outcome(workload=workload, rows=tuple(rows))
-
-
-def _rows(workload: Workload) -> list[Row]:
-    """Return a row for each client, and rows of crawl at other concurrencies."""
-    measured = clients.all_clients()
-    if workload.name == "startup":
-        measured.append(clients.import_baseline())
-    rows = []
-    for client in measured:
-        urls = workload.fewer.get(client.name, workload.urls)
-        concurrencies = [100]
-        if client.name in (clients.DIRECT, clients.NATIVE):
-            concurrencies += workload.other_concurrencies
-        for concurrency in concurrencies:
-            row = Row(client=client, concurrency=concurrency, urls=urls, problem=client.missing)
-            rows.append(row)
-    return rows
-
-
-def _load(folder: Path, origins: Origins, count: int, concurrency: int) -> Load:
-    url_file = folder / f"{count}.txt"
-    if not url_file.exists():
-        url_file.write_text("".join(f"{url}\n" for url in origins.urls(count)), "ascii")
-    return Load(url_file=url_file, count=count, concurrency=concurrency, ca=origins.ca)
-
-
-def _run_client(row: Row, load: Load, folder: Path, *, keep: bool) -> None:
-    """Run a client once, unless it has a problem already; a failure becomes its problem."""
-    if row.problem is not None:
-        return
-    time.sleep(_SETTLE)
-    try:
-        run = measure.run(row.client.command(load), folder, row.client.environ(load))
-        if row.client.name != clients.IMPORT:
-            row.client.check(run, load)
-    except RunError as exc:
-        row.problem = f"failed: {exc}"
-    else:
-        if keep:
-            row.runs.append(run)
-
-
-def _print_progress(workload: Workload, row: Row, number: int) -> None:
-    result = row.problem or f"{row.rates[-1]:,.0f} URLs/s in {row.walls[-1]:.2f} s"
-    name = f"{row.client.name} at {row.concurrency}"
-    print(f"{workload.name}, round {number + 1}: {name}: {result}", file=sys.stderr, flush=True)

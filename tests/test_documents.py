@@ -36,8 +36,8 @@ UVX = "uvx --from . crawl --demo"
 EDITABLE = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]'"
 TEST = "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest"
 UV_TEST = "uv run --extra test pytest"
-MEASURE = "pip install -e '.[fast,bench]'"
-PACKAGES = "apt install nginx curl"
+MEASURE = "pip install --upgrade --upgrade-strategy eager -e '.[fast,bench]'"
+PACKAGES = "apt install nginx curl wget2 aria2 gcc"
 INSTALLS = {
     *(INSTALL, UVX, "pip install ./crawl"),
     *(EDITABLE, TEST, UV_TEST),

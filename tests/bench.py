@@ -13,7 +13,7 @@ from crawler.models import ErrorKind, Limits, Result, Target
 
 Entry = Target | Result
 WARM = 30
-"""Requests with a response before those that a test of hedging is about."""
+"""Requests that have their response before the ones that a hedging test is about."""
 
 
 class Bench:
@@ -60,7 +60,7 @@ class Bench:
         return asyncio.create_task(self.scheduler.run(entries))
 
     async def finish(self, crawl: asyncio.Task[None]) -> dict[int, Result]:
-        """Return the results by index, once it is sure that each entry read has one."""
+        """Return the results by index, after checking that each entry read has one."""
         await self.clock.finish(crawl)
         await quiet()
         found = Counter(result.target.index for result in self.results)
@@ -114,7 +114,7 @@ KEY |= {
     f"{code}": status(code)
     for code in (*sorted(TRANSIENT_STATUSES), 400, 401, 403, 404, 405, 410, 501, 505)
 }
-"""A step for every kind of error and many a bad status, by its name."""
+"""A step for every error kind and many failing statuses, by name."""
 
 
 def is_transient(name: str) -> bool:

@@ -30,7 +30,7 @@ class Alarm:
 class FakeClock:
     """A `Clock` for the schedule: time passes only in `advance` and `finish`.
 
-    `chances` are the random numbers it gives, the last one for ever.
+    `chances` are the random numbers it returns; the last one repeats.
     """
 
     def __init__(self, *chances: float) -> None:
@@ -72,7 +72,7 @@ class FakeClock:
             await self._fire()
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and call what falls due, in order; tasks come to rest after each."""
+        """Let time pass; make the calls that are due, in order, and let tasks run after each."""
         until = self.now + seconds
         await self.rest()
         while (due := self.next) is not None and due <= until:
@@ -82,7 +82,7 @@ class FakeClock:
     async def finish(self, work: asyncio.Task[Any]) -> None:
         """Let time pass until a task is done.
 
-        A task that would wait for ever is cancelled, and fails the test.
+        A task that would wait forever is cancelled, and fails the test.
         """
         try:
             await quiet()
@@ -107,9 +107,9 @@ async def quiet() -> None:
     loop: Any = asyncio.get_running_loop()
     for _ in range(_TURNS):
         await asyncio.sleep(0)
-        if not loop._ready:  # there is no public way to see whether a loop is idle
+        if not loop._ready:  # no public attribute says whether a loop is idle
             return
-    raise AssertionError("it spins: the loop never comes to rest")
+    raise AssertionError("a task spins: the loop never becomes idle")
 
 
 Respond = Callable[[Target], Result]
@@ -214,7 +214,7 @@ class Web:
         return replace(attempt, timestamp=NOON + start)
 
     async def _request(self, host: str, seconds: float) -> None:
-        """Be in flight to a host for a while."""
+        """Keep a request to a host in flight for a while."""
         self.sent.append((host, self.clock.now))
         self.live[host] += 1
         self.most = max(self.most, self.live.total())

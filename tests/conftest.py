@@ -10,18 +10,18 @@ import pytest
 import trustme
 from loopback import Server, reply
 
-# For benchmarks/; at the end, so that an installed crawler goes before the checkout's.
+# For benchmarks/; at the end, so that an installed crawler takes precedence over the checkout.
 sys.path.append(str(Path(__file__).parents[1]))
 
-# What is ignored here, as for a job in the background or under nohup, what the tests start
-# would never see.
+# A signal that is ignored here, as in a background job or under nohup, would be ignored by the
+# programs that the tests start, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
-# What would change where a request goes, or which certificates are believed.
+# Variables that change where a request goes, or which certificates are trusted.
 _VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -65,7 +65,7 @@ def site(server: Server) -> Server:
 
 @pytest.fixture(scope="session")
 def ca() -> trustme.CA:
-    """The authority that `ca_file` makes known and `tls_server` is certified by."""
+    """The authority in `ca_file`, which issued the certificate of `tls_server`."""
     return trustme.CA()
 
 
@@ -78,7 +78,7 @@ def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tls_context(ca: trustme.CA) -> ssl.SSLContext:
-    """A server's context with a good certificate for 127.0.0.1 and localhost."""
+    """A server's context with a valid certificate for 127.0.0.1 and localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     return context

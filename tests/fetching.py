@@ -52,7 +52,7 @@ class Clock:
 
 
 class Body(httpx.AsyncByteStream):
-    """A body that takes its time, breaks or stalls after its chunks, and knows if it was closed."""
+    """A body that is slow, fails or stalls after its chunks, and records whether it was closed."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What servers do to a URL checker, as data: what each sends, and what its record should be."""
+"""Hostile servers as data: what each one sends, and the record that it should get."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ FIELD = b"X-Filler: " + b"y" * 1000 + b"\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a record says of a case. A value of `ANY` is one that no rule fixes."""
+    """The facts in the record of a case. `ANY` stands for a value that no rule determines."""
 
     outcome: Outcome
     status: int | None = None
@@ -89,7 +89,7 @@ class TlsCase:
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """Who certifies servers: one that the client trusts, one that it does not know."""
+    """The issuers of server certificates: one that the client trusts, one unknown to it."""
 
     known: trustme.CA
     unknown: trustme.CA = field(default_factory=trustme.CA)
@@ -142,7 +142,7 @@ def leads(case: str, location: str, facts: Facts = BAD_REDIRECT, **more: Any) ->
 
 
 def _bomb() -> bytes:
-    """Return what unpacks to 60 MB of zeros, in about 60 KB."""
+    """Return about 60 KB of gzip that unpack to 60 MB of zeros."""
     packer = zlib.compressobj(wbits=31)
     million = bytes(1_000_000)
     start = packer.compress(million) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -226,7 +226,7 @@ TIME = [
     one(
         "slow-redirects",
         _ever_on_slowly,
-        # It may strike between two hops.
+        # The timeout may come between two hops.
         bad(ErrorKind.TIMEOUT, ANY, 302, ANY),
         lasts=True,
     ),
@@ -467,13 +467,15 @@ FRAMING = [
         good(5),
     ),
     sends(
-        "101-unasked",
+        "101-unsolicited",
         head("Connection: Upgrade", "Upgrade: websocket", status="101 Switching Protocols"),
-        # Whether the head of a 101 has come is a matter of view, and of the transport.
+        # Transports differ in whether the head of a 101 counts as received.
         bad(ErrorKind.PROTOCOL, ANY, ANY),
     ),
     sends(
-        "gzip-that-is-none", head("Content-Encoding: gzip", "Content-Length: 5") + b"hello", good(5)
+        "text-labelled-as-gzip",
+        head("Content-Encoding: gzip", "Content-Length: 5") + b"hello",
+        good(5),
     ),
     sends("gzip-of-nothing", head("Content-Encoding: gzip", "Content-Length: 0"), good(0)),
     sends(
@@ -508,12 +510,12 @@ REDIRECTS = [
     one("ten-redirects", _ten_hops, good(3, redirects=10)),
     leads("redirect-to-nothing", ""),
     sends(
-        "redirect-to-two-places",
+        "redirect-to-two-urls",
         head("Location: bad/a", "Location: bad/b", "Content-Length: 0", status="302 Found"),
         BAD_REDIRECT,
     ),
     Case(
-        id="redirect-to-one-place-twice",
+        id="redirect-to-one-url-twice",
         handlers={
             "/bad": reply(302, b"", "Location: bad/end", "Location: bad/end"),
             "/bad/end": reply(200, b"end"),
@@ -578,7 +580,7 @@ def _self_signed(authorities: Authorities) -> Server:
 def _wants_certificate(version: ssl.TLSVersion) -> Callable[[Authorities], Server]:
     """Return a server that refuses clients without a certificate, with an alert.
 
-    asyncio's own servers end such a connection without a word, which real ones do not.
+    asyncio's own servers end such a connection without an alert, unlike real ones.
     """
 
     def serve(authorities: Authorities) -> Server:
@@ -607,7 +609,7 @@ def _wants_certificate(version: ssl.TLSVersion) -> Callable[[Authorities], Serve
     return serve
 
 
-def _answers_hello(data: bytes, *, cut: bool = False) -> Callable[[Authorities], Server]:
+def _responds_to_hello(data: bytes, *, cut: bool = False) -> Callable[[Authorities], Server]:
     """Return a server that reads the client's hello, sends `data`, and ends the connection."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -620,7 +622,7 @@ def _answers_hello(data: bytes, *, cut: bool = False) -> Callable[[Authorities],
     return lambda _: _Posing(accept=accept)
 
 
-_BAD_RECORD = bytes.fromhex("1703030020") + bytes(32)  # encrypted by nobody
+_BAD_RECORD = bytes.fromhex("1703030020") + bytes(32)  # encrypted with no key
 
 
 def over_tls(
@@ -670,14 +672,14 @@ def over_tls(
     return serve
 
 
-async def _says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _stays_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
 
 def _named_by_cn(
     name: str, *others: str, host: str = "localhost"
 ) -> Callable[[Authorities], Server]:
-    """Return a server that bears `name` as its CN only; its alternative names are `others`."""
+    """Return a server whose certificate has `name` as CN only; alternative names are `others`."""
 
     def serve(authorities: Authorities) -> Server:
         issuer = authorities.known
@@ -786,19 +788,19 @@ TLS_CASES = [
     ),
     TlsCase(
         id="handshake-refused",
-        serve=_answers_hello(bytes.fromhex("15030300020228")),
+        serve=_responds_to_hello(bytes.fromhex("15030300020228")),
         facts=_refused(ErrorKind.TLS_HANDSHAKE),
         hint="refused|HandshakeFailure",
     ),
     TlsCase(
         id="version-refused",
-        serve=_answers_hello(bytes.fromhex("15030300020246")),
+        serve=_responds_to_hello(bytes.fromhex("15030300020246")),
         facts=_refused(ErrorKind.TLS_HANDSHAKE),
         hint="version",
     ),
     TlsCase(
         id="name-refused",
-        serve=_answers_hello(bytes.fromhex("15030300020270")),
+        serve=_responds_to_hello(bytes.fromhex("15030300020270")),
         facts=_refused(ErrorKind.TLS_HANDSHAKE),
         hint="name",
     ),
@@ -810,32 +812,32 @@ TLS_CASES = [
     ),
     TlsCase(
         id="another-protocol-on-the-tls-port",
-        serve=_answers_hello(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        serve=_responds_to_hello(b"SSH-2.0-OpenSSH_9.2\r\n"),
         facts=_refused(ErrorKind.TLS_HANDSHAKE),
         hint="does not speak TLS",
     ),
     TlsCase(
-        id="client-certificate-wanted",
+        id="client-certificate-required",
         serve=_wants_certificate(ssl.TLSVersion.TLSv1_3),
         # With TLS 1.3 the refusal comes after the handshake.
         facts=bad(ErrorKind.TLS_HANDSHAKE, ANY),
         hint="client certificate",
     ),
     TlsCase(
-        id="client-certificate-wanted-with-tls-1.2",
+        id="client-certificate-required-with-tls-1.2",
         serve=_wants_certificate(ssl.TLSVersion.TLSv1_2),
         facts=bad(ErrorKind.TLS_HANDSHAKE, ANY),
         hint="refused|HandshakeFailure",
     ),
     TlsCase(
         id="closed-in-the-handshake",
-        serve=_answers_hello(b""),
+        serve=_responds_to_hello(b""),
         facts=_refused(ErrorKind.DISCONNECTED),
         hint="handshake",
     ),
     TlsCase(
         id="reset-in-the-handshake",
-        serve=_answers_hello(b"", cut=True),
+        serve=_responds_to_hello(b"", cut=True),
         facts=_refused(ErrorKind.RESET),
         hint="TLS handshake",
     ),
@@ -918,7 +920,7 @@ TLS_CASES = [
     ),
     TlsCase(
         id="silence-in-the-handshake",
-        serve=lambda _: _Posing(accept=_says_nothing),
+        serve=lambda _: _Posing(accept=_stays_silent),
         facts=_refused(ErrorKind.TIMEOUT),
         hint="TLS handshake",
         lasts=True,

@@ -26,7 +26,7 @@ def take_all(lanes: Lanes[Target]) -> list[Target]:
 
 
 def taken_at(lanes: Lanes[Target], clock: Clock) -> dict[int, float]:
-    """Take all that comes with time alone, waking only when due; return when each started."""
+    """Take all entries as time passes, waking only when due; return when each started."""
     times: dict[int, float] = {}
     while True:
         times |= {taken.index: clock.now - START for taken in take_all(lanes)}

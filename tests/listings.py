@@ -8,7 +8,7 @@ from crawler.models import Result, Target
 
 
 class Listed:
-    """A listing of what is given, of which `share` has been read."""
+    """A listing of the given entries, of which `share` has been read."""
 
     def __init__(
         self,

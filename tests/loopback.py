@@ -1,4 +1,4 @@
-"""Handlers in, a real server on 127.0.0.1 out, which counts and records its requests."""
+"""Handlers -> a real server on 127.0.0.1 that counts and records its requests."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _START_WITHIN = 30.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as received. `turn` is its 0-based place on connection number `connection`."""
+    """A request as received. `turn` is its 0-based position on connection number `connection`."""
 
     method: str
     target: str
@@ -51,8 +51,8 @@ class Server:
 
     A handler writes raw bytes, so any framing can be sent. The connection is kept for the
     next request unless the handler closed the writer. A path without a handler is a 404.
-    `accept` takes over each connection before anything is read from it. What a handler
-    raises, other than that its client went away, is raised by `close`.
+    `accept` takes over each connection before anything is read from it. Exceptions of
+    handlers, except those about a client that left, are raised by `close`.
 
     `requests` holds all requests in order, `counts` their number by path (without query),
     `connections` how many were accepted (with TLS: after the handshake), `open` how many of
@@ -325,7 +325,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
-    """Hold a port of 127.0.0.1 on which nobody listens while the context is open."""
+    """Hold a port of 127.0.0.1 without a listener while the context is open."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Name servers that lie, and `crawl` in a network namespace in which they are the only ones.
+"""Misbehaving name servers, and `crawl` in a network namespace in which there are no others.
 
 The names resolve as those of any program do: through getaddrinfo, /etc/resolv.conf and UDP.
 """
@@ -26,7 +26,7 @@ _A, _NXDOMAIN, _SERVFAIL = 1, 3, 2
 
 
 class NameServer:
-    """Answers with 127.0.0.1, but for the names that start with what it is to do instead.
+    """Responds with 127.0.0.1, except for names that start with another behaviour.
 
     `silent` gets no response, `missing` NXDOMAIN, `later` SERVFAIL; `queries` counts the A queries.
     """
@@ -75,7 +75,7 @@ class Run:
 
 
 def crawl_names(names: Sequence[str], *args: str) -> Run:
-    """Run `crawl --jsonl` on `http://NAME/` for each name, whose server says 200 to all."""
+    """Run `crawl --jsonl` on `http://NAME/` for each name; the server responds with 200."""
     inside = ["unshare", "--map-root-user", "--mount", "--net"]
     try:
         subprocess.run([*inside, "mount", "--bind", "/etc/hosts", "/etc/hosts"], check=True)
@@ -100,7 +100,7 @@ def _raise_loopback() -> None:
 
 
 def _main() -> None:
-    """Run inside the namespace: standard input says what to crawl, standard output what came."""
+    """Run inside the namespace: read a job from standard input, write its result."""
     wanted = json.load(sys.stdin)
     _raise_loopback()
     queries: Counter[str] = Counter()

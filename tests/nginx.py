@@ -102,7 +102,7 @@ def _started(program: str, directory: Path, config: str, server: Nginx) -> Itera
     command = [program, "-p", str(directory), "-e", str(errors), "-c", str(file)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: process.poll() is not None or _answers(server))
+            wait_until(lambda: process.poll() is not None or _responds(server))
             yield process.poll() is None
         finally:
             process.terminate()
@@ -116,7 +116,7 @@ def _free_port() -> int:
         return port
 
 
-def _answers(server: Nginx) -> bool:
+def _responds(server: Nginx) -> bool:
     address = "127.0.0.1", server.port
     connection: http.client.HTTPConnection
     if server.scheme == "https":

@@ -13,7 +13,7 @@ Writer = asyncio.StreamWriter
 
 
 async def tunnel(request: Request, reader: Reader, writer: Writer) -> None:
-    """Answer CONNECT, then pass bytes on both ways until one side ends."""
+    """Accept a CONNECT request, then relay bytes both ways until one side ends."""
     host, _, port = request.target.rpartition(":")
     far = await asyncio.open_connection(host.strip("[]"), int(port))
     writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
@@ -21,7 +21,7 @@ async def tunnel(request: Request, reader: Reader, writer: Writer) -> None:
 
 
 async def relay(near: tuple[Reader, Writer], far: tuple[Reader, Writer]) -> None:
-    """Pass bytes on both ways; the end of one side ends both."""
+    """Relay bytes both ways; the end of one side ends both."""
 
     async def pump(source: Reader, sink: Writer) -> None:
         with contextlib.suppress(OSError):  # the other way around has ended
@@ -46,7 +46,7 @@ async def relay(near: tuple[Reader, Writer], far: tuple[Reader, Writer]) -> None
 def socks5(
     requested: list[tuple[str, int]], *, login: tuple[bytes, bytes] | None = None, reply: int = 0
 ) -> Callable[[Reader, Writer], Awaitable[None]]:
-    """Return a SOCKS5 server (RFC 1928, RFC 1929) that notes host and port of each request.
+    """Return a SOCKS5 server (RFC 1928, RFC 1929) that records host and port of each request.
 
     It sends its replies a byte at a time. With a `reply` other than 0 it refuses.
     """

@@ -29,7 +29,7 @@ from crawler.report.streams import Stream
 T = TypeVar("T")
 
 steady = settings(deadline=None, derandomize=True)
-"""The same examples in each run, without a time limit: the machine may be busy."""
+"""The same examples in each run, without a time limit, as the machine may be busy."""
 
 NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
 

@@ -156,7 +156,7 @@ def bound(*args: Argument, **options: Unpack[Options]) -> Ended:
     command = [*COMMAND, *map(str, args)]
     if os.getuid() == 0:
         if shutil.which("setpriv") is None:
-            pytest.skip("runs as root, whom permissions do not bind, and there is no setpriv")
+            pytest.skip("runs as root, which bypasses permissions, and setpriv is missing")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     return _run(command, None, options)
 

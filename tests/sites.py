@@ -72,7 +72,7 @@ class Log:
 
 @contextmanager
 def sites(*more: str) -> Iterator[Server]:
-    """Run a server that listens on more addresses of this machine, each a host of its own."""
+    """Run a server that listens on more addresses of this machine, each of them a host."""
     with Server() as server:
         loop = server._loop
         assert loop is not None
@@ -112,7 +112,7 @@ def takes(seconds: float, then: Handler | None = None) -> Handler:
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """Return a handler that gives the nth request of a URL to the nth handler, or the last."""
+    """Return a handler that passes the nth request of a URL to the nth handler, or the last."""
     requests: Counter[tuple[str | None, str]] = Counter()
 
     async def handler(
@@ -126,7 +126,7 @@ def in_turn(*handlers: Handler) -> Handler:
 
 
 def concurrently(*works: Callable[[], T]) -> list[T]:
-    """Do all of them side by side; return what they returned."""
+    """Run the functions concurrently; return their results."""
     with ThreadPoolExecutor(len(works)) as pool:
         return [future.result() for future in [pool.submit(work) for work in works]]
 

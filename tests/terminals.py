@@ -1,4 +1,4 @@
-"""A terminal that keeps what is written to it."""
+"""A terminal that keeps its output."""
 
 import io
 import re
@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
         self._encoding = encoding
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # a property is all that is read
+    def encoding(self) -> str:  # type: ignore[override]  # it is only read
         return self._encoding
 
     def isatty(self) -> bool:

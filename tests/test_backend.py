@@ -1,4 +1,4 @@
-"""httpx's own transport with names resolved by ours: addresses in order, and what is measured."""
+"""httpx's own transport with our resolver: addresses in order, and the measured phases."""
 
 import asyncio
 import socket
@@ -17,13 +17,13 @@ from crawler.engine.transports.wire import Wire
 from crawler.models import Phase
 
 HERE = Address(socket.AF_INET, "127.0.0.1")
-NOBODY = Address(socket.AF_INET, "127.0.0.99")
+REFUSING = Address(socket.AF_INET, "127.0.0.99")
 
 
-def get(url: str, look_up: Callable[[str], Addresses]) -> tuple[httpx.Response, Wire]:
+def get(url: str, lookup: Callable[[str], Addresses]) -> tuple[httpx.Response, Wire]:
     async def main() -> tuple[httpx.Response, Wire]:
         wire = Wire()
-        async with HttpxTransport(ConnectionSettings(), Resolver(4, look_up)) as transport:
+        async with HttpxTransport(ConnectionSettings(), Resolver(4, lookup)) as transport:
             request = httpx.Request("GET", url, extensions={"wire": wire})
             response = await transport.handle_async_request(request)
             await response.aread()
@@ -34,7 +34,7 @@ def get(url: str, look_up: Callable[[str], Addresses]) -> tuple[httpx.Response, 
 
 @pytest.mark.parametrize(
     "addresses",
-    [(HERE,), (NOBODY, HERE), (NOBODY, NOBODY, HERE), (HERE, NOBODY)],
+    [(HERE,), (REFUSING, HERE), (REFUSING, REFUSING, HERE), (HERE, REFUSING)],
     ids=["one", "second", "third", "first"],
 )
 def test_the_first_address_that_accepts_is_used(server: Server, addresses: Addresses) -> None:
@@ -45,7 +45,7 @@ def test_the_first_address_that_accepts_is_used(server: Server, addresses: Addre
 
 def test_if_no_address_accepts_the_failure_is_that_of_the_first(server: Server) -> None:
     with pytest.raises(httpx.ConnectError):
-        get(server.url("/", host="a.test"), lambda _: (NOBODY, NOBODY))
+        get(server.url("/", host="a.test"), lambda _: (REFUSING, REFUSING))
 
 
 def test_lookup_and_connect_are_measured_separately(server: Server) -> None:

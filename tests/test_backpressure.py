@@ -1,4 +1,4 @@
-"""The direct transport and slow readers: reading pauses for them, and never for good."""
+"""The direct transport and slow readers: reading pauses for them, and always resumes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ SIZES = [
     600_000,
     1_000_000,
 ]
-WITHIN = 10.0  # seconds; a read that hangs would take for ever
+WITHIN = 10.0  # seconds; a read that hangs would take forever
 
 LOOPS = pytest.mark.parametrize("loop", POLLERS)
 SCHEMES = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

@@ -1,4 +1,4 @@
-"""Values that the options of policies refuse, each with one line."""
+"""Values that policy options refuse, each with one line."""
 
 import re
 from pathlib import Path

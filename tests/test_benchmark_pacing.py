@@ -1,4 +1,4 @@
-"""The benchmark of the scheduler: fair loads, correct bounds, and a short form of it all."""
+"""The benchmark of the scheduler: fair loads, correct bounds, and a run in short form."""
 
 import random
 import sys

@@ -1,4 +1,4 @@
-"""`--block-private`: nothing but public addresses is connected to, whatever a URL looks like."""
+"""`--block-private`: only public addresses are connected to, whatever the URL."""
 
 import asyncio
 import ipaddress
@@ -36,7 +36,7 @@ ENGINES = pytest.mark.parametrize(
 
 
 class Names:
-    """A resolver that returns the results of each name in turn, the last one for ever."""
+    """A resolver that returns the results of each name in turn; the last one repeats."""
 
     def __init__(self, **results: list[Addresses]) -> None:
         self.lookups: list[str] = []
@@ -49,7 +49,7 @@ class Names:
 
 
 class Redirecting(httpx.AsyncBaseTransport):
-    """Answers for `public.test` with redirects to `location`; all else goes to `inner`."""
+    """Redirects requests for `public.test` to `location`; passes all others to `inner`."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, location: str) -> None:
         self._inner = inner
@@ -136,7 +136,7 @@ def test_a_name_of_a_private_address_is_refused_after_its_lookup(
 def test_the_addresses_that_were_checked_are_connected_to_without_another_lookup(
     server: Server, made: Made
 ) -> None:
-    """DNS rebinding: the address that was judged is the one that is connected to."""
+    """DNS rebinding: the address that was checked is the one that is connected to."""
     names = Names(name=[(LOOPBACK,), (PUBLIC,)])
     result = fetched(f"http://name.test:{server.port}/", names, made=made)
     assert_refused(result, "127.0.0.1 is a loopback address")

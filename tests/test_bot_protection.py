@@ -1,4 +1,4 @@
-"""Responses of bot protections: their verdict, and that they are not retried."""
+"""Responses of bot protections: they fail, and are not retried."""
 
 import zlib
 
@@ -35,7 +35,7 @@ def protected(server: Server) -> list[str]:
     return [server.on(f"/{n}", handler) for n, (handler, _) in enumerate(PROTECTIONS.values())]
 
 
-def test_a_response_of_a_bot_protection_is_a_failure_of_its_own(server: Server) -> None:
+def test_a_response_of_a_bot_protection_is_a_failure_with_its_own_class(server: Server) -> None:
     plain = server.on("/forbidden", reply(403, b"keep out", "Server: cloudflare"))
     options = ("--confirm", "--confirm-after", "0", "--json")
     ended = crawl(*options, text=lines(*protected(server), plain))

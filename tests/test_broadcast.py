@@ -39,7 +39,7 @@ def test_every_sink_gets_every_check_and_the_summary() -> None:
 
 @pytest.mark.parametrize("after", [0, 3], ids=["at once", "in the middle"])
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "last"])
-def test_a_broken_sink_costs_the_others_no_check(after: int, place: int) -> None:
+def test_with_a_broken_sink_the_others_get_every_check(after: int, place: int) -> None:
     async def body() -> None:
         broken, good = Broken(FULL, after), Kept()
         outputs, stop = broadcast(*((broken, good) if place == 0 else (good, broken)))
@@ -148,7 +148,7 @@ def test_publishing_waits_for_the_slowest_sink() -> None:
 
 
 class SlowEncoder(Kept):
-    """A sink that encodes a check in 0.1 ms of a clock, once `burst` of them are there."""
+    """A sink that encodes a check in 0.1 ms by the clock, once it has `burst` of them."""
 
     def __init__(self, name: str, clock: "ManualClock", burst: int) -> None:
         super().__init__(name)
@@ -242,7 +242,7 @@ def test_a_fast_sink_costs_no_turn_of_the_event_loop(
 
     monkeypatch.setattr(
         "crawler.report.broadcast._BLOCK_LIMIT", 30
-    )  # no thread is starved for so long
+    )  # no thread is starved for that long
     run(body())
 
 
@@ -256,7 +256,7 @@ def test_a_slow_sink_blocks_the_loop_for_one_batch_in_fifty(
         start = loop.time()
         for one in CHECKS * 20:
             valve.opened.clear()
-            loop.call_soon(valve.opened.set)  # the loop has to have its turn for that
+            loop.call_soon(valve.opened.set)  # this needs a turn of the loop
             await outputs.publish([one])
             if len(valve.checks) == 51:
                 break
@@ -280,7 +280,7 @@ def test_a_stalled_sink_is_abandoned_after_a_stop() -> None:
     run(body())
 
 
-def test_a_stalled_sink_costs_the_others_no_check() -> None:
+def test_with_a_stalled_sink_the_others_get_every_check() -> None:
     async def body() -> None:
         valve, good = Valve(), Kept("good")
         outputs, stop = broadcast(valve, good)

@@ -1,4 +1,4 @@
-"""TLS: what the record says of a connection, and which certificates are trusted."""
+"""TLS: the recorded facts of a connection, and which certificates are trusted."""
 
 import ssl
 from datetime import UTC, datetime

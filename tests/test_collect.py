@@ -1,4 +1,4 @@
-"""Fan-in: results come as judged checks, in batches, and nothing is left running."""
+"""Fan-in: results become judged checks, in batches, and nothing is left running."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

@@ -1,4 +1,4 @@
-"""--confirm: the recheck of transient failures, and what is flaky."""
+"""--confirm: the recheck of transient failures, and flaky URLs."""
 
 from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise

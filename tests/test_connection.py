@@ -27,7 +27,7 @@ T = TypeVar("T")
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
 LARGE = b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000_000 + b"\r\n\r\n"
-WITHIN = 10.0  # seconds; a connection that hangs would take for ever
+WITHIN = 10.0  # seconds; a connection that hangs would take forever
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -37,7 +37,7 @@ SCHEMES = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 
 
 class Recorder:
-    """A listener that notes what it gets, and then does what `then` says."""
+    """A listener that records its events, and then calls `then`."""
 
     def __init__(self, then: Callable[[str], None] | None = None, *, is_head: bool = False) -> None:
         self.exchange = Exchange(self, is_head=is_head)
@@ -53,26 +53,26 @@ class Recorder:
         return None if self.exchange.head is None else self.exchange.head.status
 
     def head_received(self) -> None:
-        self._note("head")
+        self._record("head")
         self.headed.set()
 
     def body_received(self, data: bytes) -> None:
         self.body += data
-        self._note("body")
+        self._record("body")
 
     def exchange_ended(self, error: Exception | None) -> None:
         self.error = error
         self.ended.set()
-        self._note("end")
+        self._record("end")
 
-    def _note(self, event: str) -> None:
+    def _record(self, event: str) -> None:
         if not self.events or self.events[-1] != event:
             self.events.append(event)
         self._then(event)
 
 
 class Client:
-    """Opens connections to one server, and keeps what becomes of them."""
+    """Opens connections to one server, and records which are closed."""
 
     def __init__(self, poller: Poller, port: int, context: ssl.SSLContext | None) -> None:
         self.closed: list[Connection] = []
@@ -89,7 +89,7 @@ class Client:
             self._buffer,
             security=None if self._context is None else (self._context, "127.0.0.1"),
             opened=opened,
-            closed=self._note_closed,
+            closed=self._record_closed,
         )
         self._closing[connection] = asyncio.Event()
         connection.opening.connect(socket.AF_INET, "127.0.0.1", self._port)
@@ -109,7 +109,7 @@ class Client:
         """Wait until a connection is closed."""
         await self._closing[connection].wait()
 
-    def _note_closed(self, connection: Connection) -> None:
+    def _record_closed(self, connection: Connection) -> None:
         self.closed.append(connection)
         self._closing[connection].set()
 
@@ -136,7 +136,7 @@ def connected(
     accept: Accept,
     body: Callable[[Client], Coroutine[Any, Any, T]],
 ) -> tuple[T, list[dict[str, Any]]]:
-    """Run `body` against a server; return its result, and what the event loop complained of."""
+    """Run `body` against a server; return its result, and what the event loop reported."""
     complaints: list[dict[str, Any]] = []
 
     async def main(port: int) -> T:
@@ -154,7 +154,7 @@ def connected(
     return result, complaints
 
 
-def answering(response: bytes = OK) -> Accept:
+def responding(response: bytes = OK) -> Accept:
     """Respond to each request on a connection."""
 
     async def accept(reader: Reader, writer: Writer) -> None:
@@ -166,7 +166,7 @@ def answering(response: bytes = OK) -> Accept:
 
 
 async def quiet(seconds: float) -> float:
-    """Return the CPU time that the program takes in a while in which nothing happens."""
+    """Return the CPU time that the program takes while nothing happens."""
     start = time.process_time()
     await asyncio.sleep(seconds)
     return time.process_time() - start
@@ -191,7 +191,7 @@ def test_one_exchange_follows_the_other(loop: Loop, contexts: Contexts) -> None:
         connection.close()
         assert client.closed == [connection]
 
-    assert connected(loop, contexts, answering(), body)[1] == []
+    assert connected(loop, contexts, responding(), body)[1] == []
 
 
 @ON_EACH
@@ -246,7 +246,7 @@ def test_a_response_to_half_a_request_leaves_the_connection_unusable(
     assert connected(loop, contexts, accept, body)[1] == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others drop received bytes at a reset")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems drop received bytes at a reset")
 @ON_EACH
 @pytest.mark.parametrize("secure", [False])
 def test_the_response_of_a_server_that_refuses_the_rest_of_a_request_counts(
@@ -292,7 +292,7 @@ def test_a_reset_while_sending_is_reported_as_one(loop: Loop, contexts: Contexts
 
 @ON_EACH
 @SCHEMES
-def test_data_before_any_request_is_no_response(loop: Loop, contexts: Contexts) -> None:
+def test_data_before_any_request_is_not_a_response(loop: Loop, contexts: Contexts) -> None:
     async def accept(reader: Reader, writer: Writer) -> None:
         writer.write(OK)
         await asyncio.sleep(WITHIN)
@@ -359,7 +359,7 @@ def test_a_connection_that_was_closed_after_its_last_use_fails_the_next_request(
         assert isinstance(second.error, WireError)
         assert second.exchange.untouched
 
-    assert connected(loop, contexts, answering(), body)[1] == []
+    assert connected(loop, contexts, responding(), body)[1] == []
 
 
 @ON_EACH
@@ -389,14 +389,14 @@ def test_a_listener_may_close_the_connection_from_any_callback(
         neighbour.close()
 
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
-    assert connected(loop, contexts, answering(response), body)[1] == []
+    assert connected(loop, contexts, responding(response), body)[1] == []
 
 
 @ON_EACH
 @SCHEMES
 @pytest.mark.parametrize("coding", [b"Content-Length: 4\r\n\r\ngood", b""])
 @pytest.mark.parametrize("event", ["head", "body"])
-def test_a_fault_in_a_callback_fails_its_own_exchange_only(
+def test_an_exception_in_a_callback_fails_its_own_exchange_only(
     loop: Loop, contexts: Contexts, event: str, coding: bytes
 ) -> None:
     async def body(client: Client) -> None:
@@ -418,12 +418,12 @@ def test_a_fault_in_a_callback_fails_its_own_exchange_only(
 
     chunked = b"Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n"
     response = b"HTTP/1.1 200 OK\r\n" + (coding or chunked)
-    assert connected(loop, contexts, answering(response), body)[1] == []
+    assert connected(loop, contexts, responding(response), body)[1] == []
 
 
 @ON_EACH
 @SCHEMES
-def test_a_fault_at_the_end_of_an_exchange_is_reported_to_the_event_loop(
+def test_an_exception_at_the_end_of_an_exchange_is_reported_to_the_event_loop(
     loop: Loop, contexts: Contexts
 ) -> None:
     async def body(client: Client) -> None:
@@ -439,7 +439,7 @@ def test_a_fault_at_the_end_of_an_exchange_is_reported_to_the_event_loop(
         await asyncio.sleep(0.01)
         assert client.closed == [connection]
 
-    complaints = connected(loop, contexts, answering(), body)[1]
+    complaints = connected(loop, contexts, responding(), body)[1]
     assert [type(each["exception"]) for each in complaints] == [ZeroDivisionError]
 
 
@@ -489,7 +489,7 @@ def test_a_connection_can_be_closed_while_it_opens(loop: Loop, contexts: Context
         assert set(outcomes) <= {None}
         assert len(client.closed) == 5
 
-    assert connected(loop, contexts, answering(), body)[1] == []
+    assert connected(loop, contexts, responding(), body)[1] == []
 
 
 @pytest.mark.parametrize("secure", [False])
@@ -506,7 +506,7 @@ def test_nothing_of_an_exchange_is_left_for_the_garbage_collector(contexts: Cont
             assert gone() is None
         connection.close()
 
-    connected(Loop(poller=best_poller), contexts, answering(), body)
+    connected(Loop(poller=best_poller), contexts, responding(), body)
 
 
 @contextmanager

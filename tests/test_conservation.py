@@ -1,6 +1,6 @@
 """Each entry that was read gives one record, whatever ends the crawl and however slow its reader.
 
-An emission takes a while here, so that the end comes in the middle of one.
+An emission takes a while here, so that the run ends in the middle of one.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ SLOWLY: dict[str, tuple[dict[str, Any], Any, Outcome]] = {
         FAILS,
         Outcome.ERROR,
     ),
-    "held by its host": (
+    "waiting for its host": (
         {"max": 2, "per_host": 1, "retries": 0},
         status(429, 0, retry_after=50.0),
         Outcome.UNREACHED,
     ),
 }
-"""Limits, what each request comes to, and the outcome of nearly all entries at the deadline."""
+"""Limits, the response to each request, and the outcome of most entries at the deadline."""
 
 
 def entries(count: int = ENTRIES) -> list[Entry]:
@@ -164,7 +164,7 @@ def test_an_endless_pipe_with_a_slow_output_loses_no_result_at_the_deadline(
 def test_an_interrupt_after_the_deadline_loses_no_record_and_no_failed_line(
     server: Server, tmp_path: Path
 ) -> None:
-    """The reader of the JSON lines takes nothing until the signal was sent."""
+    """The reader of the JSON lines reads nothing before the signal."""
     server.on("/hang", silent())
     server.on("/bad", reply(503))
     bad = [server.url(f"/bad?{number}") for number in range(200)]
@@ -311,7 +311,7 @@ def test_each_entry_has_one_result_whatever_happens(
 ) -> None:
     async def body() -> None:
         async def entries() -> AsyncGenerator[Entry, None]:
-            for one in many(22, "a"):  # enough to know what is slow
+            for one in many(22, "a"):  # enough for a percentile
                 yield one
             for index, (host, method, _, pause) in enumerate(plan, 22):
                 if pause:

@@ -1,4 +1,4 @@
-"""--deadline: what has finished is reported, and all else that was read is unreached."""
+"""--deadline: finished results are reported, and all other entries read are unreached."""
 
 import asyncio
 import json
@@ -97,9 +97,9 @@ def test_entries_read_after_the_deadline_are_emitted_at_once_and_not_kept() -> N
 
 
 async def overrun(bench: Bench, crawl: asyncio.Task[None]) -> float:
-    """Let a crawl end whose list or output stands still; return the seconds it really took.
+    """Finish a crawl whose list or output is stalled; return the seconds it really took.
 
-    How long that is waited for is no policy: it may be by either clock.
+    Either clock may measure the wait.
     """
     start = perf_counter()
     while not crawl.done() and perf_counter() - start < 5:
@@ -131,7 +131,7 @@ def test_a_slow_output_is_not_taken_for_a_stalled_list() -> None:
     async def body() -> None:
         async def emit(result: Result) -> None:
             if not results:
-                await asyncio.sleep(1.2)  # longer than a list is waited for
+                await asyncio.sleep(1.2)  # longer than the wait for a list
             results.append(result)
 
         results: list[Result] = []
@@ -250,7 +250,7 @@ def test_after_the_deadline_the_rest_of_a_long_list_gets_its_records(
 
 @waiting
 def warned_early(_: Path) -> dict[str, tuple[float, str]]:
-    """How soon after the first request each run complains, and of what."""
+    """Return how soon after the first request each run warns, and the warning."""
 
     def warning(handler: Handler, *options: str) -> tuple[float, str]:
         with Server() as server:
@@ -309,7 +309,7 @@ def test_a_deadline_does_not_wait_for_an_input_that_stays_open_and_silent(seen: 
 
 @waiting
 def trickling_input(_: Path) -> bool:
-    """Whether a run ends whose list never does, with a line each quarter of a second."""
+    """Return whether a run ends although its list yields a line every quarter of a second."""
     with Server() as server:
         url = server.on("/ok", reply())
         with started("--deadline", "0.5", "-q", stdin=subprocess.PIPE) as process:

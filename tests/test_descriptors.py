@@ -1,4 +1,4 @@
-"""As many connections as the system allows open files."""
+"""The open-file limit -> how many connections may be open."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""What a proxy and we exchange: any pieces, partial sends, and no more than a bound."""
+"""The exchange with a proxy: in any pieces, with partial sends, and bounded."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ async def heads(dialogue: Dialogue) -> None:
 
 
 @ON_EACH
-def test_replies_are_returned_whole_in_whatever_pieces_they_come(loop: Loop) -> None:
+def test_replies_in_any_pieces_are_returned_complete(loop: Loop) -> None:
     async def body(dialogue: Dialogue, far: socket.socket) -> None:
         for piece in (b"ab", b"c", b"head\r\n", b"\r", b"\nrest"):
             far.send(piece)
@@ -104,7 +104,7 @@ def test_a_proxy_that_sends_without_end_is_refused(loop: Loop, piece: bytes) -> 
 
 
 @ON_EACH
-def test_a_proxy_that_closes_is_disconnected_after_what_it_sent(loop: Loop) -> None:
+def test_a_proxy_that_closes_is_disconnected_after_its_last_bytes(loop: Loop) -> None:
     async def body(dialogue: Dialogue, far: socket.socket) -> None:
         far.send(b"ab")
         far.close()
@@ -119,11 +119,11 @@ def test_a_proxy_that_closes_is_disconnected_after_what_it_sent(loop: Loop) -> N
 
 
 @ON_EACH
-def test_bytes_that_nobody_requested_keep_the_socket_from_being_used(loop: Loop) -> None:
+def test_unsolicited_bytes_keep_the_socket_from_being_used(loop: Loop) -> None:
     async def body(dialogue: Dialogue, far: socket.socket) -> None:
         far.send(b"head\r\n\r\nmore")
         await dialogue.until(END, 100)
-        with pytest.raises(WireError, match="nobody requested"):
+        with pytest.raises(WireError, match="unsolicited"):
             dialogue.finish()
 
     talking(loop, body)

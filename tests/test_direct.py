@@ -351,7 +351,7 @@ def test_a_request_on_a_reused_connection_has_no_connect_time(server: Server) ->
 
 def test_the_wait_begins_before_the_write_of_the_request() -> None:
     class SlowSender:
-        """Takes a while to send, and has the response at once."""
+        """Takes a while to send, and receives the response at once."""
 
         is_sent = True
 
@@ -479,7 +479,7 @@ def test_two_crawls_in_two_threads_get_their_own_responses(server: Server) -> No
 
 
 def test_the_rest_of_a_request_is_not_taken_for_the_next_one() -> None:
-    """A server responds before it has read the request: what is unsent must not follow."""
+    """A server responds before it has read the request: the unsent rest must not follow."""
     heads: list[bytes] = []
 
     async def accept(reader: Reader, writer: Writer) -> None:
@@ -531,7 +531,7 @@ def test_requests_cancelled_at_any_moment_leave_nothing_behind(
             await asyncio.sleep(0.02)
         else:
             pytest.fail("descriptors are left open")
-        gc.collect()  # a future whose exception nobody retrieved complains now
+        gc.collect()  # an exception that was never retrieved is reported now
         await asyncio.sleep(0)
 
     asyncio.run(main())

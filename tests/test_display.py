@@ -30,7 +30,7 @@ MARKS = [
     *(chr(n) for n in range(0x20)),
     *(chr(n) for n in range(0x7F, 0xA0)),
     *"\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e",
-    *(chr(n) for n in range(0x2060, 0x2070) if n != 0x2065),  # that one is not assigned
+    *(chr(n) for n in range(0x2060, 0x2070) if n != 0x2065),  # which is not assigned
     *"\ufeff\ufff9\ufffa\ufffb\ud800\udbff\udc00\udfff",
 ]
 """C0, DEL, C1, bidirectional and zero-width marks, line ends, byte order mark, surrogates."""

@@ -57,7 +57,7 @@ def test_a_name_that_does_not_resolve_affects_no_other(
 ) -> None:
     server.on("/ok", reply(200, b"good"))
 
-    def look_up(host: str) -> Addresses:
+    def lookup(host: str) -> Addresses:
         if host == "silent.test":
             over.wait(60)
         if host in FAILURES:
@@ -67,7 +67,7 @@ def test_a_name_that_does_not_resolve_affects_no_other(
     good = server.url("/ok", host="good.test")
     rounds = 1 if concurrency == 1 else 15
     urls = [f"{good}?{n}" if n % 3 != 1 else f"http://{name}/?{n}" for n in range(3 * rounds)]
-    results = crawled(urls, Resolver(concurrency, look_up), concurrency)
+    results = crawled(urls, Resolver(concurrency, lookup), concurrency)
     assert [result.target.index for result in results] == list(range(3 * rounds))
     for result in results:
         if result.target.index % 3 != 1:
@@ -86,14 +86,14 @@ def test_a_dozen_names_without_response_do_not_affect_good_ones(
 ) -> None:
     server.on("/ok", reply(200, b"good"))
 
-    def look_up(host: str) -> Addresses:
+    def lookup(host: str) -> Addresses:
         if host.startswith("silent"):
             over.wait(60)
         return HERE
 
     bad = [f"http://silent{n}.test/" for n in range(12)]
     good = [server.url(f"/ok?{n}", host=f"good{n}.test") for n in range(20)]
-    results = crawled(bad + good, Resolver(50, look_up), 50)
+    results = crawled(bad + good, Resolver(50, lookup), 50)
     assert [result.attempt.error and result.attempt.error.kind for result in results[:12]] == [
         "timeout"
     ] * 12
@@ -113,7 +113,7 @@ def test_latency_under_load_is_the_servers(server: Server) -> None:
     assert latencies[250] < 0.2
 
 
-# Real lookups, at name servers that lie
+# Real lookups, at misbehaving name servers
 
 
 @pytest.mark.parametrize("engine", ["direct", "httpx", "native"])

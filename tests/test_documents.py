@@ -1,4 +1,4 @@
-"""The documents against the program: commands run, tables, blocks and links are the real ones."""
+"""The documents against the program: commands run, and tables, blocks and links are correct."""
 
 import importlib
 import re
@@ -55,7 +55,7 @@ class Command(NamedTuple):
 
     @property
     def installs(self) -> bool:
-        """Whether it makes an environment, rather than runs in one."""
+        """Whether it creates an environment instead of running in one."""
         return self.text.split()[0] in ("python3", "pip", "uv", "uvx", "apt")
 
 
@@ -114,7 +114,7 @@ def test_the_build_runs_what_the_documents_install_and_check() -> None:
         assert re.search(rf"(^|&& ){re.escape(part)}", BUILD, re.MULTILINE), part
 
 
-def test_what_is_installed_has_the_command_and_the_extras_that_are_named() -> None:
+def test_the_installed_package_has_the_command_and_the_extras_that_are_named() -> None:
     text = "".join(DOCUMENTS.values())
     lists = re.findall(r"'\.\[([\w,]+)\]'|--extra (\w+)", text)
     extras = {name for one, other in lists for name in (one or other).split(",")}
@@ -152,7 +152,9 @@ def test_the_example_list_shows_what_a_list_may_hold() -> None:
 
 
 @pytest.mark.parametrize("command", CRAWLS, ids=": ".join)
-def test_a_command_does_what_it_is_for(site: Server, tmp_path: Path, command: Command) -> None:
+def test_a_command_does_what_the_document_says(
+    site: Server, tmp_path: Path, command: Command
+) -> None:
     """Lists and URLs are those of a server on loopback."""
     text = command.text
     if "jq" in shlex.split(text) and shutil.which("jq") is None:
@@ -188,7 +190,7 @@ def test_a_command_that_runs_tests_runs_some(command: Command) -> None:
 
 @pytest.mark.parametrize("command", BENCHMARKS, ids=": ".join)
 def test_a_command_that_measures_takes_its_arguments(command: Command) -> None:
-    """None runs as long as it is meant to: policies get no seeds, the others explain themselves."""
+    """None runs in full: policies get no seeds, the others print their help."""
     text = re.sub(r"^\S+", shlex.quote(sys.executable), command.text)
     text = re.sub(r"--runs \d+", "--runs 0", text) if "policies" in text else f"{text} --help"
     ended = run_script(text, ROOT, environment())
@@ -235,7 +237,7 @@ def test_the_python_example_has_ten_lines() -> None:
     assert len([line for line in blocks(REFERENCE, "python")[0].splitlines() if line]) <= 10
 
 
-def test_the_loop_that_is_left_early_runs(site: Server) -> None:
+def test_the_example_that_leaves_the_loop_early_runs(site: Server) -> None:
     head = "import asyncio\nfrom contextlib import aclosing\nfrom crawler import crawl\n"
     urls = [site.url("/missing"), site.url("/1"), site.url("/2")]
     body = f"urls = {urls}\n{blocks(REFERENCE, 'python')[1]}"
@@ -254,7 +256,7 @@ def test_the_help_block_is_the_real_one() -> None:
 
 
 def test_the_output_of_the_demo_is_a_real_one() -> None:
-    """Ports, times and the words of a reason differ; the rows and the counts are as they come."""
+    """Ports, times and the words of a reason differ; rows and counts do not."""
     (shown,) = [block for block in blocks(README, "text") if block.startswith("URL")]
     assert gist(shown) == gist(crawl("--demo").stdout)
 
@@ -344,7 +346,7 @@ def test_no_change_on_paper_touches_more_than_four_files() -> None:
     assert all(1 < len(re.findall(r"[\w/]+(?:\.py|/)`", row[1])) <= 4 for row in changes)
 
 
-def test_a_transport_can_be_tried_as_the_architecture_shows_it() -> None:
+def test_a_transport_can_be_tried_as_the_architecture_shows() -> None:
     (code,) = blocks(ARCHITECTURE, "python")
     ended = run_python(code)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True 204\n", "")

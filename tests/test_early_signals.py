@@ -22,7 +22,7 @@ _LAST = "crawler.engine.transports.direct"
 def interrupted(door: str, number: signal.Signals, after: int, *args: str) -> tuple[int, str, bool]:
     """Send a signal once `after` modules were imported.
 
-    Return the exit code, the output, and whether there were that many.
+    Return the exit code, the output, and whether that many were imported.
     """
     command, last = DOORS[door]
     process = subprocess.Popen(

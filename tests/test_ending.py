@@ -30,11 +30,11 @@ from shell import (
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SOON = 2.0
-"""Seconds within which a signal ends a run: one is promised, the rest allows for a busy machine."""
+"""Seconds within which a signal ends a run: one is promised, the rest is for a busy machine."""
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 FULL = Path("/dev/full")
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="/dev/full is missing")
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_second_sighup_is_ignored(site: Server, tmp_path: Path) -> None:
 
 
 def stalling(site: Server, directory: Path) -> Path:
-    """Write a list of a URL that never responds, and more good ones than fit into a pipe."""
+    """Write a list of a URL that never responds, and more good ones than fit in a pipe."""
     urls = [site.url("/hang"), *(site.url(f"/ok?{number}") for number in range(2_000))]
     return write(directory / "urls.txt", *urls)
 
@@ -345,7 +345,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Server) -> N
     assert [record["ok"] for record in records(out)] == [True]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is missing")
 def test_an_interrupt_ends_the_wait_for_the_writer_of_a_fifo(tmp_path: Path) -> None:
     fifo = tmp_path / "urls.fifo"
     os.mkfifo(fifo)
@@ -356,7 +356,7 @@ def test_an_interrupt_ends_the_wait_for_the_writer_of_a_fifo(tmp_path: Path) -> 
     assert (process.returncode, out, err) == (130, "", "")
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is missing")
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("option", ["-o", "--failed-to"])
 def test_the_first_signal_ends_the_wait_for_the_reader_of_a_fifo(

@@ -24,7 +24,7 @@ CUT_WITHOUT_TLS = "close_notify"
 
 @dataclass(slots=True, kw_only=True)
 class Listener:
-    """Notes what an exchange reports; abandons it at the event that `until` names."""
+    """Records the events of an exchange, and abandons it at the event `until`."""
 
     until: str = ""
     events: list[str] = field(default_factory=list)
@@ -33,18 +33,18 @@ class Listener:
     exchange: Exchange = field(init=False)
 
     def head_received(self) -> None:
-        self._note("head")
+        self._record("head")
 
     def body_received(self, data: bytes) -> None:
         assert data
         self.body += data
-        self._note("body")
+        self._record("body")
 
     def exchange_ended(self, error: Exception | None) -> None:
         self.error = error
-        self._note("end")
+        self._record("end")
 
-    def _note(self, event: str) -> None:
+    def _record(self, event: str) -> None:
         if self.events[-1:] != [event]:
             self.events.append(event)
         if event == self.until:
@@ -53,7 +53,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a response; `error` is its type and text."""
+    """The result of a response; `error` is its type and text."""
 
     events: tuple[str, ...]
     status: int | None = None
@@ -66,7 +66,7 @@ class Outcome:
 def received(
     pieces: Sequence[bytes], *, is_head: bool = False, closed: bool = False, orderly: bool = True
 ) -> Outcome:
-    """Feed the pieces of a response, each a second after the other, then its end if `closed`."""
+    """Feed the pieces of a response, a second apart, and then its end if `closed`."""
     listener = Listener()
     exchange = listener.exchange = Exchange(listener, is_head=is_head)
     for number, piece in enumerate(pieces):
@@ -345,7 +345,7 @@ def test_any_body_arrives_whole_in_any_chunks_and_pieces(
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\nx", id="a body of a 204"),
     ],
 )
-def test_bytes_beyond_the_end_spoil_the_connection_and_not_the_response(data: bytes) -> None:
+def test_bytes_beyond_the_end_spoil_the_connection_but_not_the_response(data: bytes) -> None:
     outcome = received([data])
     assert (outcome.error, outcome.reusable) == (None, False)
 
@@ -368,7 +368,7 @@ def test_bytes_beyond_the_end_spoil_the_connection_and_not_the_response(data: by
     ],
     ids=["head", "interim heads", "chunk extension", "trailers"],
 )
-def test_what_comes_without_end_beside_the_body_is_bounded(
+def test_heads_and_framing_without_end_are_bounded(
     start: bytes, piece: bytes, message: str
 ) -> None:
     listener = Listener()
@@ -457,7 +457,7 @@ def test_an_abandoned_exchange_reports_nothing_more(rest: bytes, until: str) -> 
 
 @pytest.mark.parametrize("callback", ["head_received", "body_received", "exchange_ended"])
 @pytest.mark.parametrize("data", [SMALL, CHUNKED + b"4\r\ngood\r\n0\r\n\r\n"])
-def test_a_fault_of_the_listener_is_raised_and_not_put_down_to_the_server(
+def test_an_exception_of_the_listener_is_raised_and_not_blamed_on_the_server(
     data: bytes, callback: str
 ) -> None:
     class Faulty(Listener):

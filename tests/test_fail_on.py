@@ -52,7 +52,7 @@ CLASSES: dict[str, set[str]] = {
 
 
 PAIRS = list(zip(CLASSES, [*list(CLASSES)[3:], *list(CLASSES)[:3]], strict=True))
-"""Each class once among those that fail, and once among those that warn."""
+"""Each class is once in --fail-on, and once in --warn-on."""
 
 
 Judge = Callable[[tuple[str, str]], dict[str, dict[str, Any]]]
@@ -60,7 +60,7 @@ Judge = Callable[[tuple[str, str]], dict[str, dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def judged(tls_context: Any) -> Iterator[Judge]:
-    """What came of a list with a row for each class, by the row's name, for each of `PAIRS`."""
+    """The records of a list with a row for each class, by the row's name, for each of `PAIRS`."""
     with Server() as server, Server(tls=tls_context) as secure, refusing_port() as port:
         server.on(MOVED, redirect(server.on(GOOD, reply())))
         server.on(WALL, reply(403, b"", "cf-mitigated: challenge"))
@@ -89,7 +89,7 @@ def judged(tls_context: Any) -> Iterator[Judge]:
 def test_only_the_named_classes_fail_or_pass_with_a_warning(
     judged: Judge, pair: tuple[str, str]
 ) -> None:
-    """What is in both fails; what is in neither is as good as it would be otherwise."""
+    """A class in both fails; results in neither keep their verdict."""
     found = judged(pair)
     fails, warns = (CLASSES[classes] for classes in pair)
     assert {name for name, record in found.items() if record["warned"]} == warns - fails
@@ -102,12 +102,12 @@ def test_only_the_named_classes_fail_or_pass_with_a_warning(
 def test_a_name_that_does_not_resolve_may_be_a_warning_only(server: Server, classes: str) -> None:
     server.on("/ok", reply())
 
-    def look_up(host: str) -> Addresses:
+    def lookup(host: str) -> Addresses:
         if host == "missing.test":
             raise socket.gaierror(socket.EAI_NONAME, "simulated")
         return (Address(socket.AF_INET, NEAR),)
 
-    transport = DirectTransport(ConnectionSettings(idle=10), Resolver(1, look_up))
+    transport = DirectTransport(ConnectionSettings(idle=10), Resolver(1, lookup))
     urls = ["http://missing.test/", server.url("/ok", host="good.test"), server.url("/gone")]
     expectation = Expectation(warn_on=expect.classes(classes))
     checks = in_library(urls, Limits(), expectation, transport=transport)

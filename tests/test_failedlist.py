@@ -28,7 +28,7 @@ from crawler.report.streams import open_list
 
 A, B = "https://a.example/", "https://b.example/"
 SECRET = "s3cr3t"
-# Line ends, other controls, what steers terminals and CI runners, and a byte that is not UTF-8.
+# Line ends, other controls, commands of terminals and CI runners, and a byte that is not UTF-8.
 UGLY = "\r\n\0\x0b\x0c\x1b[31m\x85\u2028\u2029\ufeff\udcff # ##[error] ::x:: https://evil.example/"
 LINES = st.lists(
     st.binary(max_size=8).map(lambda data: data.translate(None, b"\0"))
@@ -66,7 +66,7 @@ def listing(checks: Sequence[Check], stats: CrawlStats | None = None) -> bytes:
 
 
 def shown(entries: Iterable[Target | Result]) -> list[tuple[bool, str]]:
-    """Return whether each entry is a URL, and which, or what is shown of it."""
+    """Return whether each entry is a URL, and the URL or what is shown of it."""
     return [
         (True, entry.url) if isinstance(entry, Target) else (False, entry.target.input)
         for entry in entries

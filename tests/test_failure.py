@@ -96,7 +96,7 @@ def _caused(outer: Exception, inner: Exception) -> Exception:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the provocations of errors stand on."""
+    """The servers with which errors are provoked."""
 
     server: Server
     ca: trustme.CA
@@ -171,7 +171,7 @@ PROVOKED: dict[ErrorKind, tuple[Phase | None, Callable[[Ground], Result]]] = {
     ErrorKind.LOCAL_RESOURCE: (Phase.CONNECT, connect_failed(errno.EMFILE)),
     ErrorKind.INTERNAL: (Phase.CONNECT, failed(RuntimeError("a fault"))),
 }
-"""One way to come to each kind; a transport that notes nothing is in the phase "connect"."""
+"""One way to provoke each kind; a transport that records no phase is in "connect"."""
 
 
 @BOTH
@@ -317,7 +317,7 @@ def test_the_kind_given_by_a_transport_takes_precedence_over_causes(ground: Grou
 
 def test_no_detail_shows_a_secret(ground: Ground) -> None:
     for exc in (RuntimeError, httpx.RemoteProtocolError, httpx.ProxyError, httpx.InvalidURL):
-        result = failed(exc("cannot ask http://user:secret@a.test/ now"))(ground)
+        result = failed(exc("cannot request http://user:secret@a.test/ now"))(ground)
         assert "secret" not in detail(result)
 
 

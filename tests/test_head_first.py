@@ -29,7 +29,7 @@ from crawler.models import ErrorKind, Expectation, Outcome, Target
 
 
 def by_method(**steps: Sequence[Step]) -> Script:
-    """Return the script that takes the steps of each method one by one, the last one for ever."""
+    """Return the script that takes the steps of each method one by one; the last one repeats."""
     taken: Counter[str] = Counter()
 
     def script(of: Target, before: int) -> Step:

@@ -94,7 +94,7 @@ def test_a_host_with_recent_latencies_is_not_forgotten() -> None:
     st.lists(st.sampled_from(["request", "slow", "slow", "start", "cancel"]), max_size=400),
 )
 def test_hedges_never_exceed_their_share_of_all_requests(share: float, steps: list[str]) -> None:
-    """In any order of starts: a hedge waits for its start, and may be cancelled."""
+    """In any order of starts: a hedge may have to wait, and may be cancelled."""
     quota = HedgeQuota(share)
     waiting = started = 0
     for step in steps:

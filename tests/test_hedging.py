@@ -1,4 +1,4 @@
-"""When a request is hedged, and how many are."""
+"""When a request is hedged, and how many of them."""
 
 import asyncio
 import gc
@@ -124,7 +124,7 @@ def test_the_percentile_of_all_hosts_applies_until_a_host_has_twenty_responses()
 
 
 class Name(str):
-    """A host name of which one can know whether it is still in use."""
+    """A host name that shows whether it is still in use."""
 
     __slots__ = ("__weakref__",)
 

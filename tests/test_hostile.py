@@ -1,4 +1,4 @@
-"""What a bad server does to its neighbours: nothing. Each case is `ok, BAD, ok` on one origin."""
+"""A bad server affects no neighbour. Each case is `ok, BAD, ok` on one origin."""
 
 import asyncio
 import gc
@@ -39,7 +39,7 @@ from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
 PATIENT = 30.0
-BUFFER = 262_144  # what asyncio reads at most in one go
+BUFFER = 262_144  # the most that asyncio reads at once
 MEMORY = 30_000_000
 
 
@@ -87,10 +87,10 @@ EACH_SETUP = pytest.mark.parametrize(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """How a transport is known to differ from what is right, and why.
+    """How a transport is known to differ from the expected facts, and why.
 
-    `facts` is what it records for the bad response, if that is wrong. `at_times`: it does so
-    only by chance; `mute`: it cannot give the hint that the case requires.
+    `facts` are the wrong facts that it records for the bad response. `at_times`: it does so
+    only sometimes; `mute`: its error lacks the hint that the case requires.
     """
 
     why: str
@@ -101,7 +101,7 @@ class Known:
 
 _WAITS = "h11 checks nothing before the head has ended, so a text banner is not an error yet"
 _FLOOD = Known(
-    why="httpcore reads interim responses without end, and lets nothing else run",
+    why="httpcore reads interim responses without end, and blocks everything else",
     facts=bad(ErrorKind.TIMEOUT, ANY),
     at_times=True,
 )
@@ -114,11 +114,11 @@ _NATIVE_FLOOD = Known(
 )
 _NATIVE_MUTE = Known(why="hyper does not report the bytes it refused", mute=True)
 _NATIVE_STRICT = Known(
-    why="hyper takes no control character in a header", facts=bad(ErrorKind.PROTOCOL, Phase.WAIT)
+    why="hyper refuses control characters in a header", facts=bad(ErrorKind.PROTOCOL, Phase.WAIT)
 )
 
 _NATIVE_NO_HEAD = Known(
-    why="hyper drops a head that came with a bad TLS record",
+    why="hyper drops a head that is followed by a bad TLS record",
     facts=bad(ErrorKind.PROTOCOL, Phase.WAIT),
 )
 
@@ -154,14 +154,14 @@ KNOWN: dict[tuple[str, str], Known] = {
     ("native", "bad-record-after-the-whole-response"): _NATIVE_NO_HEAD,
     ("native", "bad-record-inside-the-head"): _NATIVE_NO_HEAD,
     ("native", "plain-text-after-the-head"): Known(
-        why="hyper drops a head that came with a bad TLS record",
+        why="hyper drops a head that is followed by a bad TLS record",
         facts=bad(ErrorKind.TLS_HANDSHAKE, Phase.TLS),
     ),
     ("native", "redirect-with-a-control-character"): _NATIVE_STRICT,
     ("native", "redirect-with-an-escape"): _NATIVE_STRICT,
     ("native", "redirect-with-del"): _NATIVE_STRICT,
     ("native", "redirect-in-utf-8"): Known(
-        why="pyreqwest cannot give a header that is not ASCII",
+        why="pyreqwest cannot return a header that is not ASCII",
         facts=bad(ErrorKind.BAD_REDIRECT, None, 302),
     ),
     ("native", "reset-in-the-handshake"): Known(
@@ -178,7 +178,7 @@ def known(setup: Setup, case: Case | TlsCase) -> Known:
 
 
 def runs_alone(setup: Setup, case: Case) -> bool:
-    """Whether a case cannot be mixed with others: it needs a watch, or would spoil theirs."""
+    """Whether a case cannot run with others: it is watched, or would disturb them."""
     differs = known(setup, case)
     return case.endless or case.method != "GET" or differs.at_times
 
@@ -200,7 +200,7 @@ def test_a_response_that_lasts_until_the_timeout_and_its_neighbours_are_recorded
     setup: Setup,
 ) -> None:
     with Server(mounted(*LASTING)) as server:
-        # With many at once it takes a while to get as far as the wait that a case is about.
+        # With many at once it takes a while to reach the phase that a case is about.
         within = 2 * TIMEOUT
         crawls = (
             sandwiched(server, setup, [case], times=1, concurrency=1, within=within)
@@ -354,14 +354,14 @@ def test_case_names_are_unique() -> None:
 async def respond_ok(
     request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Respond with as many bytes as the query says: no two neighbours are alike."""
+    """Respond with as many bytes as the query says: no two neighbours are equal."""
     await reply(200, b"x" * int(request.query))(request, reader, writer)
 
 
 def possible(setup: Setup, case: Case | TlsCase) -> list[Facts]:
     """Return the facts that a bad response may get among many others.
 
-    Which connections are reused is chance there, and so are differences that depend on it.
+    There it is chance which connections are reused, and so are differences that depend on it.
     """
     facts = known(setup, case).facts
     return [case.facts] if facts is None else [case.facts, facts]
@@ -427,12 +427,12 @@ def run(setup: Setup, *crawls: Coroutine[Any, Any, list[Result]]) -> list[list[R
         loop.set_exception_handler(lambda _, context: reported.append(context))
         results = await asyncio.gather(*crawls)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        gc.collect()  # the failure of a task that was not awaited is reported when it is collected
+        gc.collect()  # reports exceptions of tasks that were never awaited
         await asyncio.sleep(0)
         assert reported == []
         return results
 
-    gc.freeze()  # what was there before need not be looked through
+    gc.freeze()  # older objects need not be searched
     try:
         new_loop = import_module("uvloop").new_event_loop if setup.uvloop else None
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -463,7 +463,7 @@ def memory_watched(case: Case) -> Iterator[None]:
 
 
 def assert_right_alone(setup: Setup, case: Case, results: list[Result]) -> None:
-    """Check one sandwich at concurrency 1, with which known differences show each time."""
+    """Check one sandwich at concurrency 1, where known differences show each time."""
     before, bad, after = results
     differs = known(setup, case)
     assert (case.id, facts_of(bad)) == (case.id, differs.facts or case.facts)

@@ -1,4 +1,4 @@
-"""The invariants of the policy simulator: a run that keeps them all, and one that breaks each."""
+"""The invariants of the policy simulator: a run that keeps them all, and runs that break each."""
 
 import copy
 from collections.abc import Callable
@@ -41,7 +41,7 @@ SCENARIO = Scenario(
 
 
 def request(page: int, hop: int, begin: int, end: int, reply: Reply = GOOD, **more: Any) -> Request:
-    """Return a request that was answered in whole; times in ms from the start."""
+    """Return a request with a complete response; times in ms from the start."""
     host = SCENARIO.origins[SCENARIO.pages[page].hops[hop].origin].host
     made = Request(
         page=page,
@@ -61,7 +61,7 @@ def request(page: int, hop: int, begin: int, end: int, reply: Reply = GOOD, **mo
 
 
 def record(index: int, line: int, page: int | None, latency: float | None) -> dict[str, Any]:
-    """Return the record of a page that passed, or of a line that is no URL; latency in ms."""
+    """Return the record of a page that passed, or of a line that is not a URL; latency in ms."""
     sent = page is not None
     url = URLS[page][0] if page is not None else "ftp://x/"
     error = {"kind": "invalid_url", "phase": None, "detail": "no URL"}
@@ -148,12 +148,12 @@ def options(run: Run, **changes: Any) -> None:
 
 
 def hurry(run: Run) -> None:
-    """The request after the hold comes too early."""
+    """The request after the pause comes too early."""
     run.log.requests[3].arrived = START + 0.9
 
 
 def crowd(run: Run, *, host: str, count: int) -> None:
-    """More requests at once, on a connection each, in the midst of the run."""
+    """More concurrent requests, each on a connection of its own, in the middle of the run."""
     pages = tuple(Page(hops=(Hop(origin=int(host == SECOND.host)),)) for _ in range(count))
     run.scenario = replace(run.scenario, pages=(*run.scenario.pages, *pages))
     for page in range(3, 3 + count):
@@ -166,7 +166,7 @@ def crowd(run: Run, *, host: str, count: int) -> None:
 
 
 def many_pauses(run: Run) -> None:
-    """Eight pages are retried at once, where the back-off is half a second."""
+    """Eight pages are retried at once, although the back-off is half a second."""
     options(run, backoff=0.5, rate=None, host_rate=None)
     pages = tuple(Page(hops=(Hop(origin=0, script=(GOOD, GOOD)),)) for _ in range(8))
     lines = tuple(Line(page=page) for page in range(8))
@@ -188,14 +188,14 @@ def recheck(run: Run) -> None:
 
 
 def throttle(run: Run) -> None:
-    """Two requests start together on a host that answered 503 before any was good again."""
+    """Two requests start together on a host after a 503, before one has succeeded again."""
     options(run, max=10, per_host=2)
     run.log.requests[1].reply = Reply(status=503)
     crowd(run, host=SECOND.host, count=2)
 
 
 def change(path: str, value: Any) -> Callable[[Run], None]:
-    """Return what sets "records.1.size" or "code" of a run to a value."""
+    """Return a function that sets "records.1.size" or "code" of a run to a value."""
     *outer, last = path.split(".")
 
     def act(run: Run) -> None:

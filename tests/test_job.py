@@ -1,4 +1,4 @@
-"""Runs of the command: what is read, what is written where, and the exit code."""
+"""Runs of the command: inputs, outputs and the exit code."""
 
 import json
 import os
@@ -323,7 +323,7 @@ def test_a_redirected_standard_input_cannot_be_an_output(site: Server, tmp_path:
 
 
 def test_ordered_writes_records_in_input_order(server: Server, tmp_path: Path) -> None:
-    """The response to the first URL comes only after all others were requested."""
+    """The response to the first URL comes after all others have been requested."""
     server.on("/last", once(lambda: server.counts["/ok"] == 20))
     server.on("/ok", reply())
     urls = [server.url("/last"), *(server.url(f"/ok?{number}") for number in range(20))]

@@ -18,14 +18,14 @@ from crawler.models import ErrorKind, Target
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The least that can wait."""
+    """The smallest entry that can be queued."""
 
     host: str
     index: int
 
 
 def opcodes(call: Callable[[], object]) -> int:
-    """Return how many steps the interpreter makes in a call."""
+    """Return the number of bytecode instructions of a call."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
@@ -123,7 +123,7 @@ def test_a_clear_costs_the_same_after_fifty_thousand_hosts() -> None:
 
 
 class Host(str):
-    """A host name of which one can tell whether it is still remembered."""
+    """A host name that shows whether it is still remembered."""
 
     __slots__ = ("__weakref__",)
 

@@ -17,7 +17,7 @@ from crawler.models import Target
 
 @dataclass(slots=True)
 class Model:
-    """What a host may do, worked out anew each time."""
+    """What a host may do, computed afresh each time."""
 
     pace: AdaptiveSlots
     until: float = START
@@ -36,7 +36,7 @@ class Model:
 
 
 class Bench:
-    """Lanes, and a model of them that is too slow for many hosts, but too simple to be wrong."""
+    """Lanes, and a model of them: too slow for many hosts, but too simple to be wrong."""
 
     def __init__(self, per_host: int) -> None:
         self.clock = Clock()
@@ -132,7 +132,7 @@ class Bench:
         assert len(self.lanes) == sum(waiting)
 
     def drain(self) -> None:
-        """Take all that is left; each wait is until something is due or has left."""
+        """Take all remaining entries; each wait lasts until one is due or released."""
         while len(self.lanes) or self.live:
             if self.take() is None:
                 due = self.lanes.next_due()
@@ -184,7 +184,7 @@ TICK = 0.125
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A target with the tick at which it comes, and how it is queued."""
+    """A target with the tick at which it is queued, and how."""
 
     host: str
     comes: int
@@ -198,7 +198,7 @@ class Job:
 def starts(jobs: list[Job], *, always: bool, **how: Any) -> list[tuple[int, int]]:
     """Return at which tick each job was started, in order.
 
-    What may start is looked for at each tick, or only when something has changed or is due.
+    Entries are taken at each tick, or only when something has changed or is due.
     """
     clock = Clock()
     lanes: Lanes[Target] = Lanes(clock=clock, **how)

@@ -1,4 +1,4 @@
-"""Lanes: whose turn it is, per host, and entries that are urgent, delayed or withdrawn."""
+"""Lanes: the order of hosts, and entries that are urgent, delayed or withdrawn."""
 
 import asyncio
 import itertools

@@ -73,7 +73,7 @@ DOORS = {
     "rich": {"report.terminal", "report.progress"},
     "httpx": {"engine", "app.assemble", "app.job", "__init__"},
 }
-"""Where a library may come in: a module, or all below a package."""
+"""Where a library may be imported: a module, or all modules of a package."""
 
 
 def modules() -> dict[str, ast.Module]:

@@ -1,4 +1,4 @@
-"""The native transport: what rustls and reqwest see differently from OpenSSL and direct."""
+"""The native transport: how rustls and reqwest differ from OpenSSL and direct."""
 
 import asyncio
 import datetime as dt
@@ -42,7 +42,7 @@ async def _closes(reader: Reader, writer: Writer) -> None:
 
 
 async def _closes_tcp(reader: Reader, writer: Writer) -> None:
-    """End TCP without the end of TLS, close_notify."""
+    """End TCP without ending TLS by close_notify."""
     await reader.read(1)
     writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
     await reader.read()
@@ -92,7 +92,7 @@ def test_a_tls_connection_that_ends_before_the_response_is_retried(
 
 
 @pytest.fixture(params=[True, False, None], ids=["an authority's", "a server's", "unlimited"])
-def own_certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def self_signed_certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A self-signed certificate for 127.0.0.1, and its key, in one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-signed")])
@@ -125,24 +125,26 @@ def own_certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @BOTH
 def test_a_self_signed_certificate_that_cacert_names_is_trusted(
-    own_certificate: Path, engine: Engine
+    self_signed_certificate: Path, engine: Engine
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(own_certificate)
+    context.load_cert_chain(self_signed_certificate)
     with Server({"/ok": reply(200, b"hello")}, tls=context) as server:
         urls = [server.url(f"/ok?{number}") for number in range(3)]
-        named = crawled(urls, ConnectionSettings(engine=engine, cacert=str(own_certificate)))
+        named = crawled(
+            urls, ConnectionSettings(engine=engine, cacert=str(self_signed_certificate))
+        )
         (unnamed,) = crawled(urls[:1], ConnectionSettings(engine=engine))
     assert [facts_of(result) for result in named] == [good(5)] * 3
     assert facts_of(unnamed) == bad(ErrorKind.TLS_UNTRUSTED, Phase.TLS)
 
 
 def test_a_failure_after_an_authoritys_certificate_is_not_blamed_on_the_certificate(
-    own_certificate: Path,
+    self_signed_certificate: Path,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(own_certificate)
+    context.load_cert_chain(self_signed_certificate)
     with Server(tls=context, accept=_resets) as server:
-        connecting = ConnectionSettings(engine=Engine.NATIVE, cacert=str(own_certificate))
+        connecting = ConnectionSettings(engine=Engine.NATIVE, cacert=str(self_signed_certificate))
         (result,) = crawled([server.url("/")], connecting)
     assert facts_of(result) == bad(ErrorKind.RESET, Phase.WAIT)

@@ -1,4 +1,4 @@
-"""TLS inside TLS: the same bytes as over one layer, however the outer one delivers them."""
+"""TLS inside TLS: the same bytes as over one layer, however they are split in outer records."""
 
 import asyncio
 import socket
@@ -79,7 +79,7 @@ class Far:
 
 
 class Ends:
-    """A connection of ours, and the far end, as soon as both handshakes are done."""
+    """Our connection and the far end, after both handshakes."""
 
     def __init__(self, connection: Connection, far: Far) -> None:
         self.connection = connection
@@ -105,7 +105,7 @@ class Ends:
 
 @contextmanager
 def listening(context: ssl.SSLContext) -> Iterator[tuple[int, "asyncio.Future[Far]"]]:
-    """Accept one connection in a thread; yield the port, and the far end to come."""
+    """Accept one connection in a thread; yield the port, and a future of the far end."""
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[Far] = loop.create_future()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -205,7 +205,9 @@ def test_several_inner_records_in_one_outer_one_are_all_read(nested: Nested) -> 
 
 
 @ON_EACH
-def test_a_response_in_a_record_behind_is_not_that_of_the_next_request(nested: Nested) -> None:
+def test_a_surplus_response_in_a_later_record_is_not_that_of_the_next_request(
+    nested: Nested,
+) -> None:
     async def body(ends: Ends) -> None:
         evil = OK.replace(b"good", b"evil")
         body, _ = await asyncio.gather(ends.get(), serve_one(ends.far, OK, evil))

@@ -51,7 +51,7 @@ KEYS = [
     "warned",
 ]
 
-# A process's own record of its memory starts with that of the process which forked it, here
+# The peak memory of a process starts with that of the process that forked it, here
 # the test's, which may be larger. So a small process starts `crawl` and reads the record.
 _MEASURE = """
 import resource, subprocess, sys

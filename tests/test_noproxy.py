@@ -26,7 +26,7 @@ from crawler.core import noproxy
         pytest.param("*.a.test", "aa.test", False, id="a star and a name that ends alike"),
         pytest.param("b.test,a.test", "a.test", True, id="the second of two"),
         pytest.param(" b.test , a.test ", "a.test", True, id="blanks about the comma"),
-        pytest.param("b.test a.test", "a.test", True, id="blanks in place of commas"),
+        pytest.param("b.test a.test", "a.test", True, id="blanks instead of commas"),
         pytest.param("b.test,,", "a.test", False, id="empty entries"),
         pytest.param("127.0.0.1", "127.0.0.1", True, id="an address"),
         pytest.param("127.0.0.1", "127.0.0.11", False, id="an address that begins alike"),

@@ -1,4 +1,4 @@
-"""An address becomes an open socket or a failure, once, and nothing stays watched behind it."""
+"""An address becomes an open socket or a failure, once, and nothing stays watched."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ Security = tuple[ssl.SSLContext, str] | None
 
 
 class Counting:
-    """A poller that knows which descriptors it watches."""
+    """A poller that records which descriptors it watches."""
 
     def __init__(self, poller: Poller) -> None:
         self.watched: set[int] = set()
@@ -46,21 +46,21 @@ class Counting:
 
 
 class Outcome:
-    """The end of an opening, which comes once."""
+    """The outcome of an opening; there is one only."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.calls = 0
-        self.came = asyncio.Event()
+        self.arrived = asyncio.Event()
 
     def __call__(self, error: Exception | None, may_be_readable: bool) -> None:
         self.calls += 1
         self.error = error
-        self.came.set()
+        self.arrived.set()
 
 
 def run(loop: Loop, body: Callable[[Counting], Coroutine[Any, Any, None]]) -> None:
-    """Run `body` on a poller; nothing may stay watched, and nothing be complained of."""
+    """Run `body` on a poller; nothing may stay watched, and no error be reported."""
     complaints: list[dict[str, Any]] = []
 
     async def main() -> None:
@@ -83,7 +83,7 @@ async def opened(poller: Counting, port: int, security: Security = None) -> tupl
     outcome = Outcome()
     opening = Opening(poller, security, outcome)
     opening.connect(socket.AF_INET, "127.0.0.1", port)
-    await outcome.came.wait()
+    await outcome.arrived.wait()
     assert outcome.calls == 1
     return opening, outcome
 
@@ -94,9 +94,7 @@ def security(ca_file: Path) -> Security:
 
 
 @ON_EACH
-def test_a_plain_socket_is_connected_and_nothing_is_known_of_tls(
-    loop: Loop, server: Server
-) -> None:
+def test_a_plain_socket_is_connected_and_has_no_tls_facts(loop: Loop, server: Server) -> None:
     async def body(poller: Counting) -> None:
         opening, outcome = await opened(poller, server.port)
         assert (outcome.error, opening.state) == (None, OpeningState.OPEN)
@@ -138,7 +136,7 @@ def test_a_port_that_refuses_is_a_failure_with_its_time(loop: Loop) -> None:
                 opening.connect(socket.AF_INET, "127.0.0.1", port)
             except ConnectionRefusedError:  # known at once
                 return
-            await outcome.came.wait()
+            await outcome.arrived.wait()
         assert isinstance(outcome.error, ConnectionRefusedError)
         assert opening.connect_seconds is not None
         assert opening.sock is None
@@ -183,7 +181,9 @@ def test_a_port_that_speaks_no_tls_is_a_failure_of_the_handshake(
 
 
 @ON_EACH
-def test_a_fault_in_the_handshake_is_a_failure_and_not_lost(loop: Loop, server: Server) -> None:
+def test_an_exception_in_the_handshake_is_a_failure_and_not_lost(
+    loop: Loop, server: Server
+) -> None:
     class Faulty(ssl.SSLContext):
         def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
             raise ZeroDivisionError
@@ -233,7 +233,7 @@ def test_a_socket_that_was_reset_before_it_is_adopted_is_a_failure_or_closed(
         outcome = Outcome()
         opening = Opening(poller, security if secure else None, outcome)
         opening.adopt(sock, "127.0.0.1", 0.01)
-        await outcome.came.wait()
+        await outcome.arrived.wait()
         assert opening.connect_seconds == 0.01
         if secure:
             assert isinstance(outcome.error, ConnectionResetError)
@@ -245,7 +245,7 @@ def test_a_socket_that_was_reset_before_it_is_adopted_is_a_failure_or_closed(
 
 
 @ON_EACH
-def test_a_server_that_never_shakes_hands_can_be_given_up(loop: Loop, security: Security) -> None:
+def test_an_opening_can_be_abandoned_during_the_handshake(loop: Loop, security: Security) -> None:
     done = threading.Event()
 
     async def body(poller: Counting) -> None:

@@ -1,4 +1,4 @@
-"""Output settings to open outputs: which file is written how, and what is refused."""
+"""Output settings -> open outputs: how each file is written, and what is refused."""
 
 import threading
 from pathlib import Path

@@ -313,7 +313,7 @@ def warning(**changes: Any) -> str | None:
         pytest.param({"total": 100}, id="done"),
         pytest.param({"total": 90}, id="fewer than were done"),
         pytest.param({"done": 0}, id="nothing done"),
-        pytest.param({"elapsed": 5.9}, id="too early to tell"),
+        pytest.param({"elapsed": 5.9}, id="too early to say"),
         pytest.param({"deadline": 20.0, "elapsed": 2.9, "done": 1}, id="the first seconds"),
         pytest.param({"elapsed": 60.0}, id="at the deadline"),
         pytest.param({"elapsed": 61.0}, id="after the deadline"),

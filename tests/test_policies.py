@@ -1,4 +1,4 @@
-"""Random combinations of options against a scripted server, held against every invariant."""
+"""Random combinations of options against a scripted server, judged by every invariant."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_no_combination_of_options_breaks_an_invariant(
 ) -> None:
     one = played[seed]
     if one.complaints and one.complaints.keys() <= CLOCKED:
-        # Another process may have had the machine: what is not seen alone, and twice, was that.
+        # Another process may have slowed this one: a violation counts if it shows again, alone.
         again = play(seed).complaints
         one.complaints = {name: again[name] for name in one.complaints if name in again}
     assert not one.complaints, describe(one, None, None)

@@ -23,7 +23,7 @@ ON_EACH = pytest.mark.parametrize("loop", POLLERS)
 
 
 class Watched:
-    """Pairs of connected sockets, one end of each watched, and what was reported of it."""
+    """Pairs of connected sockets, one end of each watched, and the reported events."""
 
     def __init__(self, poller: Poller, opened: ExitStack) -> None:
         self.poller = poller
@@ -31,7 +31,7 @@ class Watched:
         self._opened = opened
 
     def pair(self, ready: Callable[[int], None] | None = None) -> tuple[socket.socket, int]:
-        """Return the far end of a new pair, and the number of the near one, which is watched."""
+        """Return the far end of a new pair, and the descriptor of the watched one."""
         near, far = socket.socketpair()
         for end in (near, far):
             end.setblocking(False)
@@ -41,7 +41,7 @@ class Watched:
         return far, fd
 
     def masks(self, fd: int) -> int:
-        """Return all that was reported of a socket."""
+        """Return all events that were reported of a socket."""
         combined = 0
         for number, mask in self.reports:
             combined |= mask if number == fd else 0
@@ -49,7 +49,7 @@ class Watched:
 
 
 def watching(loop: Loop, body: Callable[[Watched], Any]) -> list[dict[str, Any]]:
-    """Run `body` on a poller; return what the event loop complained of."""
+    """Run `body` on a poller; return the errors that the event loop reported."""
     complaints: list[dict[str, Any]] = []
 
     async def main() -> None:

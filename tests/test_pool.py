@@ -16,11 +16,11 @@ from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.resolve import Address, Addresses, Resolver
 from crawler.engine.transports.settings import ConnectionSettings
 
-LOOKS = 5  # at the number of open connections, for a server sees a closed one a little later
+LOOKS = 5  # at the number of open connections: a server is a little late to see a closed one
 
 
 class Origins:
-    """Servers that note, inside each request, how many connections all of them have open."""
+    """Servers that record, during each request, how many connections all of them have open."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = servers
@@ -130,7 +130,7 @@ def test_the_oldest_idle_connection_is_closed_first(server: Server) -> None:
                 await get(transport, server.url("/", host=host))
 
     asyncio.run(main())
-    # a and b; c in place of b; then a again, and b anew.
+    # a and b; c instead of b; then a again, and a new one to b.
     assert [request.connection for request in server.requests] == [1, 2, 1, 3, 1, 4]
 
 

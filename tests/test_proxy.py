@@ -67,7 +67,7 @@ class Way:
     loop: Callable[[], asyncio.AbstractEventLoop]
 
     def on(self, path: str, handler: Handler) -> str:
-        """Let the site, or the proxy in its place, respond to `path`."""
+        """Let the site, or the proxy on its behalf, respond to `path`."""
         url = self.site.on(path, handler)
         if self.forwards:
             self.proxy.on(url, handler)
@@ -75,7 +75,7 @@ class Way:
 
     @property
     def end(self) -> Server:
-        """The server that has the exchanges with us."""
+        """The server that receives our requests."""
         return self.proxy if self.forwards else self.site
 
     def fetched(self, *urls: str, method: str = "GET") -> list[Result]:
@@ -137,7 +137,7 @@ def detail(result: Result) -> str:
     return result.attempt.error.detail
 
 
-# --- What comes out ---
+# --- Results ---
 
 
 def test_every_kind_of_proxy_reaches_the_target(way: Way) -> None:
@@ -296,7 +296,7 @@ def test_the_users_proxy_authorization_replaces_the_credentials_of_the_proxy_url
     [
         pytest.param("user:p%40ss@", None, id="right"),
         pytest.param("user:wrong@", "it refused the name and password", id="wrong"),
-        pytest.param("", "it wants a kind of login", id="none"),
+        pytest.param("", "it requires a login", id="none"),
         pytest.param(f"{'u' * 300}:p@", "255 bytes", id="too long"),
     ],
 )
@@ -324,7 +324,7 @@ def test_a_body_that_a_forwarding_https_proxy_cuts_short_is_incomplete(
     async def cut(request: Request, reader: Reader, writer: Writer) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
         await writer.drain()
-        # The end of TCP without that of TLS.
+        # TCP ends without close_notify.
         writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
         await reader.read()
         writer.transport.abort()
@@ -352,7 +352,7 @@ async def _stalls(reader: Reader, writer: Writer) -> None:
 
 
 def _says(*pieces: bytes) -> Accept:
-    """Return a proxy that reads something before each piece that it sends, and then waits."""
+    """Return a proxy that reads something before it sends each piece, and then waits."""
 
     async def accept(reader: Reader, writer: Writer) -> None:
         for piece in pieces:
@@ -384,7 +384,7 @@ FAILING = [
         "http",
         _says(b"HTTP/1.1 200 OK\r\n\r\nmore"),
         ErrorKind.PROTOCOL,
-        "nobody requested",
+        "unsolicited",
         id="sends first",
     ),
     pytest.param("socks5", _closes, ErrorKind.DISCONNECTED, "closed", id="socks, closes"),
@@ -419,7 +419,7 @@ FAILING = [
         "socks5",
         _says(OPEN, b"\5\0\0\1......more"),
         ErrorKind.PROTOCOL,
-        "nobody requested",
+        "unsolicited",
         id="socks, sends first",
     ),
 ]
@@ -446,11 +446,11 @@ def test_a_proxy_that_fails_before_the_tunnel_is_open_is_named(
     [
         pytest.param(*case.values[:2], id=case.id)
         for case in FAILING
-        # httpcore does not look for bytes that come too early.
+        # httpcore does not check for bytes that are sent too early.
         if "sends first" not in str(case.id)
     ],
 )
-def test_stock_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: Any) -> None:
+def test_the_engine_httpx_names_a_proxy_that_fails(scheme: str, accept: Accept, loop: Any) -> None:
     if scheme == "socks5" and find_spec("socksio") is None:
         pytest.skip("socksio is missing")
     with Server(accept=accept) as proxy:

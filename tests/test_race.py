@@ -14,7 +14,7 @@ from crawler.models import Attempt, ErrorKind, Outcome, Result, Target
 
 
 async def slow(bench: Bench) -> Result:
-    """Return the result of the one URL that is slow enough for a second request."""
+    """Return the result of the only URL that is slow enough for a hedge."""
     return (await bench.crawl(warmed(bench.clock, on("a", WARM))))[WARM]
 
 
@@ -158,7 +158,7 @@ def test_an_attempt_that_waits_for_its_host_is_not_hedged() -> None:
 def test_a_request_that_waits_for_its_host_is_withdrawn_after_the_response_to_the_other(
     closing: float,
 ) -> None:
-    """All slots are free again afterwards, and nothing of it stays behind."""
+    """All slots are free again afterwards, and nothing is left over."""
 
     async def body() -> None:
         steps = {
@@ -306,7 +306,7 @@ HARD: dict[str, tuple[dict[str, Any], list[Step]]] = {
     "HEAD refused": ({"head_first": True}, [status(200, 60), status(405, 1), status()]),
     "error, retried": ({"retries": 1}, [error(seconds=5), error(seconds=2), status()]),
 }
-"""What two requests for the same can lead to: limits, and the steps of those requests."""
+"""How a race may end: limits, and the steps of its two requests."""
 
 
 @pytest.mark.parametrize("closing", [0.0, 0.5], ids=["at once", "slowly"])

@@ -47,7 +47,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 
 def within(arrivals: Sequence[Arrival], seconds: float, start: int = 0) -> int:
-    """Return how many came within `seconds` from the one at `start` on."""
+    """Return the number of requests within `seconds` of the one at `start`."""
     first = arrivals[start].at
     return sum(first <= one.at < first + seconds for one in arrivals)
 

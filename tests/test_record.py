@@ -91,7 +91,7 @@ def refuse(constant: str) -> NoReturn:
 
 
 def strictly(text: str) -> Any:
-    """Parse as a strict reader does: no NaN, no key twice."""
+    """Parse as a strict reader does: no NaN, no duplicate key."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(dict(pairs)) == len(pairs)

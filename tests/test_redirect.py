@@ -41,7 +41,7 @@ LOCATIONS = st.lists(
 def step(
     *locations: str, method: str = "GET", url: str = HERE, status: int = 302, earlier: str = ""
 ) -> NextRequest | Failure:
-    """Follow a redirect from `url`; `earlier` is one more URL requested before."""
+    """Follow a redirect from `url`; `earlier` is another URL that was requested before."""
     before = {(method, url.partition("#")[0]), (method, earlier)}
     return follow(method=method, url=url, status=status, locations=locations, requested=before)
 

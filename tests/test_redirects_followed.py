@@ -1,4 +1,4 @@
-"""Redirects: which requests follow, what they carry, and where they end."""
+"""Redirects: the requests that follow, their headers, and their limits."""
 
 import asyncio
 from collections.abc import Mapping
@@ -288,6 +288,6 @@ def own_headers() -> list[tuple[str, str]]:
 
 
 def shown(request: Request) -> dict[str, str]:
-    """Return which of the user's own headers a server got to see."""
+    """Return the user's own headers that a server received."""
     named = {name: request.header(name) for name in (*SECRETS, *HARMLESS)}
     return {name: value for name, value in named.items() if value is not None}

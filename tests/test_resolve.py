@@ -1,4 +1,4 @@
-"""Names to addresses: one lookup each, cached, and none that delays the exit."""
+"""Names -> addresses: one lookup each, cached, and never delaying the exit."""
 
 import asyncio
 import socket
@@ -114,7 +114,7 @@ def test_a_cancelled_request_does_not_cancel_the_lookup_for_others() -> None:
 
 
 def test_stuck_lookups_do_not_delay_other_names() -> None:
-    def look_up(host: str) -> Addresses:
+    def lookup(host: str) -> Addresses:
         if host == "stuck.test":
             assert event.wait(30)
         return HERE
@@ -122,7 +122,7 @@ def test_stuck_lookups_do_not_delay_other_names() -> None:
     event = threading.Event()
 
     async def main() -> Addresses:
-        resolver = Resolver(2, look_up)
+        resolver = Resolver(2, lookup)
         hanging = asyncio.create_task(resolver.resolve("stuck.test"))
         await asyncio.sleep(0)
         result = await resolver.resolve("good.test")

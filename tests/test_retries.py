@@ -1,4 +1,4 @@
-"""Retries: which failures get one, when, and what the record says of the attempts before."""
+"""Retries: which failures are retried, when, and how earlier attempts are recorded."""
 
 import pytest
 from bench import KEY, Bench, alone, is_transient, many

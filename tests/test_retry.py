@@ -38,7 +38,7 @@ INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2068, 12, 31)).map(  # no
     lambda at: int(at.replace(tzinfo=UTC).timestamp())
 )
 MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
-# Rules, not names: they need no time zone files.
+# Rules instead of names: they need no time zone files.
 ZONES = ["UTC0", "EST5", "IST-5:30"]
 
 

@@ -204,7 +204,7 @@ class Throttled(NamedTuple):
 
 
 def throttling(status: int, *, date: bool = False, through: bool = False) -> Throttled:
-    """Let a host ask for two seconds or more; with `through` at the end of a redirect."""
+    """Let a host send a Retry-After of two seconds or more; with `through`, behind a redirect."""
     log = Log()
     sent: list[tuple[float, float]] = []
 
@@ -255,7 +255,7 @@ def test_retry_after_is_honoured_by_all_urls_of_its_host(seen: Seen, how: str) -
 
 @pytest.mark.parametrize("how", ["429", "503", "a date"])
 def test_other_hosts_finish_while_one_is_paused(seen: Seen, how: str) -> None:
-    """With two places in all, so what waits for that host holds none."""
+    """With `--max 2`: a URL that waits for that host must not occupy a slot."""
     _, log, at, seconds = seen(throttled)[how]
     assert len(log.on(FAR)) == 15
     assert log.on(FAR)[-1].at - at < seconds / 2

@@ -1,4 +1,4 @@
-"""One pass over a list into sinks: its summary, its progress and every way to end."""
+"""One pass over a list into sinks: its summary, its progress and its endings."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Targets -> results: each once, within the bounds, also when a run ends early."""
+"""Targets -> results: each exactly once, within the bounds, also if a run ends early."""
 
 import asyncio
 import itertools
@@ -133,7 +133,7 @@ def test_the_window_bounds_how_far_the_list_is_read_ahead() -> None:
         bench = Bench(gate, max=2, per_host=2, window=30)
         crawl = asyncio.create_task(bench.scheduler.run(listed(many(500, hosts=50))))
         await settle()
-        # What waits for a slot has left the window.
+        # A target that waits for a slot has left the window.
         assert 30 <= bench.scheduler.read <= 30 + 2 + 1
         gate.open()
         await crawl
@@ -169,7 +169,7 @@ def test_reading_continues_when_a_waiting_request_is_cancelled() -> None:
                 yield on("other.example", index)
 
         async def never(of: Target, _gate: object = None) -> Attempt:
-            raise AssertionError("there is no slot for it")
+            raise AssertionError("no slot is free")
 
         slow = asyncio.Event()
         bench = Bench(gate, clock=clock, fetch_fresh=never, per_host=1, window=1, hedge_budget=1.0)

@@ -1,4 +1,4 @@
-"""What HTTP methods are."""
+"""Which texts are HTTP methods."""
 
 import pytest
 

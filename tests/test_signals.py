@@ -1,4 +1,4 @@
-"""Signals become calls: the first ends a run gracefully, the second at once."""
+"""Signals become calls: the first one ends a run gracefully, the second one at once."""
 
 import asyncio
 import os

@@ -32,7 +32,7 @@ def numbered(index: int) -> Check:
 def test_a_pipe_gets_whole_lines_in_each_write(
     form: str, of: type[LineSink | DocumentSink]
 ) -> None:
-    """No more at once than it takes whole, so that it never holds a part of a line."""
+    """No more at once than it accepts in one write, so that it never contains a part of a line."""
     stream = Recorder()
     sink: LineSink | DocumentSink
     sink = LineSink(stream, jsonl.line) if form == "jsonl" else DocumentSink(stream, jsondocument)

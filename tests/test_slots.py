@@ -1,4 +1,4 @@
-"""Redirects and re-sends wait for their host as first requests do, by a clock of our own."""
+"""Redirects and re-sent requests wait for their host as first requests do, by a fake clock."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ def times(bench: Bench, host: str) -> list[float]:
     return [at for to, at in bench.web.sent if to == host]
 
 
-# Holds, rates and slots of the host that a redirect leads to
+# Pauses, rates and slots of the host that a redirect leads to
 
 
 def test_a_redirect_waits_for_the_retry_after_of_the_host_it_leads_to() -> None:
@@ -158,7 +158,7 @@ def test_redirects_give_a_host_that_throttled_its_slots_back() -> None:
     run(body())
 
 
-# The same request once more
+# A request sent again
 
 
 def test_a_resend_waits_for_the_pause_and_the_rate_of_its_host_and_goes_first() -> None:
@@ -365,7 +365,7 @@ def test_no_host_exceeds_its_bounds_whatever_redirects_where(
 
 
 def spaced(at: list[float], per_second: float | None) -> None:
-    """Assert that no more requests started in any stretch of time than the rate allows."""
+    """Assert that in any time span no more requests started than the rate allows."""
     if per_second is None:
         return
     for first in range(len(at)):

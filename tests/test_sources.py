@@ -40,7 +40,9 @@ def test_an_unreadable_file_is_an_error(home: Path) -> None:
 
 
 def test_an_impossible_file_name_is_an_error() -> None:
-    assert re.match(r"cannot read a\\x00b: .*embedded null ", complaint("a\0b"))  # as Python has it
+    assert re.match(
+        r"cannot read a\\x00b: .*embedded null ", complaint("a\0b")
+    )  # as Python decodes it
 
 
 def test_a_file_name_is_shown_safely_and_without_a_password(home: Path) -> None:

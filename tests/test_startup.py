@@ -49,7 +49,7 @@ def test_json_lines_do_not_import_rich() -> None:
     assert {name for name in modules if name.split(".")[0] == "rich"} == set()
 
 
-def test_the_first_request_of_the_stock_engine_imports_nothing() -> None:
+def test_the_first_request_of_the_engine_httpx_imports_nothing() -> None:
     """An import at that moment would add to its latency: 20 ms, more on a busy machine."""
     code = """
 import asyncio, sys, httpx

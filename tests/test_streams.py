@@ -58,7 +58,7 @@ def test_characters_missing_from_the_encoding_are_escaped(encoding: str, data: b
 
 
 def test_an_interrupted_write_is_completed() -> None:
-    """A signal ends a write to a full pipe after a part; the rest must follow."""
+    """A signal interrupts a write to a full pipe half-way; the rest must follow."""
     text = "".join(f"line {number}\n" for number in range(100_000))
     handled = threading.Event()
     received = bytearray()
@@ -87,7 +87,7 @@ def test_an_interrupted_write_is_completed() -> None:
 
 
 def test_a_write_to_a_non_blocking_pipe_waits_for_room() -> None:
-    """A terminal or a pipe is left in that mode by other programs that share it."""
+    """Other programs that share a terminal or a pipe may leave it in that mode."""
     text = "".join(f"line {number}\n" for number in range(100_000))
     received = bytearray()
 
@@ -110,7 +110,7 @@ def test_a_write_to_a_non_blocking_pipe_waits_for_room() -> None:
 
 @contextmanager
 def writing(stream: Stream, text: str) -> Iterator[threading.Thread]:
-    """Write in a thread; the reader of the stream takes nothing on its own."""
+    """Write in a thread; the test itself reads the stream."""
     thread = threading.Thread(target=stream.write, args=(text,), daemon=True)
     thread.start()
     yield thread
@@ -126,7 +126,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_each_byte_that_a_reader_takes_is_counted() -> None:
-    """A pipe has room for a write only when a page of it is free: the writes alone show less."""
+    """A pipe accepts a write only when a page of it is free, so the writes alone show less."""
     with pipe() as (reader, writer):
         stream = Stream("pipe", writer)
         assert stream.bytes_taken() is None
@@ -305,7 +305,7 @@ def test_a_link_is_followed_and_stays_a_link(
 @pytest.mark.parametrize(
     ("path", "error"),
     [("missing/out.json", FileNotFoundError), (".", IsADirectoryError)],
-    ids=["in no directory", "a directory"],
+    ids=["in a missing directory", "a directory"],
 )
 def test_a_bad_path_is_an_error_at_once(
     tmp_path: Path, path: str, error: type[OSError], opener: Callable[[str], Stream]

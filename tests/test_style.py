@@ -1,4 +1,4 @@
-"""The bounds on the size of modules, functions and the states of classes, as a test."""
+"""The bounds on modules, functions and the changing attributes of classes, as a test."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ PACKAGE = Path(crawler.__file__).parent
 MODULE_LINES = 300
 FUNCTION_LINES = 40
 CHANGING_ATTRIBUTES = 12
-# typer makes every option of one parameter of this function.
+# typer makes each option from a parameter of this function.
 LONG = {"cli.command.command"}
 
 

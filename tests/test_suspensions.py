@@ -1,4 +1,4 @@
-"""A process that is stopped and goes on: its own time is no server's, with real signals."""
+"""A process that is stopped and continued: that time is not latency. With real signals."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from crawler.models import Timings
 LOOPS = {"uvloop": "", "asyncio": "sys.modules['uvloop'] = None\n"}
 both = pytest.mark.parametrize("loop", LOOPS)
 REST = 1.5
-"""Seconds for which a process is stopped: more than the timeout of its requests."""
+"""Seconds for which a process is stopped: longer than the timeout of its requests."""
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def started(loop: str, *args: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def stop(process: subprocess.Popen[str], seconds: float = REST) -> float:
-    """Stop a process for so long; return when it went on."""
+    """Stop a process for `seconds`; return when it was continued."""
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     time.sleep(seconds)
@@ -120,7 +120,7 @@ def _timings(seconds: tuple[Any, ...]) -> Timings:
 
 
 def attempts(seconds: float, hold_up: Callable[[], object]) -> tuple[list[bool], Suspensions]:
-    """Hold the loop up while ten attempts wait; return which expired, and the suspensions."""
+    """Block the loop while ten attempts wait; return which expired, and the suspensions."""
     suspensions = Suspensions()
 
     async def attempt(timeouts: AttemptTimeouts) -> bool:
@@ -215,7 +215,7 @@ def test_the_number_of_spans_is_bounded() -> None:
     for second in range(10_000):
         suspensions.record(second, second + 0.5, 0.0)
     assert suspensions.seconds_between(9_999, 10_000) == pytest.approx(0.5)
-    assert len(suspensions._spans) <= 1_000  # memory shows nowhere else
+    assert len(suspensions._spans) <= 1_000  # the memory is not visible elsewhere
 
 
 @pytest.mark.parametrize(

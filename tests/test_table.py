@@ -40,7 +40,7 @@ def table(
     all_rows: bool = False,
     stats: CrawlStats | None = None,
 ) -> str:
-    """Return all that is written for these checks, as the targets of one list."""
+    """Return all output for these checks, as the targets of one list."""
     stream = Recorder()
     sink = TableSink(stream, terminal=terminal, all_rows=all_rows)
     numbered = in_a_row(checks)
@@ -280,7 +280,7 @@ nasty = pytest.mark.parametrize(("text", "shown"), NASTY.values(), ids=NASTY)
 
 
 def nasty_check(text: str) -> Check:
-    why = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=f"'{text}' is no URL")
+    why = Failure(kind=ErrorKind.INVALID_URL, phase=None, detail=f"'{text}' is not a URL")
     wrong = invalid(target(url=text, input=text))
     return check(
         type(wrong)(target=wrong.target, outcome=wrong.outcome, attempt=Attempt(error=why))
@@ -291,7 +291,7 @@ def nasty_check(text: str) -> Check:
 def test_untrusted_text_is_escaped_in_plain_text(text: str, shown: str) -> None:
     row = table([nasty_check(text)]).splitlines()[1]
     assert re.match(rf"{re.escape(shown)}  +invalid url", row)
-    assert "is no URL" in row
+    assert "is not a URL" in row
     assert UNSAFE.findall(row) == []
 
 
@@ -306,7 +306,7 @@ def test_untrusted_text_is_escaped_on_a_terminal(
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in terminal columns."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
@@ -543,7 +543,7 @@ def test_a_run_of_zero_seconds_has_no_rate() -> None:
 
 
 def colour(text: str, cell: str) -> str | None:
-    """Return the codes that stand right before a cell, None where there are none."""
+    """Return the escape codes right before a cell, None if there are none."""
     match = re.search(r"\x1b\[([0-9;]+)m" + re.escape(cell), text)
     return match[1] if match else None
 

@@ -1,4 +1,4 @@
-"""The seconds of many attempts: each ends when its own have passed, with one timer for all."""
+"""The timeouts of many attempts: each ends after its own seconds, with one timer for all."""
 
 import asyncio
 import time

@@ -40,7 +40,7 @@ HOSTILE = [
     "a", ".", "a.", "/", "/.", "/../", "%", "%41", "%2", "@", ":", "@:", "@[", "[", "]", "?", "#",
     "-", "xn--", "0", "1.", "é", "é.", "e\u0301", "\u0301\u0316", "\u3000", "'", "\x00",
 ]  # fmt: skip
-"""Repetitions of these make a careless pattern or loop take quadratic time."""
+"""Repeated, these make a careless pattern or loop take quadratic time."""
 
 TAILS = st.lists(st.sampled_from(PIECES) | st.characters(), max_size=8).map("".join)
 ADDRESSES = st.tuples(

@@ -87,7 +87,7 @@ def test_the_rounds_end_when_the_time_is_up(seen: Seen) -> None:
 
 
 def interrupted(options: Sequence[str], handler: Handler, count: int) -> tuple[Ended, float]:
-    """Interrupt a run that polls three URLs, a little after `count` requests."""
+    """Interrupt a run that polls three URLs shortly after `count` requests."""
     with Server() as server:
         server.on("/page", handler)
         with started("--wait", "60", "--json", *options, *numbered(server.url("/page"), 3)) as run:
@@ -169,7 +169,7 @@ def test_a_deadline_ends_the_rounds_too(seen: Seen) -> None:
 
 @waiting
 def rounds_of_a_silent_input(_: Path) -> bool:
-    """Whether a run that polls ends at its deadline while its list is still being written."""
+    """Return whether a run that polls ends at its deadline while its list is still open."""
     with started("--wait", "2", "--deadline", "1", "-q", stdin=subprocess.PIPE) as process:
         with suppress(subprocess.TimeoutExpired):
             process.wait(4)

@@ -1,4 +1,4 @@
-"""A response -> the bot protection that sent it in place of the site, or None."""
+"""A response -> the bot protection that sent it instead of the site, or None."""
 
 import zlib
 from collections.abc import Mapping

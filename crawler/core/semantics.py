@@ -15,7 +15,7 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of failures that a retry may overcome."""
 
 THROTTLING_STATUSES = frozenset({429, 503})
-"""Statuses of a server that wants fewer requests (RFC 6585, section 4; section 15.6.4)."""
+"""Statuses of a server that throttles (RFC 6585, section 4; section 15.6.4)."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

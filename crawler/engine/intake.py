@@ -13,7 +13,7 @@ Emit = Callable[[Result], Awaitable[None]]
 Entries = AsyncGenerator[Target | Result, None]
 _AT_A_TIME = 50  # entries read before other tasks run
 _TRICKLE = 1_000  # bytes per interval; a list that gives no more makes no progress
-_LINE = 20  # bytes that an entry is assumed to have if nobody counts them
+_LINE = 20  # bytes that an entry is assumed to have if they are not counted
 _ENDLESS = 5.0  # seconds for which a list that may be endless is read past the deadline
 _STALLED = 1.0  # seconds without progress after which reading ends
 

@@ -63,7 +63,7 @@ class SourceReader:
         return min(_NOT_ALL, sum(source.read for source in lists) / sum(sizes))
 
     def has_end(self) -> bool:
-        """Whether the lists are known to end: a pipe may go on for ever."""
+        """Whether the lists are known to end: a pipe may never end."""
         return self.share_read() is not None
 
     async def _lines(self, source: Source) -> AsyncIterator[list[str]]:

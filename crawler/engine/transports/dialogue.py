@@ -65,7 +65,7 @@ class Dialogue:
         if self._failure is not None:
             raise self._failure
         if self._received:  # nothing was requested from the target yet
-            raise refused("it sent bytes that nobody requested")
+            raise refused("it sent unsolicited bytes")
 
     def _ready(self, _mask: int) -> None:
         self._flush()

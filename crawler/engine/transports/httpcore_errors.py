@@ -1,4 +1,4 @@
-"""Exceptions of httpcore, told apart only by their words -> exceptions with a type each."""
+"""Exceptions of httpcore, distinguished only by their messages -> exceptions with a type each."""
 
 from typing import NoReturn
 

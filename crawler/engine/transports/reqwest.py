@@ -46,7 +46,7 @@ _BY_WORDS = (
         "CertificateRequired",
         ErrorKind.TLS_HANDSHAKE,
         Phase.TLS,
-        "the server wants a client certificate",
+        "the server requires a client certificate",
     ),
     ("received fatal alert", ErrorKind.TLS_HANDSHAKE, Phase.TLS, "the server refused"),
     ("peer is incompatible", ErrorKind.TLS_HANDSHAKE, Phase.TLS, ""),

@@ -43,7 +43,7 @@ async def connect(dialogue: Dialogue, proxy: Proxy, host: str, port: int) -> Non
         if reply[0] != _VERSION:
             raise SOCKSError
         if method not in methods:
-            raise refused(f"it wants {'another' if proxy.user else 'a'} kind of login")
+            raise refused(f"it requires {'another kind of' if proxy.user else 'a'} login")
         if method is socks5.SOCKS5AuthMethod.USERNAME_PASSWORD:
             connection.send(socks5.SOCKS5UsernamePasswordRequest(*proxy.user or (b"", b"")))
             dialogue.write(connection.data_to_send())

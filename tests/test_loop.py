@@ -1,6 +1,7 @@
 """The event loop: what it reports, and what it ignores."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -38,3 +39,15 @@ def test_an_error_of_the_event_loop_has_its_traceback_with_verbose(
         event_loop.run(work(), factory, lines.append, verbose=True)
     assert "RuntimeError: closed" in caplog.text
     assert lines == []
+
+
+def test_garbage_is_collected_while_the_event_loop_runs() -> None:
+    async def work() -> int:
+        return gc.isenabled()
+
+    _, factory = event_loop.choose()
+    gc.disable()  # as the start of the process leaves it
+    try:
+        assert event_loop.run(work(), factory, lambda _line: None) == 1
+    finally:
+        gc.enable()

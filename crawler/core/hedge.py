@@ -5,7 +5,6 @@ Dean and Barroso, The Tail at Scale, Communications of the ACM 56(2), 2013.
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 from crawler.core.quantiles import Quantiles
 
@@ -17,25 +16,27 @@ _HOSTS = 10_000  # remembered
 _GROWTH = 1.1  # of the number of latencies until the percentile is computed again
 
 
-@dataclass(slots=True)
 class _Percentile:
     """The 95th percentile of the values observed, computed again only as they grow in number."""
 
-    needed: int = SAMPLES
-    _values: Quantiles = field(default_factory=lambda: Quantiles(within=_WITHIN))
-    _found: float = 0.0
-    _next: float = 0.0
+    __slots__ = ("_found", "_needed", "_next", "_values")
+
+    def __init__(self, needed: int = SAMPLES) -> None:
+        self._needed = needed
+        self._values = Quantiles(within=_WITHIN)
+        self._found = 0.0
+        self._next = 0.0
 
     def observe(self, value: float) -> None:
         self._values.insert(value)
         count = self._values.count
-        if count >= max(self.needed, self._next):
+        if count >= max(self._needed, self._next):
             self._next = count * _GROWTH
             (self._found,) = self._values.at(_SHARE)
 
     @property
     def value(self) -> float | None:
-        return self._found if self._values.count >= self.needed else None
+        return self._found if self._values.count >= self._needed else None
 
 
 class HedgeDelay:
@@ -67,13 +68,15 @@ class HedgeDelay:
         return (own.value if own is not None else None) or (every.value if every else None)
 
 
-@dataclass(slots=True)
 class HedgeQuota:
     """Limits hedges to a share of all requests sent, hedges included."""
 
-    share: float
-    sent: int = 0
-    hedges: int = 0
+    __slots__ = ("hedges", "sent", "share")
+
+    def __init__(self, share: float, sent: int = 0, hedges: int = 0) -> None:
+        self.share = share
+        self.sent = sent
+        self.hedges = hedges
 
     @property
     def allows(self) -> bool:

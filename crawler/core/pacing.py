@@ -1,7 +1,6 @@
 """Rate limiting, adaptive concurrency per host, and deadline forecasts."""
 
 import math
-from dataclasses import dataclass
 
 from crawler.core.semantics import THROTTLING_STATUSES
 from crawler.core.units import duration
@@ -12,15 +11,17 @@ _MEASURED_SHARE = 0.1  # of a deadline, after which the throughput so far is a f
 _MEASURED_SECONDS = 3.0  # at least
 
 
-@dataclass(slots=True)
 class Rate:
     """Spaces request starts evenly; `due` is the earliest time of the next one.
 
     A late start does not delay those after it, up to 50 ms.
     """
 
-    per_second: float
-    due: float = -math.inf
+    __slots__ = ("due", "per_second")
+
+    def __init__(self, per_second: float, due: float = -math.inf) -> None:
+        self.per_second = per_second
+        self.due = due
 
     def reserve(self, now: float, count: int = 1) -> None:
         """Record `count` starts at `now`."""
@@ -28,7 +29,6 @@ class Rate:
         self.due = max(self.due, earliest) + count / self.per_second
 
 
-@dataclass(slots=True)
 class AdaptiveSlots:
     """The `slots` of a host, at most `most`: its limit of concurrent requests.
 
@@ -38,13 +38,24 @@ class AdaptiveSlots:
     round before. Requests that started before the last decrease do not count.
     """
 
-    most: int
-    slots: int
-    _cut: float = -math.inf
-    _successes: int = 0  # in a row
-    _observed: int = 0  # in this round
-    _timeouts: int = 0
-    _timeouts_before: int = 0
+    __slots__ = (
+        "_cut",
+        "_observed",
+        "_successes",
+        "_timeouts",
+        "_timeouts_before",
+        "most",
+        "slots",
+    )
+
+    def __init__(self, most: int, slots: int) -> None:
+        self.most = most
+        self.slots = slots
+        self._cut = -math.inf
+        self._successes = 0  # in a row
+        self._observed = 0  # in this round
+        self._timeouts = 0
+        self._timeouts_before = 0
 
     @property
     def unthrottled(self) -> bool:

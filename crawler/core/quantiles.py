@@ -1,10 +1,8 @@
 """Values, one at a time -> their quantiles, in flat memory."""
 
 import math
-from dataclasses import dataclass, field
 
 
-@dataclass(slots=True)
 class Quantiles:
     """Nearest-rank quantiles in memory that does not grow with the count.
 
@@ -12,16 +10,15 @@ class Quantiles:
     than the share `within`, because closer values share a bucket.
     """
 
-    within: float = 0.001
-    count: int = 0
-    total: float = 0.0
-    # Two tables of plain numbers: the garbage collector does not traverse them.
-    _counts: dict[int, int] = field(default_factory=dict)
-    _maxima: dict[int, float] = field(default_factory=dict)
-    _step: float = field(init=False)
+    __slots__ = ("_counts", "_maxima", "_step", "count", "total")
 
-    def __post_init__(self) -> None:
-        self._step = math.log1p(self.within)
+    def __init__(self, within: float = 0.001) -> None:
+        self.count = 0
+        self.total = 0.0
+        # Two tables of plain numbers: the garbage collector does not traverse them.
+        self._counts: dict[int, int] = {}
+        self._maxima: dict[int, float] = {}
+        self._step = math.log1p(within)
 
     def insert(self, value: float) -> None:
         self.count += 1

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from crawler.core.expect import accepted
 from crawler.core.semantics import IDEMPOTENT_METHODS, TRANSIENT_STATUSES
@@ -91,6 +90,8 @@ def parse_retry_after(text: str | None, now: float) -> float | None:
     text = (text or "").strip()
     if _SECONDS.fullmatch(text):
         return float(text) if len(text) < 10 else _FOREVER
+    from email.utils import parsedate_to_datetime  # slow to import, for a field that few send
+
     try:
         date = parsedate_to_datetime(text)
         if date.tzinfo is None:  # the asctime form has no zone; all are UTC

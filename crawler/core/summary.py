@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 
 from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
 from crawler.core.quantiles import Quantiles
@@ -114,23 +113,23 @@ class Summary:
         return done / self.stats.elapsed if self.stats.elapsed > 0 else None
 
 
-@dataclass(slots=True)
 class Tally:
     """The counts of the checks so far."""
 
-    passed: int = 0
-    failed: int = 0
-    invalid: int = 0
-    unreached: int = 0
-    bytes: int = 0
-    by_status: Counter[int] = field(default_factory=Counter)
-    by_error: Counter[str] = field(default_factory=Counter)
-    by_failure: Counter[str] = field(default_factory=Counter)
-    flaky: int = 0
-    warned: int = 0
-    blocked: int = 0
-    _latencies: Quantiles = field(default_factory=Quantiles)
-    _least: float = math.inf
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed = 0
+        self.invalid = 0
+        self.unreached = 0
+        self.bytes = 0
+        self.by_status: Counter[int] = Counter()
+        self.by_error: Counter[str] = Counter()
+        self.by_failure: Counter[str] = Counter()
+        self.flaky = 0
+        self.warned = 0
+        self.blocked = 0
+        self._latencies = Quantiles()
+        self._least = math.inf
 
     def count_check(self, check: Check) -> None:
         result = check.result

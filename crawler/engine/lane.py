@@ -18,7 +18,7 @@ class HasHost(Protocol):
 T = TypeVar("T", bound=HasHost)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Lane(Generic[T]):
     """A host: its queue, its slots (`slots`, of which `in_use` are taken), its throttling state."""
 

@@ -43,7 +43,7 @@ class Recheck:
 Step = Done | Retry | FallBackToGet | Recheck
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Visit:
     """A target on its way through the schedule: state, attempts so far, provisional result."""
 

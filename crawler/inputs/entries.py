@@ -5,7 +5,6 @@ import os
 import re
 import select
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
 
 from crawler.core.display import escape
 from crawler.core.urllist import LineSplitter, ListError, UrlList, source_name
@@ -19,14 +18,14 @@ _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # control characters n
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(slots=True)
 class SourceReader:
     """Reads the sources of a run, one after the other, as one numbered list."""
 
-    sources: Sequence[Source]
-    urls: UrlList
-    finished: bool = False
-    _threads: DaemonExecutor = field(default_factory=lambda: DaemonExecutor(1, "list"))
+    def __init__(self, sources: Sequence[Source], urls: UrlList) -> None:
+        self.sources = sources
+        self.urls = urls
+        self.finished = False
+        self._threads = DaemonExecutor(1, "list")
 
     async def entries(self) -> AsyncGenerator[Target | Result, None]:
         """Yield targets and `invalid` results; raises ListError if a file is not a list."""

@@ -3,24 +3,25 @@
 import errno
 import os
 import stat
-from dataclasses import dataclass
 
 from crawler.core.display import safe_loosely
 from crawler.core.urllist import ListError
 
 
-@dataclass(slots=True)
 class Source:
     """One source of entries: an open file, a FIFO, or a URL given as an argument.
 
     `size` is in bytes, None unless it is a regular file; `read` counts the bytes read.
     """
 
-    name: str
-    fd: int | None = None
-    size: int | None = None
-    read: int = 0
-    fifo: bool = False
+    def __init__(
+        self, name: str, fd: int | None = None, size: int | None = None, *, fifo: bool = False
+    ) -> None:
+        self.name = name
+        self.fd = fd
+        self.size = size
+        self.read = 0
+        self.fifo = fifo
 
     @property
     def is_list(self) -> bool:

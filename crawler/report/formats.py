@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crawler.report.sinks import Sink
     from crawler.report.streams import Stream
-from crawler.facts import fact
 
 
-@fact
 class Format:
     """A format of a file or of standard output.
 
@@ -20,8 +18,9 @@ class Format:
     when it is complete. `open_sink` returns a sink that writes the format to a stream.
     """
 
-    streamed: bool
-    open_sink: "Callable[[Stream], Sink]"
+    def __init__(self, *, streamed: bool, open_sink: "Callable[[Stream], Sink]") -> None:
+        self.streamed = streamed
+        self.open_sink = open_sink
 
 
 def _open_json(stream: "Stream") -> "Sink":

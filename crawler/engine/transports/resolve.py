@@ -34,7 +34,7 @@ class Address(NamedTuple):
 Addresses = tuple[Address, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Lookup:
     """A lookup, queued or running, and how many requests wait for it."""
 

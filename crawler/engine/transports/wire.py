@@ -22,7 +22,7 @@ class Gate(Protocol):
         """Return once the request that was refused may start."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Wire:
     """Clock readings and facts of one request, from the transport that sends it.
 

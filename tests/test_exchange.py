@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -88,8 +88,20 @@ def received(
     )
 
 
-def singly(data: bytes) -> list[bytes]:
-    return [data[n : n + 1] for n in range(len(data))]
+Divided = Callable[[bytes], list[list[bytes]]]
+"""The ways to divide a response into pieces."""
+
+
+def whole(data: bytes) -> list[list[bytes]]:
+    return [[data]]
+
+
+def singly(data: bytes) -> list[list[bytes]]:
+    return [[data[n : n + 1] for n in range(len(data))]]
+
+
+def in_two(data: bytes) -> list[list[bytes]]:
+    return [[data[:at], data[at:]] for at in range(1, len(data))]
 
 
 LENGTH = (b"Content-Length", b"4")
@@ -283,29 +295,15 @@ WHOLE: dict[str, tuple[bytes, dict[str, Any], Outcome]] = {
         ),
     ),
 }
-EACH = pytest.mark.parametrize(("data", "options", "expected"), WHOLE.values(), ids=list(WHOLE))
 
 
-@EACH
-def test_a_response_in_one_piece_is_reported_in_order(
-    data: bytes, options: dict[str, Any], expected: Outcome
+@pytest.mark.parametrize("divided", [whole, singly, in_two], ids=["whole", "bytes", "in two"])
+@pytest.mark.parametrize(("data", "options", "expected"), WHOLE.values(), ids=list(WHOLE))
+def test_a_response_is_reported_the_same_however_it_is_divided(
+    data: bytes, options: dict[str, Any], expected: Outcome, divided: Divided
 ) -> None:
-    assert received([data], **options) == expected
-
-
-@EACH
-def test_a_response_in_single_bytes_is_reported_the_same(
-    data: bytes, options: dict[str, Any], expected: Outcome
-) -> None:
-    assert received(singly(data), **options) == expected
-
-
-@EACH
-def test_a_response_in_two_pieces_is_reported_the_same(
-    data: bytes, options: dict[str, Any], expected: Outcome
-) -> None:
-    for at in range(1, len(data)):
-        assert (at, received([data[:at], data[at:]], **options)) == (at, expected)
+    for pieces in divided(data):
+        assert (pieces, received(pieces, **options)) == (pieces, expected)
 
 
 @given(name=st.sampled_from(sorted(WHOLE)), cuts=st.lists(st.integers(1, 100), max_size=12))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fetching import BOTH, detail, target
 from hostile_cases import bad, facts_of, good
 from loopback import (
     Accept,
@@ -30,8 +31,7 @@ from loopback import (
 from proxies import Reader, Writer, socks5, tunnel
 from samples import result_of
 
-from crawler import ErrorKind, Limits, Phase, Result, Target
-from crawler.core.urllist import UrlList
+from crawler import ErrorKind, Limits, Phase, Result
 from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import engine_for, open_transport
 from crawler.engine.transports.settings import ConnectionSettings, Engine, Proxies
@@ -104,12 +104,6 @@ def way(
         yield Way(site, server, connecting, url == "http" and accept is None, loop)
 
 
-def target(url: str, method: str = "GET") -> Target:
-    entry = UrlList(method=method).parse_entry(url)
-    assert isinstance(entry, Target), entry
-    return entry
-
-
 def fetched(
     urls: Sequence[str],
     connecting: ConnectionSettings,
@@ -130,11 +124,6 @@ def fetched(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(run())
-
-
-def detail(result: Result) -> str:
-    assert result.attempt.error is not None
-    return result.attempt.error.detail
 
 
 # --- Results ---
@@ -317,7 +306,7 @@ def test_a_socks_proxy_may_require_a_login(
 # --- Proxies that fail ---
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 def test_a_body_that_a_forwarding_https_proxy_cuts_short_is_incomplete(
     tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
@@ -488,7 +477,7 @@ def test_the_error_kind_is_what_a_socks_proxy_reports_of_the_host(
     assert detail(result).startswith("the proxy: it")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 @pytest.mark.parametrize("url", ["http://a.test/", "https://a.test/"])
 def test_a_proxy_that_refuses_connections_is_named(url: str, engine: Engine) -> None:
     with refusing_port() as port:
@@ -499,7 +488,7 @@ def test_a_proxy_that_refuses_connections_is_named(url: str, engine: Engine) -> 
     assert detail(result) == "the proxy: connection refused"
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: Engine) -> None:
     proxies = Proxies(http=tls_server.origin)
     (result,) = fetched(["http://a.test/"], ConnectionSettings(engine=engine, proxies=proxies))
@@ -507,7 +496,7 @@ def test_the_certificate_of_a_proxy_is_verified(tls_server: Server, engine: Engi
     assert detail(result).startswith("the proxy: certificate")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:
@@ -523,7 +512,7 @@ def test_the_certificate_of_a_forwarding_proxy_is_not_that_of_the_target(
     )
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 def test_a_bad_certificate_behind_a_proxy_is_the_targets_and_not_the_proxys(
     server: Server, tls_server: Server, engine: Engine
 ) -> None:
@@ -534,7 +523,7 @@ def test_a_bad_certificate_behind_a_proxy_is_the_targets_and_not_the_proxys(
     assert detail(result).startswith("certificate")
 
 
-@pytest.mark.parametrize("engine", [Engine.DIRECT, Engine.HTTPX])
+@BOTH
 def test_a_timeout_through_a_tunnel_has_no_negative_wait(
     server: Server, tls_server: Server, ca_file: Path, engine: Engine
 ) -> None:

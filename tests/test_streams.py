@@ -264,12 +264,16 @@ def test_a_file_that_cannot_be_renamed_leaves_nothing_behind(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == ["out.json"]
 
 
-def test_a_whole_file_keeps_the_permissions_of_the_old_one(tmp_path: Path) -> None:
+@whole_file
+@pytest.mark.parametrize("mode", [0o600, 0o604])
+def test_a_whole_file_keeps_the_permissions_of_the_old_one(
+    tmp_path: Path, opener: Callable[[str], Stream], mode: int
+) -> None:
     path = tmp_path / "out.json"
     path.write_text("old")
-    path.chmod(0o604)
-    open_file(str(path), whole=True).close()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    path.chmod(mode)
+    opener(str(path)).close()
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
@@ -329,30 +333,39 @@ def test_a_read_only_file_is_an_error_at_once_and_kept(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_a_read_only_directory_is_an_error_at_once(tmp_path: Path, whole: bool) -> None:
+@any_file
+def test_a_read_only_directory_is_an_error_at_once(
+    tmp_path: Path, opener: Callable[[str], Stream]
+) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
-        open_file(str(tmp_path / "out.json"), whole=whole)
+        opener(str(tmp_path / "out.json"))
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_a_fifo_is_written_directly(tmp_path: Path, whole: bool) -> None:
+@pytest.mark.parametrize(
+    ("form", "text", "data"),
+    [
+        ("lines", "line\n", b"line\n"),
+        ("document", "line\n", b"line\n"),
+        ("list", "caf\udce9\n", b"caf\xe9\n"),
+    ],
+)
+def test_a_fifo_is_written_directly(tmp_path: Path, form: str, text: str, data: bytes) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    stream = open_file(str(path), whole=whole)
-    stream.write("line\n")
-    assert os.read(reader, 100) == b"line\n"
+    stream = OPENERS[form](str(path))
+    stream.write(text)
+    assert os.read(reader, 100) == data
     stream.close()
     assert os.read(reader, 100) == b""
     assert (os.listdir(tmp_path), path.is_fifo()) == (["fifo"], True)
     os.close(reader)
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["lines", "document"])
-def test_the_null_device_stays_a_device(whole: bool) -> None:
-    stream = open_file(os.devnull, whole=whole)
+@any_file
+def test_the_null_device_stays_a_device(opener: Callable[[str], Stream]) -> None:
+    stream = opener(os.devnull)
     stream.write("line\n")
     stream.close()
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
@@ -378,14 +391,6 @@ def test_a_new_list_is_readable_by_its_owner_only_from_the_first_byte(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_private_list_stays_private(tmp_path: Path) -> None:
-    path = tmp_path / "failed.txt"
-    path.write_text("old")
-    path.chmod(0o600)
-    open_list(str(path)).close()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 def test_bytes_that_are_not_utf8_are_preserved_in_a_list(tmp_path: Path) -> None:
     path = tmp_path / "failed.txt"
     data = bytes(range(1, 256)) + "é€😀".encode()
@@ -393,15 +398,3 @@ def test_bytes_that_are_not_utf8_are_preserved_in_a_list(tmp_path: Path) -> None
     stream.write(data.decode("utf-8", "surrogateescape"))
     stream.close()
     assert path.read_bytes() == data
-
-
-def test_a_list_can_be_written_to_a_fifo(tmp_path: Path) -> None:
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    stream = open_list(str(path))
-    stream.write("caf\udce9\n")
-    assert os.read(reader, 100) == b"caf\xe9\n"
-    stream.close()
-    os.close(reader)
-    assert path.is_fifo()

@@ -108,7 +108,7 @@ class Collector:
             self._ready.set()
 
     async def _next_batch(self) -> list[Result]:
-        """Wait for a result and return all that are there; an empty batch is the end."""
+        """Wait for a result and return all that are queued; an empty batch is the end."""
         await self._available.wait()
         if self._gather and not self._ready.is_set():
             timer = asyncio.get_running_loop().call_later(self._gather, self._ready.set)

@@ -1,4 +1,4 @@
-"""The signal that ends a run -> what is to be done about it at this stage of the run."""
+"""The signal that ends a run -> its handlers, which each stage of the run adds."""
 
 from collections.abc import Callable
 

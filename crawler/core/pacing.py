@@ -63,7 +63,7 @@ class AdaptiveSlots:
         return self.slots == self.most and not self._timeouts and not self._timeouts_before
 
     def observe_attempt(self, attempt: Attempt | None, started: float, now: float) -> None:
-        """Adapt to an attempt that `started` then and has ended `now`; times in seconds.
+        """Adapt to an attempt that lasted from `started` to `now`; times in seconds.
 
         None stands for a redirect that was followed, which is a success.
         """

@@ -1,4 +1,4 @@
-"""Checks -> every sink, each with a writer thread of its own; a broken one costs no other any."""
+"""Checks -> every sink, each with its own writer thread; a broken one affects no other."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Proxy options -> which proxy an origin is requested through, and what to send to it."""
+"""Proxy options -> the proxy of an origin, and what to send to it."""
 
 import re
 from base64 import b64encode

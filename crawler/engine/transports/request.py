@@ -58,7 +58,7 @@ class ExactUrl(httpx.URL):
 class LazyRequest(httpx.Request):
     """An `httpx.Request` for a normalised URL without userinfo, and without a body.
 
-    `seconds` is when its sender will have given up: for transports that cannot be cancelled.
+    `seconds` is the timeout of the attempt, for transports that cannot be cancelled.
     `fresh` requires a connection that was not used before.
     """
 

@@ -143,14 +143,25 @@ def test_a_rate_is_judged_by_the_median_of_the_rounds() -> None:
     assert (one.reached, one.measured, one.best) == (True, "1.40", "1.40")
 
 
-@pytest.mark.parametrize(("others", "reached"), [(0.05, False), (0.5, None)])
-def test_a_missed_rate_counts_as_not_measured_if_others_used_the_machine(
-    others: float, reached: bool | None
+@pytest.mark.parametrize(
+    ("wall", "others", "reached"),
+    [(2.0, 0.05, False), (2.0, 0.5, None), (0.5, 0.05, True), (0.5, 0.5, None)],
+)
+def test_a_ratio_counts_as_not_measured_if_others_used_the_machine(
+    wall: float, others: float, reached: bool | None
 ) -> None:
-    slow = outcome("names", direct=[run(2.0, others=others)], lychee=[run(1.0, others=others)])
-    one = floor(floors.of_outcome(slow, quick=False), "direct / lychee, rates")
+    found = outcome("names", direct=[run(wall, others=others)], lychee=[run(1.0, others=others)])
+    one = floor(floors.of_outcome(found, quick=False), "direct / lychee, rates")
     assert one.reached is reached
-    assert one.measured.startswith("0.50")
+    assert one.measured.startswith(f"{1 / wall:.2f}")
+
+
+@pytest.mark.parametrize(("wall", "reached"), [(0.2, None), (0.05, True)])
+def test_others_only_lengthen_a_time_so_that_it_may_be_reached_in_spite_of_them(
+    wall: float, reached: bool | None
+) -> None:
+    found = floors.of_outcome(outcome("startup", direct=[run(wall, others=0.5)]), quick=False)
+    assert floor(found, "direct: time").reached is reached
 
 
 def test_a_rate_without_its_peer_is_not_measured() -> None:

@@ -104,7 +104,7 @@ def _ratio(
         best=f"{max(rates[0]) / max(rates[1]):.2f}",
         reached=ratio >= least,
     )
-    return _undisturbed(floor, outcome.others)
+    return _undisturbed(floor, outcome.others, ratio=True)
 
 
 def _cpu(outcome: Outcome) -> Floor:
@@ -145,7 +145,8 @@ def _startup_over_import(outcome: Outcome) -> Floor:
     pairs = zip(mine.walls, base.walls, strict=True)
     over = [(wall - least) * 1000 for wall, least in pairs]
     best = (min(mine.walls) - min(base.walls)) * 1000
-    return _undisturbed(_at_most(outcome, figure, most, "ms", over, best), outcome.others)
+    floor = _at_most(outcome, figure, most, "ms", over, best)
+    return _undisturbed(floor, outcome.others, ratio=True)
 
 
 def _startup_native(outcome: Outcome) -> Floor:
@@ -155,7 +156,8 @@ def _startup_native(outcome: Outcome) -> Floor:
         return _at_most(outcome, figure, most, "", [])
     ratios = [wall / least for wall, least in zip(mine.walls, base.walls, strict=True)]
     best = min(mine.walls) / min(base.walls)
-    return _undisturbed(_at_most(outcome, figure, most, "", ratios, best), outcome.others)
+    floor = _at_most(outcome, figure, most, "", ratios, best)
+    return _undisturbed(floor, outcome.others, ratio=True)
 
 
 def _at_most(
@@ -182,10 +184,14 @@ def _at_most(
     )
 
 
-def _undisturbed(floor: Floor, others: Sequence[float]) -> Floor:
-    """Count a missed floor of times as not measured if others used the machine too."""
+def _undisturbed(floor: Floor, others: Sequence[float], *, ratio: bool = False) -> Floor:
+    """Count a missed floor of times as not measured if others used the machine too.
+
+    A ratio of two programs counts so even if it was reached: others may have slowed down
+    the one or the other.
+    """
     share = measure.spread(others).median if others else 0.0
-    if floor.reached or share <= _MOST_OTHERS:
+    if floor.reached is None or (floor.reached and not ratio) or share <= _MOST_OTHERS:
         return floor
     return replace(floor, reached=None, measured=f"{floor.measured}, others used {share:.0%}")
 

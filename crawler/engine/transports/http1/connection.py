@@ -46,6 +46,7 @@ class Connection:
         "_fd",
         "_is_plain",
         "_is_readable",
+        "_not_before",
         "_opened",
         "_paused",
         "_poller",
@@ -77,9 +78,10 @@ class Connection:
         self._fd = _NO_SOCKET
         self._exchange: Exchange | None = None
         self._unsent = b""
+        self._not_before = 0.0  # what is read from now on came after this
         self._failure: Exception | None = None  # why sending failed, or an idle one was closed
         self._paused = False
-        self._is_readable: Callable[[], bool] | None = None
+        self._is_readable: Callable[[], object] | None = None
 
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Start an exchange on an open connection; its listener learns what goes wrong."""
@@ -90,6 +92,7 @@ class Connection:
         self.state = ConnectionState.BUSY
         self._exchange = exchange
         self._unsent = request
+        self._not_before = perf_counter()
         self._flush()
 
     def rest(self) -> None:
@@ -128,6 +131,7 @@ class Connection:
         if not self._paused:
             return
         self._paused = False
+        self._not_before = perf_counter()
         if self.state is ConnectionState.BUSY:
             self._poller.want_read(self._fd, wanted=True)
             self._ready(READABLE | ENDED)
@@ -144,9 +148,10 @@ class Connection:
 
     def _open(self, error: Exception | None, may_be_readable: bool) -> None:
         """Handle the end of the opening."""
+        opened, self._opened = self._opened, _ignore  # it may keep a whole attempt alive
         if error is not None:
             self.close()
-            self._opened(error)
+            opened(error)
             return
         self.state = ConnectionState.IDLE
         self._sock = self.opening.sock
@@ -154,7 +159,7 @@ class Connection:
         self._is_plain = type(self._sock) is socket.socket
         self._fd = self._sock.fileno()
         self._poller.hand_over(self._fd, self._ready)
-        self._opened(None)
+        opened(None)
         if may_be_readable:
             self._ready(READABLE)
 
@@ -213,6 +218,10 @@ class Connection:
         assert exchange is not None
         assert sock is not None
         until_empty = until_empty or not self._is_plain
+        # What is there has come when it was reported, if it is what was reported.
+        now = self._poller.reported_at
+        if now < self._not_before:
+            now = perf_counter()
         while True:
             try:
                 count = sock.recv_into(buffer)
@@ -229,13 +238,14 @@ class Connection:
             if not count:
                 self._cut_off(self._failure)
                 return
-            exchange.feed(buffer[:count], perf_counter())
+            exchange.feed(buffer[:count], now)
             # The listener may have closed the connection, or given it back.
             done = exchange.state is ExchangeState.DONE or self._exchange is not exchange
             if done or self._paused:
                 return
             if count < len(buffer) and not until_empty:
                 return
+            now = perf_counter()
 
     def _read_unsolicited(self) -> None:
         """Close an idle connection, unless all that came was TLS's own (RFC 8446, section 4.6)."""
@@ -258,6 +268,10 @@ class Connection:
         assert exchange is not None
         self.close()
         exchange.cut_off(exc, perf_counter(), orderly=orderly)
+
+
+def _ignore(_error: Exception | None) -> None:
+    """Take the place of a callback that was called."""
 
 
 def _pending(sock: Socket | None) -> int:

@@ -144,7 +144,7 @@ class Opening:
     def _end_connect(self, *, readable: bool) -> None:
         assert isinstance(self.sock, socket.socket)
         number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self.connect_seconds = perf_counter() - self._began
+        self.connect_seconds = max(0.0, self._poller.reported_at - self._began)
         if number:
             raise OSError(number, os.strerror(number))
         self._poller.want_write(self._fd, wanted=False)

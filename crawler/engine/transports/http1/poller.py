@@ -7,12 +7,16 @@ call of `epoll_ctl` for each change of interest.
 
 import asyncio
 import select
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Protocol
 
 # As epoll has them, so that its events need no translation; ENDED is any of three.
 READABLE, WRITABLE, ENDED = 0x001, 0x004, 0x2018
+_AT_ONCE = 128  # callbacks before other tasks run
+_READ_EVERY = 32  # callbacks between two readings of what is ready: some 0.5 ms
 Ready = Callable[[int], None]
 """Called with READABLE, WRITABLE and ENDED (the peer sends no more) combined by "|"."""
 
@@ -20,9 +24,15 @@ Ready = Callable[[int], None]
 class Poller(Protocol):
     """Watches sockets. `want_read` and `want_write` set what is reported of a socket.
 
+    `reported_at` is a reading of `time.perf_counter`, not later than the callback that runs:
+    the socket has been ready since then.
+
     A callback that raises is reported to the exception handler of the event loop; the other
     sockets get their callbacks all the same.
     """
+
+    @property
+    def reported_at(self) -> float: ...
 
     def watch(self, fd: int, ready: Ready) -> None:
         """Report readiness of `fd` to `ready`. Raises OSError if the system refuses."""
@@ -46,29 +56,41 @@ def best_poller(loop: asyncio.AbstractEventLoop) -> Poller:
     return EpollPoller(loop) if hasattr(select, "epoll") else LoopPoller(loop)
 
 
+class _Watch:
+    """A socket's callback, None once it is forgotten."""
+
+    __slots__ = ("ready",)
+
+    def __init__(self, ready: Ready) -> None:
+        self.ready: Ready | None = ready
+
+
 class EpollPoller:
     """One epoll descriptor inside the event loop, edge-triggered: no interest ever changes.
 
     A callback must read until there is nothing left, or continue later by itself: the same
     readiness is not reported twice.
+
+    With a thousand responses at once, the last one waits 15 ms for the others to be handled.
+    So what is ready is read from epoll between them too, only to know since when.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.reported_at = 0.0
         self._loop = loop
         self._epoll = select.epoll()
-        self._ready: dict[int, Ready] = {}
-        self._new: set[int] = set()  # watched since the events in hand were read
+        self._watches: dict[int, _Watch] = {}
+        self._reports: deque[tuple[_Watch, int, float]] = deque()  # with the time of each
         self._mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         self._fd = self._epoll.fileno()
         loop.add_reader(self._fd, self._dispatch)
 
     def watch(self, fd: int, ready: Ready) -> None:
         self._epoll.register(fd, self._mask)
-        self._ready[fd] = ready
-        self._new.add(fd)
+        self._watches[fd] = _Watch(ready)
 
     def hand_over(self, fd: int, ready: Ready) -> None:
-        self._ready[fd] = ready
+        self._watches[fd].ready = ready
 
     def want_read(self, fd: int, wanted: bool) -> None:
         """Nothing to do: an edge-triggered socket reports new bytes once."""
@@ -77,30 +99,48 @@ class EpollPoller:
         """Nothing to do: an edge-triggered socket reports when it becomes writable."""
 
     def forget(self, fd: int) -> None:
-        if self._ready.pop(fd, None) is not None:
+        watch = self._watches.pop(fd, None)
+        if watch is not None:
+            watch.ready = None
             with suppress(OSError):  # somebody else closed it
                 self._epoll.unregister(fd)
 
     def close(self) -> None:
-        self._ready.clear()
+        for watch in self._watches.values():
+            watch.ready = None
+        self._watches.clear()
+        self._reports.clear()
         self._loop.remove_reader(self._fd)
         self._epoll.close()
 
     def _dispatch(self) -> None:
-        find, new = self._ready.get, self._new
-        new.clear()
-        for fd, events in self._epoll.poll(0):
-            ready = find(fd)
-            # A callback may close a socket and open one that gets the same number: an event
-            # that was read before is about the old one.
-            if ready is None or fd in new:
+        """Call the callbacks of sockets that are ready; after some, others get a turn."""
+        if self._epoll.closed:
+            return
+        reports = self._reports
+        for number in range(_AT_ONCE):
+            if number % _READ_EVERY == 0:
+                self._read_reports()
+            if not reports:
+                return
+            watch, events, self.reported_at = reports.popleft()
+            if watch.ready is None:
                 continue
             try:
-                ready(events)
+                watch.ready(events)
             except Exception as exc:
                 # Not raised: the remaining events would be lost, and are not reported again.
                 message = "a callback of a socket failed"
                 self._loop.call_exception_handler({"message": message, "exception": exc})
+        self._loop.call_soon(self._dispatch)
+
+    def _read_reports(self) -> None:
+        if self._epoll.closed:
+            return
+        find, events, now = self._watches.get, self._epoll.poll(0), perf_counter()
+        for fd, mask in events:
+            if (watch := find(fd)) is not None:
+                self._reports.append((watch, mask, now))
 
 
 class LoopPoller:
@@ -109,6 +149,10 @@ class LoopPoller:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ready: dict[int, Ready] = {}
+
+    @property
+    def reported_at(self) -> float:
+        return perf_counter()
 
     def watch(self, fd: int, ready: Ready) -> None:
         self._loop.add_reader(fd, ready, READABLE)

@@ -21,22 +21,23 @@ core.exitcode core.hedge
 system.descriptors system.loop system.signals system.threads
 engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.http1.listener engine.transports.http1.poller
-    engine.transports.http1.responsehead engine.transports.settings engine.transports.tls
-    engine.transports.wire
-engine.attempt engine.failure engine.lanes engine.race engine.suspensions
-    engine.transports.dialogue engine.transports.http1.exchange
-    engine.transports.http1.nested engine.transports.lazy engine.transports.request
-    engine.transports.resolve engine.transports.trace
+    engine.transports.http1.responsehead engine.transports.requesthead
+    engine.transports.settings engine.transports.tls engine.transports.wire
+engine.failure engine.lanes engine.race engine.suspensions engine.transports.dialogue
+    engine.transports.http1.exchange engine.transports.http1.nested engine.transports.lazy
+    engine.transports.request engine.transports.resolve engine.transports.trace
 engine.headers engine.timeouts engine.transports.guard engine.transports.http1.opening
     engine.transports.httpcore_errors engine.transports.proxy engine.transports.reqwest
     engine.transports.sockets engine.visit
-engine.fetch engine.hedging engine.slots engine.transports.backend
+engine.chain engine.hedging engine.slots engine.transports.backend
     engine.transports.http1.connection engine.transports.socks
-engine.intake engine.sender engine.transports.http1.stream engine.transports.pool
-    engine.transports.httpx_transport engine.transports.tunnel
-engine.schedule engine.transports.connector
-engine.transports.direct
-engine.transports.http2 engine.transports.native
+engine.attempt engine.intake engine.transports.http1.stream engine.transports.httpx_transport
+    engine.transports.pool engine.transports.tunnel
+engine.fetch engine.transports.connector
+engine.course engine.sender engine.transports.direct
+engine.plainattempt
+engine.fastpath
+engine.schedule engine.transports.http2 engine.transports.native
 engine.transports
 inputs.iterables inputs.sources report.closing report.columns report.failedlist report.progress
     report.record report.rows report.streams

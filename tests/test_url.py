@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crawler.core import url
-from crawler.engine.transports.request import Fields, LazyRequest, request_head
+from crawler.engine.transports.request import LazyRequest, request_head
+from crawler.engine.transports.requesthead import Fields
 from crawler.engine.transports.wire import Wire
 
 PROPERTY = settings(

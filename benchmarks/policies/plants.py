@@ -219,10 +219,10 @@ PLANTS: dict[str, Plant] = {
     ),
     "one redirect too many": Plant(
         alter.code(
-            "crawler.engine.fetch:Fetcher._run",
+            "crawler.engine.chain:Chain.follow",
             (
-                "len(state.hops) == self._limits.max_redirects",
-                "len(state.hops) == self._limits.max_redirects + 1",
+                "len(self.hops) == self._limits.max_redirects",
+                "len(self.hops) == self._limits.max_redirects + 1",
             ),
         ),
         ("attempts_as_the_server_saw",),

@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import Protocol
 
 from crawler.core.expect import judge
+from crawler.engine.fastpath import FastPath
 from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Scheduler
 from crawler.engine.suspensions import Suspensions
@@ -33,11 +34,14 @@ class Entries(Protocol):
 class Fetching:
     """How targets are fetched: `fetch_fresh` sends hedges, over connections of their own.
 
+    `fast_path` replaces `fetch` wherever the scheduler can use it.
+
     `suspensions` are the spans in which this process did not run, as both have seen them.
     """
 
     fetch: Fetch
     fetch_fresh: Fetch | None = None
+    fast_path: FastPath | None = None
     suspensions: Suspensions = field(default_factory=Suspensions)
 
 
@@ -61,6 +65,7 @@ class Collector:
             self._accept_result,
             self.stop,
             fetch_fresh=fetching.fetch_fresh,
+            fast_path=fetching.fast_path,
         )
         self._entries = entries
         self._gather = gather

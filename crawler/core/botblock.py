@@ -1,7 +1,7 @@
 """A response -> the bot protection that sent it instead of the site, or None."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 _PAGE_STATUSES = frozenset({403, 429, 503})
 # Not /cdn-cgi/challenge-platform/ alone: JavaScript detections add that to any page.
@@ -31,6 +31,21 @@ def blocked_by(status: int, fields: Mapping[bytes, str], body: bytes) -> str | N
         if any(mark in page for mark in _CLOUDFLARE_PAGE):
             return "cloudflare"
     return None
+
+
+def may_block(status: int, fields: Collection[bytes]) -> bool:
+    """Whether `blocked_by` may find anything, by the names of the fields."""
+    return (
+        status in _PAGE_STATUSES
+        or status == 999
+        or b"cf-mitigated" in fields
+        or b"x-amzn-waf-action" in fields
+    )
+
+
+def may_need_body(status: int) -> bool:
+    """Whether `needs_body` may be true."""
+    return status in _PAGE_STATUSES
 
 
 def needs_body(status: int, fields: Mapping[bytes, str]) -> bool:

@@ -1,16 +1,13 @@
 """What one attempt has seen on the wire -> an `Attempt`, whichever way it ended."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-
-import httpx
 
 from crawler.core import botblock, retry
 from crawler.core.semantics import THROTTLING_STATUSES
+from crawler.engine.chain import Chain
 from crawler.engine.transports.wire import Wire
-from crawler.models import Attempt, ErrorKind, Failure, Hop, Phase, Target, Timings
-
-_RECORDED = frozenset({b"content-length", b"content-type", b"retry-after", *botblock.FIELDS})
+from crawler.models import Attempt, ErrorKind, Failure, Phase, Timings
 
 
 class AttemptState:
@@ -20,92 +17,114 @@ class AttemptState:
     until a final response's body is read. Times are those of the clock of `start`.
     """
 
-    def __init__(self, target: Target, wire: Wire, start: float, timestamp: float) -> None:
-        self.target = target
+    __slots__ = (
+        "_body_start",
+        "_fields",
+        "_final_url",
+        "_max_body",
+        "_peek",
+        "began",
+        "chain",
+        "head_at",
+        "size",
+        "status",
+        "timestamp",
+        "truncated",
+        "wire",
+        "wires",
+    )
+
+    def __init__(
+        self, chain: Chain, wire: Wire, start: float, timestamp: float, max_body: int
+    ) -> None:
+        self.chain = chain
         self.wire = wire
         self.wires = [wire]
-        self.start = start
+        self.began = start
         self.timestamp = timestamp
-        self.hops: list[Hop] = []
+        self.status: int | None = None  # of the last response
         self.size: int | None = None
         self.truncated = False
-        self.head_received = start  # that of the last response
-        self._response: httpx.Response | None = None
+        self.head_at = start  # that of the last response
+        self._max_body = max_body
         self._final_url: str | None = None
-        self._fields: dict[bytes, str] = {}  # of the final response
+        self._fields: Mapping[bytes, bytes] = _NONE  # of the final response
         self._body_start = b""
+        self._peek = 0
 
     def begin_request(self) -> None:
         """Use a wire of its own for the next request, under the same timeout and gate."""
         self.wire = Wire(paused=self.wire.paused, gate=self.wire.gate)
         self.wires.append(self.wire)
 
-    def begin_response(self, response: httpx.Response, url: str, now: float) -> None:
-        """Record that the head of a response to `url` is here."""
-        self._response = response
-        self._final_url = url
-        self.head_received = self.wire.first_byte or now
+    def begin_response(self, status: int, now: float) -> None:
+        """Record that the head of a response is here."""
+        self.status = status
+        self._final_url = self.chain.url
+        self.head_at = self.wire.first_byte or now
         self.wire.phase = Phase.DOWNLOAD
 
-    async def read_body(self, response: httpx.Response, max_body: int) -> None:
-        """Count the bytes of the final response's body as sent on the wire, up to the cap.
+    def begin_body(self, fields: Mapping[bytes, bytes]) -> None:
+        """Record that the last response is the final one.
+
+        `fields` holds the last value of each of its fields, by its name in lower case.
+        """
+        assert self.status is not None
+        self._fields = fields
+        self.size = 0
+        if botblock.may_need_body(self.status):
+            self._peek = botblock.PEEK if botblock.needs_body(self.status, self._texts()) else 0
+
+    def receive(self, data: bytes) -> bool:
+        """Count body bytes as they are on the wire; return whether the cap is exceeded.
 
         Bodies are not kept; only of what may be a bot protection's page the first bytes are.
         """
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        self._fields = _last_values(response.headers.raw)
-        peek = 0
-        if botblock.needs_body(response.status_code, self._fields):
-            peek = botblock.PEEK
-        self.size = 0
-        try:
-            async for chunk in response.stream:
-                self.size += len(chunk)
-                if len(self._body_start) < peek:
-                    self._body_start += chunk
-                if self.size > max_body:
-                    self.truncated = True
-                    break
-        finally:
-            await response.stream.aclose()
+        assert self.size is not None
+        self.size += len(data)
+        if len(self._body_start) < self._peek:
+            self._body_start += data
+        self.truncated = self.size > self._max_body
+        return self.truncated
 
     def discard_body(self) -> None:
         """Forget a final response that is requested once more."""
-        self._fields, self.size, self._body_start = {}, None, b""
+        self._fields, self.size, self._body_start = _NONE, None, b""
 
     def attempt(self, error: Failure | None, end: float, now: Callable[[], float]) -> Attempt:
         """Return the facts; `error` is why there is no complete response, if there is none.
 
         `now` gives seconds since the epoch, for a Retry-After that is a date.
         """
-        stall = sum(wire.stall for wire in self.wires)
-        response, fields = self._response, self._fields
-        length = _content_length(fields.get(b"content-length"))
+        wire, size, fields = self.wire, self.size, self._fields
+        stall = wire.stall if len(self.wires) == 1 else sum(one.stall for one in self.wires)
+        content_type, length = fields.get(b"content-type"), fields.get(b"content-length")
         return Attempt(
-            method=self.target.method,
-            status=response.status_code if response is not None else None,
-            size=self.size if error is None else None,
-            latency=end - self.start - stall,
-            ttfb=self.head_received - self.start - stall if self.size is not None else None,
+            method=self.chain.target.method,
+            status=self.status,
+            size=size if error is None else None,
+            latency=end - self.began - stall,
+            ttfb=None if size is None else self.head_at - self.began - stall,
             timings=self._timings(end),
-            redirects=tuple(self.hops),
+            redirects=self.chain.hops,
             final_url=self._final_url,
-            http_version=self.wire.http_version,
-            remote_ip=self.wire.remote_ip,
-            tls=self.wire.tls_peer,
-            content_type=fields.get(b"content-type"),
-            content_length=length,
+            http_version=wire.http_version,
+            remote_ip=wire.remote_ip,
+            tls=wire.tls_peer,
+            content_type=None if content_type is None else _text(content_type),
+            content_length=None if length is None else _content_length(length),
             truncated=self.truncated,
-            error=None if error is None else self._detailed(error, length),
+            error=None if error is None else self._detailed(error),
             timestamp=self.timestamp,
-            retry_after=self._retry_after(now),
-            blocked_by=self._blocked_by(error),
+            retry_after=self._retry_after(now) if self.status in THROTTLING_STATUSES else None,
+            blocked_by=None if error is not None else self._blocked_by(),
         )
 
-    def _detailed(self, error: Failure, length: int | None) -> Failure:
+    def _detailed(self, error: Failure) -> Failure:
         """Add to an error's detail how much of the body came, and whether the proxy failed."""
         detail = error.detail
         if error.kind is ErrorKind.BODY_INCOMPLETE:
+            length = _content_length(self._fields.get(b"content-length", b""))
             whole = "" if length is None else f" of {length:,}"
             detail = f"{detail}: received {self.size or 0:,}{whole} bytes"
         if self.wire.at_proxy and error.kind is not ErrorKind.LOCAL_RESOURCE:
@@ -113,29 +132,33 @@ class AttemptState:
         return error if detail is error.detail else replace(error, detail=detail)
 
     def _retry_after(self, now: Callable[[], float]) -> float | None:
-        if self._response is None or self._response.status_code not in THROTTLING_STATUSES:
-            return None
-        text = self._fields.get(b"retry-after")
-        return None if text is None else retry.parse_retry_after(text, now())
+        value = self._fields.get(b"retry-after")
+        return None if value is None else retry.parse_retry_after(_text(value), now())
 
-    def _blocked_by(self, error: Failure | None) -> str | None:
-        if error is not None or self._response is None:
+    def _blocked_by(self) -> str | None:
+        if self.status is None or not botblock.may_block(self.status, self._fields):
             return None
-        return botblock.blocked_by(self._response.status_code, self._fields, self._body_start)
+        return botblock.blocked_by(self.status, self._texts(), self._body_start)
+
+    def _texts(self) -> dict[bytes, str]:
+        """Return the fields that tell a bot protection, as text."""
+        fields = self._fields
+        return {name: _text(fields[name]) for name in botblock.FIELDS if name in fields}
 
     def _timings(self, end: float) -> Timings:
+        wire, wires = self.wire, self.wires
+        download = None if self.size is None else end - self.head_at
+        if len(wires) == 1:
+            return Timings(
+                dns=wire.dns, connect=wire.connect, tls=wire.tls, wait=wire.wait, download=download
+            )
         return Timings(
-            dns=_total([wire.dns for wire in self.wires]),
-            connect=_total([wire.connect for wire in self.wires]),
-            tls=_total([wire.tls for wire in self.wires]),
-            wait=_total([wire.wait for wire in self.wires]),
-            download=end - self.head_received if self.size is not None else None,
+            dns=_total(one.dns for one in wires),
+            connect=_total(one.connect for one in wires),
+            tls=_total(one.tls for one in wires),
+            wait=_total(one.wait for one in wires),
+            download=download,
         )
-
-
-def _last_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
-    """Return the last value of each field that a record or a policy needs."""
-    return {low: _text(value) for name, value in fields if (low := name.lower()) in _RECORDED}
 
 
 def _text(value: bytes) -> str:
@@ -146,14 +169,15 @@ def _text(value: bytes) -> str:
         return value.decode("iso-8859-1")
 
 
-def _content_length(text: str | None) -> int | None:
+def _content_length(value: bytes) -> int | None:
     """Return a Content-Length as a number, None if it is not one (RFC 9110, section 8.6)."""
-    text = (text or "").strip(" \t")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    digits = value.strip(b" \t")
+    return int(digits) if digits.isdigit() and len(digits) < 19 else None
 
 
-def _total(seconds: list[float | None]) -> float | None:
-    if len(seconds) == 1:
-        return seconds[0]
+def _total(seconds: Iterable[float | None]) -> float | None:
     known = [value for value in seconds if value is not None]
     return sum(known) if known else None
+
+
+_NONE: Mapping[bytes, bytes] = {}

@@ -12,17 +12,15 @@ from typing import Protocol
 
 import httpx
 
-from crawler.core import redirect
-from crawler.core.semantics import REDIRECT_STATUSES
-from crawler.core.url import without_userinfo
 from crawler.engine import failure
 from crawler.engine.attempt import AttemptState
+from crawler.engine.chain import Chain
 from crawler.engine.headers import Header, RequestHeaders
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.timeouts import AttemptTimeouts, expire
-from crawler.engine.transports.request import Fields, LazyRequest
+from crawler.engine.transports.request import LazyRequest
 from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
-from crawler.models import Attempt, Failure, Hop, Limits, Target
+from crawler.models import Attempt, Failure, Limits, Target
 
 
 class Fetch(Protocol):
@@ -67,7 +65,8 @@ class Fetcher:
     async def __call__(self, target: Target, gate: Gate | None = None, /) -> Attempt:
         bound = asyncio.timeout(None)
         wire = Wire(paused=partial(self._timeouts.paused, bound), gate=gate)
-        state = AttemptState(target, wire, self._clock(), self._now())
+        chain = Chain(target, self._headers, self._limits)
+        state = AttemptState(chain, wire, self._clock(), self._now(), self._limits.max_body)
         error: Failure | None = None
         try:
             async with bound:
@@ -83,10 +82,8 @@ class Fetcher:
         # The transport saw the last byte first: the time since then is local delay.
         end = state.wire.last_byte or self._clock()
         attempt = state.attempt(error, end, self._now)
-        if not self._suspensions.total:
-            return attempt
         return self._suspensions.subtract_from(
-            attempt, state.wires, state.start, state.head_received, end
+            attempt, state.wires, state.began, state.head_at, end
         )
 
     async def _run(self, state: AttemptState) -> Failure | None:
@@ -94,69 +91,49 @@ class Fetcher:
 
         Return why there is no final response, or None if there is one.
         """
-        target = state.target
-        url, userinfo = without_userinfo(target.url)
-        method = target.method
-        fields = self._headers.same_origin
-        if userinfo is not None:
-            fields = self._headers.with_credentials(userinfo)
-        requested = {(method, url.partition("#")[0])}
+        chain = state.chain
         while True:
-            response, locations = await self._final_or_redirect(state, method, url, fields)
+            response, locations = await self._final_or_redirect(state)
             if not locations:
                 return None
             await response.aclose()
-            step = redirect.follow(
-                method=method,
-                url=url,
-                status=response.status_code,
-                locations=locations,
-                requested=requested,
-                masked=target.masked,
-            )
-            if isinstance(step, Failure):
-                return step
-            if len(state.hops) == self._limits.max_redirects:
-                return redirect.too_many(self._limits.max_redirects)
-            state.hops.append(Hop(url=url, status=response.status_code))
-            await state.wire.start_hop(step.host)
-            if not step.same_origin:
-                fields = self._headers.cross_origin
-            method, url = step.method, step.url
+            host = chain.follow(response.status_code, locations)
+            if isinstance(host, Failure):
+                return host
+            await state.wire.start_hop(host)
             state.begin_request()
-            requested.add((method, url.partition("#")[0]))
 
-    async def _final_or_redirect(
-        self, state: AttemptState, method: str, url: str, fields: Fields
-    ) -> tuple[httpx.Response, list[str]]:
+    async def _final_or_redirect(self, state: AttemptState) -> tuple[httpx.Response, list[str]]:
         """Return a final response whose body was read, or a redirect and its Locations."""
         try:
-            return await self._send(state, method, url, fields, fresh=self._fresh)
+            return await self._send(state, fresh=self._fresh)
         except InterruptedExchangeError:
             state.discard_body()
         # Not in the handler: a failure from here on must not have that one as its cause.
         await state.wire.start_resend()
         state.begin_request()
-        return await self._send(state, method, url, fields, fresh=True)
+        return await self._send(state, fresh=True)
 
-    async def _send(
-        self, state: AttemptState, method: str, url: str, fields: Fields, *, fresh: bool
-    ) -> tuple[httpx.Response, list[str]]:
-        request = LazyRequest(method, url, fields, state.wire, self._limits.timeout, fresh=fresh)
+    async def _send(self, state: AttemptState, *, fresh: bool) -> tuple[httpx.Response, list[str]]:
+        chain, timeout = state.chain, self._limits.timeout
+        request = LazyRequest(
+            chain.method, chain.url, chain.fields, state.wire, timeout, fresh=fresh
+        )
         response = await self._transport.handle_async_request(request)
-        state.begin_response(response, url, self._clock())
-        locations = self._locations(response)
+        state.begin_response(response.status_code, self._clock())
+        locations = chain.locations(response.status_code, response.headers.raw)
         if not locations:
-            await state.read_body(response, self._limits.max_body)
+            state.begin_body({name.lower(): value for name, value in response.headers.raw})
+            await _read_body(response, state)
         return response, locations
 
-    def _locations(self, response: httpx.Response) -> list[str]:
-        """Return the Location fields of a redirect that is to be followed, else nothing.
 
-        Bytes that are not ASCII become lone surrogates (PEP 383).
-        """
-        if not self._limits.follow or response.status_code not in REDIRECT_STATUSES:
-            return []
-        fields = response.headers.raw
-        found = [value for name, value in fields if name.lower() == b"location"]
-        return [value.decode("ascii", "surrogateescape") for value in found]
+async def _read_body(response: httpx.Response, state: AttemptState) -> None:
+    """Read the final response's body up to the cap."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    try:
+        async for chunk in response.stream:
+            if state.receive(chunk):
+                break
+    finally:
+        await response.stream.aclose()

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 
-from crawler.engine.transports.request import Fields
+from crawler.engine.transports.requesthead import Fields
 from crawler.version import __version__
 
 Header = tuple[str, str]
@@ -34,7 +34,7 @@ class RequestHeaders:
 
     def with_credentials(self, userinfo: str) -> Fields:
         """Return `same_origin` with Basic credentials (RFC 7617), unless the user gave some."""
-        if "authorization" in self.same_origin.headers:
+        if "authorization" in self.same_origin.names:
             return self.same_origin
         token = base64.b64encode(userinfo.encode("utf-8", "surrogateescape")).decode("ascii")
         return self.same_origin.and_also("Authorization", f"Basic {token}")

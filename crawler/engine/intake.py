@@ -1,6 +1,7 @@
 """Entries of a list -> visits in the lanes, read ahead up to a window."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -27,12 +28,30 @@ class Pending:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._owed: dict[int, Visit | Result] = {}
+        self._finished: deque[Result] = deque()
 
     def __len__(self) -> int:
         return len(self._owed)
 
     def register(self, visit: Visit) -> None:
         self._owed[visit.target.index] = visit
+
+    def finish(self, result: Result) -> None:
+        """Keep a final result until `emit_finished`."""
+        self._owed[result.target.index] = result
+        self._finished.append(result)
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether there are results that were kept."""
+        return bool(self._finished)
+
+    async def emit_finished(self) -> None:
+        """Emit the results that were kept."""
+        while self._finished:
+            result = self._finished.popleft()
+            await self._emit(result)
+            del self._owed[result.target.index]
 
     async def emit(self, result: Result) -> None:
         """Emit a final result; it stays owed until `emit` returns, which it may never do."""

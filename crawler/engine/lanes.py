@@ -63,7 +63,7 @@ class Lanes(Generic[T]):
             heappush(self._delayed, (at, next(self._number), entry))
         else:
             self._join(entry)
-        self._change.set()
+        self.notify()
 
     def take(self) -> T | None:
         """Return the next entry that may start, or None if there is none now."""
@@ -83,8 +83,9 @@ class Lanes(Generic[T]):
                 lane.urgent = OrderedDict()
             lane.urgent[entry] = None
             self._queue_lane(lane, now)
-        while self._ready:
-            lane = self._ready.popleft()
+        ready = self._ready
+        while ready:
+            lane = ready.popleft()
             lane.is_queued = False
             if lane.due <= now and lane.in_use < lane.slots and (lane.waiting or lane.urgent):
                 return self._start(lane, lane.pop(), now)
@@ -210,7 +211,8 @@ class Lanes(Generic[T]):
         if lane.waiting is None:
             lane.waiting = deque()
         lane.waiting.append(entry)
-        self._queue_lane(lane, self._clock())
+        if not lane.is_queued:
+            self._queue_lane(lane, self._clock())
 
     def _start(self, lane: Lane[T], entry: T, now: float) -> T:
         lane.in_use += 1
@@ -234,10 +236,11 @@ class Lanes(Generic[T]):
         lane = self._lanes[host]
         lane.in_use -= 1
         if lane.waiting or lane.urgent:
-            self._queue_lane(lane, now)
+            if not lane.is_queued:
+                self._queue_lane(lane, now)
         elif not lane.in_use:
             self._forget_or_schedule(lane, now)
-        self._change.set()
+        self.notify()
 
     def _queue_lane(self, lane: Lane[T], now: float) -> None:
         """Queue a lane, unless it is queued: as ready, or until it is due."""

@@ -5,20 +5,24 @@ from collections.abc import Callable
 
 from crawler.core import retry, url
 from crawler.engine.clock import Clock, SystemClock
+from crawler.engine.fastpath import FastPath
 from crawler.engine.fetch import Fetch
 from crawler.engine.intake import Emit, Entries, Intake, Pending
 from crawler.engine.race import Hedge
 from crawler.engine.sender import Sender
 from crawler.engine.slots import Flight, Slots
-from crawler.engine.visit import Done, FallBackToGet, Recheck, Retry, Visit, VisitState
+from crawler.engine.visit import FallBackToGet, Recheck, Retry, Visit, VisitState
 from crawler.models import Attempt, Limits, Result
+
+_BURST = 25  # requests started before other tasks run: a response that comes waits for them
 
 
 class Scheduler:
     """Runs one crawl: fans entries out over fetch tasks, and emits each result once.
 
     `stop` ends the crawl early. `fetch_fresh` sends hedges, over connections of their own;
-    without it there are none.
+    without it there are none. If there is a `fast_path`, it makes the attempts, without a
+    task for each; it has no hedges.
     """
 
     def __init__(
@@ -29,6 +33,7 @@ class Scheduler:
         stop: asyncio.Event,
         *,
         fetch_fresh: Fetch | None = None,
+        fast_path: FastPath | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._limits = limits
@@ -39,7 +44,9 @@ class Scheduler:
         self._pending = Pending(emit)
         self._intake = Intake(self._slots, self._pending, limits, self._clock)
         self._sender = Sender(fetch, fetch_fresh, limits, self._slots, self._intake.resume)
+        self._fast_path = fast_path
         self._deferred: list[Visit] = []
+        self._fault: Exception | None = None  # in what a callback called
         self._requests = 0
 
     @property
@@ -99,25 +106,66 @@ class Scheduler:
     async def _work(self) -> None:
         """Start everything that may start, until nothing is pending."""
         started = 0
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._slots.acquire()
-                while (entry := self._take()) is None:
-                    if self._intake.ended and not self._lanes:
-                        if not self._pending:
-                            return
-                        if len(self._pending) == len(self._deferred):
-                            self._start_rechecks()
-                    await self._wait_for_change()
-                if isinstance(entry, Flight):
-                    entry.resume()  # in its own task, which owns the slot from now on
-                    continue
-                group.create_task(self._worker(entry))
-                started += 1
-                if started < self._limits.max:
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._slots.acquire()
+                    if self._pending.has_finished:
+                        await self._pending.emit_finished()
+                    entry = self._take() or await self._wait_for_entry()
+                    if entry is None:
+                        return
+                    self._start(entry, group)
+                    started += 1
                     # The first requests all connect: each gets on the wire before the next
                     # one starts, or the whole burst would count as latency of the first.
-                    await asyncio.sleep(0)
+                    if started < self._limits.max or not started % _BURST:
+                        await asyncio.sleep(0)
+        finally:
+            if self._fast_path is not None:
+                await self._fast_path.cancel()
+
+    async def _wait_for_entry(self) -> Visit | Hedge[Visit] | Flight | None:
+        """Return the next entry once one may start, or None if nothing is pending any more."""
+        while True:
+            if self._fault is not None:
+                raise self._fault
+            if self._intake.ended and not self._lanes:
+                if not self._pending:
+                    return None
+                if len(self._pending) == len(self._deferred):
+                    self._start_rechecks()
+            await self._wait_for_change()
+            await self._pending.emit_finished()
+            if (entry := self._take()) is not None:
+                return entry
+
+    def _start(self, entry: Visit | Hedge[Visit] | Flight, group: asyncio.TaskGroup) -> None:
+        """Start a request with the slot that was acquired for it."""
+        if isinstance(entry, Flight):
+            entry.resume()  # in its own task, which owns the slot from now on
+        elif isinstance(entry, Visit) and self._fast_path is not None:
+            flight = Flight(self._slots, entry)
+            entry.start_attempt(flight.began)
+            self._fast_path.start(entry.target, flight, self._attempt_ended)
+        else:
+            group.create_task(self._worker(entry))
+
+    def _attempt_ended(self, flight: Flight, attempt: Attempt) -> None:
+        """Carry out the next step after an attempt on the fast path."""
+        result = None
+        try:
+            result = self._follow_up(flight.visit, attempt, flight)
+        except Exception as exc:
+            self._fault = exc
+        flight.release_host()
+        if result is not None:
+            self._pending.finish(result)
+        if flight.holds_slots:
+            self._slots.release()
+        else:
+            self._intake.resume()  # it ended while it waited in the lanes
+        self._lanes.notify()
 
     async def _worker(self, entry: Visit | Hedge[Visit]) -> None:
         """Send one request after another, as long as one may start at once.
@@ -163,15 +211,19 @@ class Scheduler:
     def _follow_up(self, visit: Visit, attempt: Attempt, flight: Flight) -> Result | None:
         """Carry out the next step after an attempt; return the result if the visit is done."""
         visit.set_timestamp(attempt, flight.began)
-        chance = 0.0 if attempt.succeeded else self._clock.chance()
-        self._treat_host(visit, attempt, flight, chance)
-        if not self._sender.settle(visit, attempt):
+        if flight.holds_slots:
+            self._lanes.record_attempt(flight.host, attempt, flight.started)
+        chance = 0.0
+        if not attempt.succeeded:
+            chance = self._clock.chance()
+            self._pause_host(visit, attempt, chance)
+        if visit.race is not None and not self._sender.settle(visit, attempt):
             return None
         step = visit.next(attempt, self._limits, chance)
         match step:
-            case Done(result):
+            case Result():
                 visit.state = VisitState.DONE
-                return result
+                return step
             case Retry(delay):
                 visit.advance(step, attempt)
                 self._lanes.enqueue(visit, at=self._clock.time() + delay)
@@ -183,12 +235,8 @@ class Scheduler:
                 self._deferred.append(visit)
         return None
 
-    def _treat_host(self, visit: Visit, attempt: Attempt, flight: Flight, chance: float) -> None:
-        """Adjust the slots of the host that responded, and pause it for its Retry-After."""
-        if flight.holds_slots:
-            self._lanes.record_attempt(flight.host, attempt, flight.started)
-        if attempt.succeeded:
-            return
+    def _pause_host(self, visit: Visit, attempt: Attempt, chance: float) -> None:
+        """Pause the host that responded for its Retry-After."""
         seconds = retry.host_pause(visit.result(attempt), self._limits, visit.retries + 1, chance)
         if seconds is not None:
             self._lanes.pause_host(_responding_host(visit, attempt), self._clock.time() + seconds)

@@ -90,8 +90,7 @@ class Sender:
         one.
         """
         race = visit.race
-        if race is None:
-            return True
+        assert race is not None
         if attempt.responded:
             in_flight = self._slots.requests_in_flight
             self._hedging.record_latency(visit.host, attempt.latency or 0.0, in_flight)

@@ -57,6 +57,8 @@ class Suspensions:
 
         It lasted from `start` to `end`; the head of its last response came at `head_received`.
         """
+        if not self.total:
+            return attempt
         stalls = [span for wire in wires for span in wire.stalls]
 
         def lost(since: float, until: float) -> float:

@@ -1,4 +1,4 @@
-"""A target and an attempt on it -> the next step: done, retry, fall back to GET, recheck."""
+"""A target and an attempt on it -> the next step: its result, retry, fall back to GET, recheck."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,12 +20,6 @@ class VisitState(Enum):
     DONE = "done"
 
 
-class Done(NamedTuple):
-    """The result is final."""
-
-    result: Result
-
-
 class Retry(NamedTuple):
     """Request the target again after a delay in seconds."""
 
@@ -40,7 +34,7 @@ class Recheck:
     """A transient failure: request the target once more after all others are finished."""
 
 
-Step = Done | Retry | FallBackToGet | Recheck
+Step = Result | Retry | FallBackToGet | Recheck
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -77,24 +71,24 @@ class Visit:
             self.timestamp = attempt.timestamp - (began - self.arrived - self.queue)
 
     def next(self, attempt: Attempt, limits: Limits, chance: float) -> Step:
-        """Return the next step after an attempt; changes nothing.
+        """Return the next step after an attempt, or its result if that is final; changes nothing.
 
         `chance` is a random number from 0 to 1.
         """
         result = self.result(attempt)
         # Most visits end here: below 400 only the verdict may object.
         if attempt.succeeded:
-            return Done(result)
+            return result
         if self.refuses_head(attempt, limits):
             return FallBackToGet()
         if self.is_recheck:
-            return Done(result)
+            return result
         delay = retry.delay(result, limits, self.retries + 1, chance)
         if delay is not None:
             return Retry(delay)
         if limits.confirm_after is not None and retry.worth_rechecking(result, limits):
             return Recheck()
-        return Done(result)
+        return result
 
     def advance(self, step: Retry | FallBackToGet | Recheck, attempt: Attempt) -> None:
         """Take a step; `attempt` becomes one of the earlier ones."""

@@ -13,7 +13,7 @@ from crawler.engine.transports.http1.opening import Opening
 from crawler.engine.transports.http1.poller import Poller, best_poller
 from crawler.engine.transports.lazy import Lazy
 from crawler.engine.transports.pool import Pool
-from crawler.engine.transports.request import Origin
+from crawler.engine.transports.requesthead import Origin
 from crawler.engine.transports.resolve import Addresses, Resolver, literal
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.sockets import open_socket, peer
@@ -33,8 +33,9 @@ MakePoller = Callable[[asyncio.AbstractEventLoop], Poller]
 class Connector:
     """Opens connections, and keeps idle ones for each origin within the bounds of its `Pool`.
 
-    All belong to one event loop, whose sockets `make_poller` watches. `proxy_for` returns the
-    proxy of an origin; it is None if no origin has one.
+    All belong to one event loop, whose sockets `make_poller` watches. `take` returns an idle
+    connection for an origin, or for a proxy's pool. `proxy_for` returns the proxy of an
+    origin; it is None if no origin has one.
     """
 
     def __init__(
@@ -45,23 +46,20 @@ class Connector:
         make_poller: MakePoller = best_poller,
     ) -> None:
         self.proxy_for = _chooser(settings)
-        self._block_private = settings.block_private
+        self.block_private = settings.block_private
         self._make_poller = make_poller
         self._resolver = resolver or Resolver(settings.idle)
         self._pool = Pool(settings.idle, settings.per_host)
+        self.take = self._pool.take
         self._poller: Poller | None = None
         self._buffer = memoryview(bytearray(_BUFFER))
         make = partial(tls.context, verify=settings.verify, cacert=settings.cacert)
         self._context = Lazy(make, "tls")
 
     def check(self, host: str) -> None:
-        """Raise WireError if requests to this host are not permitted."""
-        if self._block_private:
+        """Raise WireError if `block_private` forbids requests to this host."""
+        if self.block_private:
             guard.check_host(host)
-
-    def take(self, key: Origin) -> Connection | None:
-        """Return the newest idle connection for an origin, or for a proxy's pool."""
-        return self._pool.take(key)
 
     def open_now(
         self, origin: Origin, wire: Wire, opened: Callable[[Exception | None], None]
@@ -80,7 +78,7 @@ class Connector:
                 return None
             security = (context, host.rstrip("."))
         addresses = literal(host) or self._resolver.known(host, wire)
-        if self._block_private or addresses is None or len(addresses) != 1:
+        if self.block_private or addresses is None or len(addresses) != 1:
             return None
         wire.phase = Phase.CONNECT
         connection = self._connection(host, security, opened)
@@ -100,7 +98,7 @@ class Connector:
             peer_host, peer_port = proxy.host, proxy.port
         addresses = literal(peer_host) or await self._resolver.resolve(peer_host, wire)
         wire.phase = Phase.CONNECT
-        if self._block_private and proxy is None:
+        if self.block_private and proxy is None:
             addresses = guard.public(addresses)
         security = None
         if scheme == "https":

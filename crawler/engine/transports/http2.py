@@ -1,14 +1,18 @@
 """HTTP/2 for https if the server supports it; direct for everything else."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import httpx
 
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.httpx_transport import HttpxTransport
-from crawler.engine.transports.request import Origin, origin_of
+from crawler.engine.transports.request import origin_of
 from crawler.engine.transports.resolve import Resolver
 from crawler.engine.transports.settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    from crawler.engine.transports.requesthead import Origin
 
 _REMEMBERED = 10_000  # origins
 

@@ -7,18 +7,22 @@ reqwest's runs in parallel with our own thread.
 
 from collections import OrderedDict
 from functools import partial
+from typing import TYPE_CHECKING
 
 import httpx
 
 from crawler.engine.transports.direct import DirectTransport
 from crawler.engine.transports.lazy import Lazy
-from crawler.engine.transports.request import Origin, origin_of
+from crawler.engine.transports.request import origin_of
 
 # Here, in the thread that opens the transport: if pyreqwest 0.15 was loaded in a thread that
 # has ended, its DNS lookups crash the process. Clients may be created in any thread.
 from crawler.engine.transports.reqwest import AuthorityAsServerError, ReqwestTransport
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire
+
+if TYPE_CHECKING:
+    from crawler.engine.transports.requesthead import Origin
 
 _REMEMBERED = 10_000  # origins
 

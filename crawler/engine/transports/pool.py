@@ -9,7 +9,7 @@ from collections import OrderedDict
 from time import perf_counter
 
 from crawler.engine.transports.http1.connection import Connection
-from crawler.engine.transports.request import Origin
+from crawler.engine.transports.requesthead import Origin
 
 _MOST_IDLE = 15.0  # seconds; servers and middleboxes drop older ones silently
 
@@ -61,11 +61,13 @@ class Pool:
         state = self._open[connection]
         connection.rest()
         connection.idle_since = perf_counter()
-        self._idle.setdefault(origin, {})[connection] = None
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = {}
+        idle[connection] = state.idle[connection] = None
         self._oldest[connection] = origin
-        state.idle[connection] = None
-        if self._is_over(state):  # more were in use at once than the bounds allow
-            self._shrink(state)
+        if len(self._open) > self._most or self._has_too_many(state):
+            self._shrink(state)  # more were in use at once than the bounds allow
 
     def discard(self, connection: Connection) -> None:
         """Stop counting a connection that is closed or about to be. Twice does no harm."""
@@ -88,9 +90,6 @@ class Pool:
         """Close every connection, idle or not."""
         for connection in tuple(self._open):
             connection.close()
-
-    def _is_over(self, host: "_Host") -> bool:
-        return self._has_too_many(host) or len(self._open) > self._most
 
     def _has_too_many(self, host: "_Host") -> bool:
         if self._per_host is None or host.name is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from crawler.core import noproxy
-from crawler.engine.transports.request import Origin
+from crawler.engine.transports.requesthead import Origin
 from crawler.engine.transports.settings import Proxies
 from crawler.facts import fact
 

@@ -4,36 +4,18 @@ Creating an `httpx.Request` takes 19 µs, nearly all of it to parse a URL that i
 already; writing the head of that request takes 1 µs.
 """
 
-import re
-from collections.abc import Sequence
 from functools import cached_property
 
 import httpx
 
+from crawler.engine.transports.requesthead import (
+    Fields,
+    Origin,
+    head_of,
+    origin_of_site,
+    split,
+)
 from crawler.engine.transports.wire import Wire
-
-Origin = tuple[str, str, int | None]
-
-_ORIGIN = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#]*)(?::(\d+))?")
-_SENDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-
-
-class Fields:
-    """The header fields that go with every request of a run, encoded once.
-
-    Values are sent as UTF-8; bytes that were not UTF-8 are sent unchanged (PEP 383).
-    Raises ValueError if a name is not ASCII, or if a name or value contains a line end.
-    """
-
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        raw = [(name.encode("ascii"), _encoded(name, value)) for name, value in pairs]
-        self.headers = httpx.Headers(raw)
-        self.has_host = "host" in self.headers
-        self.lines = b"".join(b"%b: %b\r\n" % pair for pair in raw)
-        self.pairs = list(pairs)
-
-    def and_also(self, name: str, value: str) -> "Fields":
-        return Fields([*self.pairs, (name, value)])
 
 
 class ExactUrl(httpx.URL):
@@ -48,8 +30,7 @@ class ExactUrl(httpx.URL):
 
     @property
     def raw_path(self) -> bytes:
-        _, slash = _host_and_path(self._text)
-        return self._text[slash:].partition("#")[0].encode("ascii")
+        return split(self._text)[1].encode("ascii")
 
     def __str__(self) -> str:
         return self._text
@@ -82,7 +63,7 @@ class LazyRequest(httpx.Request):
 
     @cached_property
     def _whole(self) -> httpx.Request:
-        return httpx.Request(self.method, self.text, headers=self.fields.headers)
+        return httpx.Request(self.method, self.text, headers=self.fields.raw)
 
     @cached_property
     def url(self) -> httpx.URL:  # type: ignore[override]  # an attribute there, created on demand here
@@ -96,9 +77,7 @@ class LazyRequest(httpx.Request):
 def origin_of(request: httpx.Request) -> Origin:
     """Return scheme, host without brackets, and port (None if the URL has none) of a request."""
     if isinstance(request, LazyRequest):
-        found = _ORIGIN.match(request.text)
-        assert found is not None
-        return found[1], found[2].strip("[]"), int(found[3]) if found[3] else None
+        return origin_of_site(split(request.text)[0])
     url = request.url
     return url.scheme, url.raw_host.decode("ascii"), url.port
 
@@ -115,18 +94,6 @@ def header_pairs(request: httpx.Request) -> list[tuple[str, str]]:
     return [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
-def _host_and_path(text: str) -> tuple[int, int]:
-    """Return the indices at which host and path of a normalised URL begin."""
-    begin = text.index("://") + 3
-    return begin, text.index("/", begin)
-
-
-def _encoded(name: str, value: str) -> bytes:
-    if re.search(r"[\r\n\0]", name + value):
-        raise ValueError(f"the header {name!r} contains a line end")
-    return value.encode("utf-8", "surrogateescape")
-
-
 async def request_head(request: httpx.Request) -> bytes:
     """Return the bytes of a request: its head, and its body if it has one."""
     if not isinstance(request, LazyRequest):
@@ -134,10 +101,4 @@ async def request_head(request: httpx.Request) -> bytes:
         lines = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
         start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target)
         return start + lines + b"\r\n" + await request.aread()
-    text, fields = request.text, request.fields
-    begin, slash = _host_and_path(text)
-    target_text = text[slash:].partition("#")[0]
-    host = "" if fields.has_host else f"Host: {text[begin:slash]}\r\n"
-    length = "Content-Length: 0\r\n" if request.method in _SENDS_LENGTH else ""
-    start_line = f"{request.method} {target_text} HTTP/1.1\r\n{host}{length}"
-    return start_line.encode("ascii") + fields.lines + b"\r\n"
+    return head_of(request.method, request.text, request.fields)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from pyreqwest import exceptions
@@ -22,10 +23,13 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
 from crawler.core.semantics import IDEMPOTENT_METHODS
-from crawler.engine.transports.request import LazyRequest, Origin, header_pairs, origin_of, url_text
+from crawler.engine.transports.request import LazyRequest, header_pairs, origin_of, url_text
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.transports.wire import Wire, WireError
 from crawler.models import ErrorKind, Phase
+
+if TYPE_CHECKING:
+    from crawler.engine.transports.requesthead import Origin
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AFTER = 0.25  # seconds

@@ -6,6 +6,7 @@ import re
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from aiohappyeyeballs import start_connection
 
@@ -44,10 +45,10 @@ async def open_socket(addresses: Addresses, port: int) -> socket.socket:
         raise OSError(number, os.strerror(number)) from exc
 
 
-def readable(fd: int) -> Callable[[], bool]:
-    """Return a predicate: whether `fd` has bytes to read, or its end."""
+def readable(fd: int) -> Callable[[], object]:
+    """Return a predicate, by its truth: whether `fd` has bytes to read, or its end."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: bool(select.select([fd], [], [], 0)[0])
     watch = select.poll()
     watch.register(fd, select.POLLIN)
-    return lambda: bool(watch.poll(0))
+    return partial(watch.poll, 0)

@@ -13,7 +13,7 @@ from crawler.engine.transports.dialogue import Dialogue, refused
 from crawler.engine.transports.http1.opening import Opening
 from crawler.engine.transports.http1.poller import Poller
 from crawler.engine.transports.proxy import PORT, Proxy, bracketed
-from crawler.engine.transports.request import Origin
+from crawler.engine.transports.requesthead import Origin
 from crawler.models import ErrorKind
 
 _MAX_HEAD = 65_536  # bytes of a response to CONNECT

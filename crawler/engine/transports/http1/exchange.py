@@ -18,6 +18,7 @@ from crawler.engine.transports.http1.responsehead import (
     ResponseHead,
     body_start,
     is_complete,
+    response_head,
     with_one_length,
 )
 from crawler.engine.transports.wire import InvalidResponseError, WireError
@@ -108,8 +109,10 @@ class Exchange:
         if self.state is _HEAD:
             self._text += data
             self._parse(data)
-            if self.head is not None:
-                self._read_rest()
+            if self._chunks is not None:
+                self._read_rest(self._chunks)
+            elif self.state is not _HEAD:
+                self._text, self._received = b"", 0
         elif self._chunks is None:
             self._parse(data)
         else:
@@ -141,8 +144,7 @@ class Exchange:
             self._problem = _BEYOND
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.state is _HEAD:  # not of trailers
-            self._fields.append((name, value.strip(b" \t")))
+        self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -153,8 +155,9 @@ class Exchange:
             self._problem = "NUL in a field value"  # RFC 9110, section 5.5
         elif status >= 200:
             keep_alive = parser.should_keep_alive()
-            version = parser.get_http_version()
-            self._begin_body(ResponseHead(status, self._fields, version, keep_alive))
+            version, fields = parser.get_http_version(), self._fields.copy()
+            self._fields.clear()  # for trailers, which nobody needs
+            self._begin_body(response_head(status, fields, version, keep_alive=keep_alive))
         elif status == 101:
             self._problem = "unexpected 101 Switching Protocols"
         elif status < 100:
@@ -220,14 +223,12 @@ class Exchange:
             self._chunks = ChunkReader()
         self._listener.head_received()
 
-    def _read_rest(self) -> None:
+    def _read_rest(self, chunks: ChunkReader) -> None:
         """Read what came of a chunked body together with the head."""
         text, self._text = self._text, b""
-        self._received = 0
-        if self._chunks is not None:
-            rest = text[body_start(text) :]
-            self._received = len(rest)
-            self._read_chunks(self._chunks, rest)
+        rest = text[body_start(text) :]
+        self._received = len(rest)
+        self._read_chunks(chunks, rest)
 
     def _read_chunks(self, chunks: ChunkReader, data: bytes) -> None:
         try:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 
-_CODING_NAME = len(b"transfer-encoding")
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1[0-9][0-9][ \r\n]")
 _BLANK = re.compile(rb"[\r\n]*+")  # lines that the parser skips before a head
 _END = re.compile(rb"\r?\n\r?\n")
@@ -18,29 +17,32 @@ _LENGTH = re.compile(rb"^content-length:([0-9, \t]*+)\r?\n", re.IGNORECASE | re.
 
 
 class ResponseHead(NamedTuple):
-    """The head of a final response. `version` is "1.0" or "1.1"."""
+    """The head of a final response. `version` is "1.0" or "1.1".
+
+    `last` holds the last value of each field, by its name in lower case.
+    """
 
     status: int
     headers: list[Header]
+    last: dict[bytes, bytes]
     version: str
     keep_alive: bool
 
     def is_chunked(self) -> bool:
         """Whether the last transfer coding is chunked (RFC 9112, section 6.3)."""
-        return self._coding().lower().split(b",")[-1].strip() == b"chunked"
+        coding = self.last.get(b"transfer-encoding")
+        return coding is not None and coding.lower().split(b",")[-1].strip() == b"chunked"
 
     def has_length(self) -> bool:
         """Whether the length of the body is given by Content-Length."""
-        return not self._coding() and any(
-            name.lower() == b"content-length" for name, _ in self.headers
-        )
+        return not self.last.get(b"transfer-encoding") and b"content-length" in self.last
 
-    def _coding(self) -> bytes:
-        coding = b""
-        for name, value in self.headers:
-            if len(name) == _CODING_NAME and name.lower() == b"transfer-encoding":
-                coding = value
-        return coding
+
+def response_head(
+    status: int, headers: list[Header], version: str, *, keep_alive: bool
+) -> ResponseHead:
+    last = {name.lower(): value for name, value in headers}
+    return ResponseHead(status, headers, last, version, keep_alive)
 
 
 def with_one_length(data: bytes) -> bytes | None:

@@ -1,0 +1,53 @@
+"""What all attempts of a run on the fast path share."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from crawler.engine.headers import Header, RequestHeaders
+from crawler.engine.slots import Flight
+from crawler.engine.suspensions import Suspensions
+from crawler.engine.timeouts import AttemptTimeouts
+from crawler.engine.transports.connector import Connector
+from crawler.models import Attempt, Limits
+
+Ended = Callable[[Flight, Attempt], None]
+"""Called once with the facts of an attempt that has ended."""
+
+
+class InFlight(Protocol):
+    def cancel(self) -> asyncio.Task[None] | None:
+        """End without a call of `Ended`; return the task that must end first, if there is one."""
+
+
+class Course:
+    """What all attempts of a run share; the arguments are those of `FastPath`."""
+
+    __slots__ = (
+        "clock",
+        "connector",
+        "headers",
+        "in_flight",
+        "limits",
+        "now",
+        "suspensions",
+        "timeouts",
+    )
+
+    def __init__(
+        self,
+        connector: Connector,
+        limits: Limits,
+        headers: Sequence[Header],
+        suspensions: Suspensions,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self.connector = connector
+        self.limits = limits
+        self.headers = RequestHeaders(headers)
+        self.suspensions = suspensions
+        self.timeouts = AttemptTimeouts(limits.timeout, suspensions)
+        self.clock = clock
+        self.now = now
+        self.in_flight: set[InFlight] = set()

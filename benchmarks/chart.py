@@ -20,7 +20,7 @@ _HEADS = ("wget2", "aria2")  # they send HEAD
 _COLUMNS = 2
 _WIDTH, _MARGIN, _GAP = 920, 32, 48  # pixels, as everything here
 _PANEL = (_WIDTH - 2 * _MARGIN - (_COLUMNS - 1) * _GAP) // _COLUMNS
-_LABELS = 148  # the width of the clients' names, gap included
+_LABELS = 156  # the width of the clients' names, gap included
 _VALUES = 56  # the width kept free for a value, gap included
 _ROW, _BAR = 22, 12
 _PANEL_HEAD, _AFTER, _HEAD, _FOOT = 34, 24, 82, 44
@@ -115,7 +115,10 @@ def _explanation(content: Mapping[str, Any]) -> str:
 
 def _circumstances(content: Mapping[str, Any]) -> str:
     about = content["about"]
-    return f"{about['date']} · {about['machine'].partition(',')[0]} · {about['software']}"
+    used = figures.others(content)
+    shared = "" if used is None else f", of which other processes used {used:.0%}"
+    machine = about["machine"].partition(",")[0]
+    return f"{about['date']} · {machine}{shared} · {about['software']}"
 
 
 def _panel(left: int, top: int, panel: Panel) -> Iterator[str]:

@@ -67,6 +67,13 @@ def of(workload: Mapping[str, Any]) -> Iterator[Figure]:
             yield _figure(rows[client])
 
 
+def others(content: Mapping[str, Any]) -> float | None:
+    """Return the median share of the machine that other processes used, None if unknown."""
+    rows = [row for workload in content["workloads"] for row in workload["rows"]]
+    shares = [run["others"] for row in rows for run in row["runs"] if run["others"] is not None]
+    return statistics.median(shares) if shares else None
+
+
 def _counts(row: Mapping[str, Any]) -> bool:
     return row["concurrency"] == CONCURRENCY and row["runs"] and row["problem"] is None
 

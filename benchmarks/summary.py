@@ -14,24 +14,15 @@ _NONE = "-"
 def markdown(content: Mapping[str, Any]) -> str:
     """Return the text that docs/performance.md quotes."""
     about = content["about"]
-    used = [run["others"] for run in _all_runs(content) if run["others"] is not None]
-    others = (
-        f"{sorted(used)[len(used) // 2]:.0%} of it (median of all runs)"
-        if used
-        else "an unknown part"
-    )
+    share = figures.others(content)
+    others = "an unknown part of it" if share is None else f"{share:.0%} of it"
     facts = [
         f"Measured on {about['date']} with `{about['command']}`.",
-        f"Machine: {about['machine']}; other processes used {others}.",
+        f"Machine: {about['machine']}; other processes used {others} (median of all runs).",
         f"Software: {about['software']}.",
     ]
     parts = ["\n".join(facts), _clients(content), _floors(content)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _all_runs(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    rows = [row for workload in content["workloads"] for row in workload["rows"]]
-    return [run for row in rows for run in row["runs"]]
 
 
 def _clients(content: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from crawler.core.summary import Tolerance
 from crawler.engine.transports.settings import Engine
 from crawler.report import formats
 
-_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
-_PROXY = re.compile(r"(https?|socks5h?)://([^/?#\s]+)/?", re.IGNORECASE)
+_NOT_IN_VALUE = r"[\x00-\x08\x0a-\x1f\x7f]"  # RFC 9110, section 5.5
+_PROXY = r"((?i:https?|socks5h?))://([^/?#\s]+)/?"
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", re.ASCII)
 _MAX_COUNT = 10_000_000
 ENGINE_NAMES = "{}, {} or {}".format(*Engine)
@@ -116,7 +116,7 @@ def authorities(path: str) -> str:
 def proxy(text: str) -> str:
     """Return a proxy URL; one without a scheme is an HTTP proxy."""
     address = text if "://" in text else f"http://{text}"
-    parts = _PROXY.fullmatch(address)
+    parts = re.fullmatch(_PROXY, address)
     try:
         url.parse(f"http://{parts[2] if parts else ''}/")
     except ValueError as exc:
@@ -160,6 +160,6 @@ def _header(place: str, text: str) -> Header:
     name, colon, value = text.partition(":")
     if not colon or not is_token(name.strip()):
         raise ValueError(f"{place} is not of the form 'Name: value'")
-    if _NOT_IN_VALUE.search(value):
+    if re.search(_NOT_IN_VALUE, value):
         raise ValueError(f"{place} has a character in its value that is not allowed in a header")
     return name.strip(), value.strip()

@@ -5,14 +5,14 @@ from urllib.parse import unquote
 
 # Characters that move a terminal's cursor, recolour it, hide text or cannot be encoded: C0,
 # DEL, C1, zero-width and bidirectional marks, byte order mark, surrogates.
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f"
     "\ufeff\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 # CI runners execute "::" at the start of a line, and "##[" and "##vso[" anywhere.
-_COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\[|#vso\[)")
+_COMMAND = r"^\s*:(?=:)|#(?=#\[|#vso\[)"
 # Known schemes only: any other may be a user name.
-_SCHEME = re.compile(r"(?:https?:/*|(?:htt?ps?|htp|ftps?|wss?|sftp|ssh)://+)?", re.IGNORECASE)
+_SCHEME = r"(?i:https?:/*|(?:htt?ps?|htp|ftps?|wss?|sftp|ssh)://+)?"
 # Parameters whose values are secrets, or as good as one until they expire.
 _SECRETS = frozenset(
     """
@@ -42,7 +42,11 @@ def escape(text: str) -> str:
     A lone surrogate that stands for a byte (PEP 383) becomes the ``\xNN`` of that byte.
     The commands of CI runners are broken up in the same way.
     """
-    return _COMMAND.sub(lambda m: m[0][:-1] + _escaped(m[0][-1]), _UNSAFE.sub(_escape_match, text))
+    if not text.isprintable():  # no unsafe character is printable
+        text = re.sub(_UNSAFE, _escape_match, text)
+    if "::" in text or "##" in text:
+        text = re.sub(_COMMAND, lambda match: match[0][:-1] + _escaped(match[0][-1]), text)
+    return text
 
 
 def safe(text: str, names: frozenset[str] = frozenset()) -> str:
@@ -83,7 +87,7 @@ def mask_loosely(text: str, names: frozenset[str] = frozenset()) -> str:
     before, at, after = text.rpartition("@")
     if not at:
         return text
-    match = _SCHEME.match(before)
+    match = re.match(_SCHEME, before)
     scheme = match[0] if match else ""
     user = re.split(r"[/?#:\s]", before[len(scheme) :], maxsplit=1)[0]
     has_colon = before[len(scheme) + len(user) :].startswith(":")

@@ -9,7 +9,7 @@ import re
 from urllib.parse import unquote
 
 _OCTET = re.compile(r"25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]")
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_LABEL = r"[a-z0-9_-]{1,63}"
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # as a last label it makes the host an IPv4 address
 
 
@@ -28,7 +28,8 @@ def parse(text: str) -> tuple[str, str]:
         raise ValueError("has a malformed host") from exc
     name = (name if name.isascii() else _to_ascii(name)).lower()
     labels = name.removesuffix(".").split(".")
-    if len(name.removesuffix(".")) > 253 or not all(map(_LABEL.fullmatch, labels)):
+    too_long = len(name.removesuffix(".")) > 253
+    if too_long or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise ValueError("has a malformed host")
     if any(label.startswith("xn--") for label in labels):
         _check_encoded(labels)

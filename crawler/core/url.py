@@ -22,23 +22,24 @@ _NORMAL = re.compile(
 )
 _END = re.compile(r"[/?#]")
 _DEFAULT_PORT = {"http": 80, "https": 443}
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
+# The patterns below are for other URLs, and compiled with the first of them: at every start
+# that took longer than checking a URL.
+_UNPRINTABLE = r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]"
 # For a Location, whose bytes above 0x7f (lone surrogates) can be percent-encoded.
-_CONTROL = re.compile(r"[\x00-\x20\x7f\ud800-\udc7f\udd00-\udfff]")
-_TWO_SLASHES = re.compile(r"(?:https?:)?(?!//)[/\\]{2}", re.IGNORECASE)
-_COMPONENTS = re.compile(
+_CONTROL = r"[\x00-\x20\x7f\ud800-\udc7f\udd00-\udfff]"
+_TWO_SLASHES = r"(?i:https?:)?(?!//)[/\\]{2}"
+_COMPONENTS = (
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
-    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
-    re.DOTALL,
+    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>(?s:.*)))?"
 )
-_AUTHORITY = re.compile(r"(?:(?P<userinfo>.*)@)?(?P<host>\[[^\[\]]*\]|[^:@\[\]]*)(?P<port>:.*)?")
-_DOT = re.compile("%2e", re.IGNORECASE)
+_AUTHORITY = r"(?:(?P<userinfo>.*)@)?(?P<host>\[[^\[\]]*\]|[^:@\[\]]*)(?P<port>:.*)?"
+_DOT = "%2[eE]"
 
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_PRINTABLE = bytes(range(0x21, 0x7F)).decode("ascii")
 
 
 def _printable_but(encoded: str) -> str:
-    return "".join(char for char in _PRINTABLE if char not in encoded)
+    return _PRINTABLE.translate(dict.fromkeys(map(ord, encoded)))
 
 
 # Characters not to encode in each component; "%" is one everywhere, whatever follows it.
@@ -74,9 +75,9 @@ def join(base: str, location: str) -> tuple[str, str]:
     location = location.strip(" \t").replace(" ", "%20")
     if len(location) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
-    if found := _CONTROL.search(location):
+    if found := re.search(_CONTROL, location):
         raise ValueError(f"contains {_describe(found[0])}")
-    if _TWO_SLASHES.match(location):
+    if re.match(_TWO_SLASHES, location):
         # Browsers read the rest as a host, others as a path: that is two different servers.
         raise ValueError("has a backslash before its host")
     scheme, authority, path, query, fragment = _split(location)
@@ -128,7 +129,7 @@ def _is_plain_port(port: int, scheme: str) -> bool:
 
 def _normalise(text: str) -> tuple[str, str]:
     """Slow path of `parse`. Errors never quote the text, which may contain a password."""
-    if found := _UNPRINTABLE.search(text):
+    if found := re.search(_UNPRINTABLE, text):
         raise ValueError(f"contains {_describe(found[0])}")
     return _compose(*_split(text))
 
@@ -145,7 +146,7 @@ def _compose(
         raise ValueError("is not an http:// or https:// URL")
     if "\\" in authority:
         raise ValueError("has a backslash in its host")
-    parts = _AUTHORITY.fullmatch(authority)
+    parts = re.fullmatch(_AUTHORITY, authority)
     if parts is None:
         raise ValueError("has a malformed host")
     shown, host = hostname.parse(parts["host"])
@@ -187,7 +188,7 @@ def _decode_utf8(authority: str) -> str:
 
 def _split(text: str) -> tuple[str | None, str | None, str, str | None, str | None]:
     """Split into scheme, authority, path, query and fragment (RFC 3986, appendix B)."""
-    match = _COMPONENTS.fullmatch(text)
+    match = re.fullmatch(_COMPONENTS, text)
     assert match is not None  # it matches anything
     return match["scheme"], match["authority"], match["path"], match["query"], match["fragment"]
 
@@ -200,7 +201,7 @@ def _without_dot_segments(path: str) -> str:
     kept: list[str] = []
     segments = path.split("/")[1:]
     dots = [
-        _DOT.sub(".", segment) if segment[:1] in (".", "%") and len(segment) <= 6 else ""
+        re.sub(_DOT, ".", segment) if segment[:1] in (".", "%") and len(segment) <= 6 else ""
         for segment in segments
     ]
     for segment, dot in zip(segments, dots, strict=True):

@@ -17,9 +17,9 @@ _BLANK = " \t\n\r\f\v"
 _COMMENT = re.compile(r"(?:^|[ \t\f\v])#")
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # A colon without an "@" after it: possibly a user name and the start of a password.
-_UNFINISHED_USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*", re.DOTALL)
+_UNFINISHED_USERINFO = r"(?:[A-Za-z][A-Za-z0-9+.-]*:/*)?[^/?#@:]*:[^@]*"
 # A scheme other than http(s) without "//": "mailto:", "tel:"; but not "host:8080".
-_OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(?:[/?#]|$))")
+_OTHER_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(?:[/?#]|$))"
 
 
 class ListError(Exception):
@@ -169,7 +169,7 @@ class UrlList:
 
     def _mask_unfinished(self, text: str) -> str:
         """Mask what may be a password whose "@" was cut off."""
-        if not _UNFINISHED_USERINFO.fullmatch(text):
+        if not re.fullmatch(_UNFINISHED_USERINFO, text):
             return text
         return mask_loosely(f"{text}@", self._masked)[:-1]
 
@@ -193,6 +193,6 @@ def _with_scheme(text: str) -> str:
     name = re.split(r"[/?#]", text, maxsplit=1)[0]
     if not name.strip(".") or "@" in name or text.startswith("://", len(name) - 1):
         raise ValueError("is not an http:// or https:// URL")
-    if _OTHER_SCHEME.match(text):
+    if re.match(_OTHER_SCHEME, text):
         raise ValueError("is not an http:// or https:// URL")
     return f"https://{text}"

@@ -1,7 +1,7 @@
 """Time and chance for the schedule, replaceable in tests."""
 
 import asyncio
-import random
+import os
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -25,7 +25,9 @@ class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
     time = staticmethod(time.perf_counter)  # the loop's own ticks in milliseconds with uvloop
-    chance = staticmethod(random.random)
+
+    def chance(self) -> float:
+        return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` is slow to import
 
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_later(max(0.0, when - self.time()), call)

@@ -10,7 +10,7 @@ from typing import Protocol
 from crawler.core.display import escape
 from crawler.core.urllist import source_name
 from crawler.facts import fact
-from crawler.report import failedlist, formats
+from crawler.report import formats
 from crawler.report.formats import FORMATS, TABLE
 from crawler.report.sinks import DocumentSink, Ordered, ReplacingSink, Sink
 from crawler.report.streams import Stream, open_file, open_list
@@ -76,6 +76,8 @@ def open_outputs(
             stream = _open_file(path, outputs, name, given_up)
             outputs.append(Output(stream=stream, sink=_sink(name, stream, settings), path=path))
         if settings.failed_to is not None:
+            from crawler.report import failedlist  # only this option needs it
+
             # It may be the list itself, which loses nothing if it was read to its end.
             replaces = any(_is_source(settings.failed_to, source) for source in sources)
             stream = _open_file(settings.failed_to, outputs, None, given_up)

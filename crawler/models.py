@@ -19,6 +19,11 @@ class Outcome(StrEnum):
     UNREACHED = "unreached"
 
 
+# Each look-up of a member in its enum costs 0.1 us with Python 3.11.
+_UNREACHED = Outcome.UNREACHED
+_REQUESTED = (Outcome.RESPONDED, Outcome.ERROR)
+
+
 class Phase(StrEnum):
     """The phase an attempt was in when it ended."""
 
@@ -212,7 +217,7 @@ class Result:
     @property
     def attempts(self) -> int:
         """The number of attempts, hedged requests excluded; 0 if no request was sent."""
-        return len(self.earlier) + (self.outcome in (Outcome.RESPONDED, Outcome.ERROR))
+        return len(self.earlier) + (self.outcome in _REQUESTED)
 
 
 @fact
@@ -242,7 +247,7 @@ class Check:
     @property
     def ok(self) -> bool | None:
         """Whether it passed; None if the URL was not checked."""
-        return None if self.result.outcome is Outcome.UNREACHED else self.verdict.passed
+        return None if self.result.outcome is _UNREACHED else not self.verdict.reasons
 
 
 @fact

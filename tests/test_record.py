@@ -353,6 +353,18 @@ def test_a_timestamp_of_the_template_is_rounded_as_datetime_rounds(seconds: floa
 
 
 @steady
+@given(
+    st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
+    | st.floats(0, 100)
+    | st.floats(1e5, 1e14)
+    | st.integers(-(10**15), 10**15).map(lambda micros: micros / 1e6)
+)
+def test_a_time_of_the_template_has_the_digits_of_the_dictionary(seconds: float) -> None:
+    one = check(replace(responded(), queue=seconds))
+    assert dumps(one) == encode(dump(one))
+
+
+@steady
 @given(checks())
 def test_a_parsed_line_has_the_values_of_the_check(one: Check) -> None:
     result, timings = one.result, one.result.attempt.timings

@@ -25,7 +25,8 @@ class Quantiles:
         self.total += value
         key = int(math.log(value) // self._step) if value > 1e-9 else -(10**6)
         self._counts[key] = self._counts.get(key, 0) + 1
-        self._maxima[key] = max(self._maxima.get(key, value), value)
+        if value > self._maxima.get(key, -math.inf):
+            self._maxima[key] = value
 
     def at(self, *shares: float) -> list[float]:
         """Return the values at `shares` (0 to 1, ascending) of the sorted values."""

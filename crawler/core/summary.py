@@ -3,10 +3,12 @@
 import math
 from collections import Counter
 
-from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, accepted, matching_class
+from crawler.core.expect import BLOCKED_BY_BOT_PROTECTION, PASS, accepted, matching_class
 from crawler.core.quantiles import Quantiles
 from crawler.facts import fact
 from crawler.models import Check, Outcome, Result
+
+_RESPONDED = Outcome.RESPONDED  # Python 3.11 takes 0.1 us to look a member up
 
 
 @fact
@@ -132,7 +134,23 @@ class Tally:
         self._least = math.inf
 
     def count_check(self, check: Check) -> None:
-        result = check.result
+        result, attempt = check.result, check.result.attempt
+        self.bytes += attempt.size or 0
+        if attempt.status is not None:
+            self.by_status[attempt.status] += 1
+        self.flaky += result.flaky
+        if result.outcome is _RESPONDED and attempt.latency is not None:
+            self._latencies.insert(attempt.latency)
+            if attempt.latency < self._least:
+                self._least = attempt.latency
+        if check.verdict is PASS:  # nearly always: an accepted response, without a warning
+            self.passed += 1
+        else:
+            self._count_verdict(check)
+
+    def _count_verdict(self, check: Check) -> None:
+        """Count by outcome and verdict, whatever they are."""
+        result, attempt = check.result, check.result.attempt
         if result.outcome is Outcome.INVALID:
             self.invalid += 1
         elif result.outcome is Outcome.UNREACHED:
@@ -141,19 +159,12 @@ class Tally:
             self.passed += 1
         else:
             self.failed += 1
-        self.bytes += result.attempt.size or 0
-        if result.attempt.status is not None:
-            self.by_status[result.attempt.status] += 1
-        if result.attempt.error is not None:
-            self.by_error[result.attempt.error.kind.value] += 1
+        if attempt.error is not None:
+            self.by_error[attempt.error.kind.value] += 1
         if check.ok is False:
             self.by_failure[_failure_name(result)] += 1
-        self.flaky += result.flaky
         self.warned += bool(check.verdict.warnings)
-        self.blocked += result.attempt.blocked_by is not None
-        if result.outcome is Outcome.RESPONDED and result.attempt.latency is not None:
-            self._latencies.insert(result.attempt.latency)
-            self._least = min(self._least, result.attempt.latency)
+        self.blocked += attempt.blocked_by is not None
 
     @property
     def total(self) -> int:

@@ -5,6 +5,7 @@ a backslash in a path as a slash. The URL in a record is, byte for byte, the one
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from crawler.core import hostname
@@ -14,9 +15,9 @@ MAX_LENGTH = 16_384
 # Most URLs are normalised already, and this matches them at a fraction of the cost of
 # `_normalise`. Possessive quantifiers: a hostile line cannot cause backtracking.
 _NORMAL = re.compile(
-    r"(?P<scheme>https?)://"
-    r"(?P<host>[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+)"
-    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(https?)://"
+    r"([a-z0-9_-]++(?:\.[a-z0-9_-]++)*+)"
+    r"(?::([1-9][0-9]{0,4}))?"
     r"(?:/(?!\.|%2[eE])[A-Za-z0-9_.~!$&'()*+,;=:@%-]*+)++"
     r"(?:\?[A-Za-z0-9_.~!$&()*+,;=:@/?%-]*+)?+"
 )
@@ -54,13 +55,20 @@ def parse(text: str) -> tuple[str, str]:
 
     Raises ValueError with the broken rule, worded as the predicate of a sentence about the URL.
     """
+    if (host := normal_host(text)) is not None:
+        return text, host
     if len(text) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
-    if normal := _NORMAL.fullmatch(text):
-        scheme, host, port = normal["scheme"], normal["host"], normal["port"]
-        if hostname.is_normal(host) and (port is None or _is_plain_port(int(port), scheme)):
-            return text, host
     return _normalise(text)
+
+
+def normal_host(text: str) -> str | None:
+    """Return the host of a URL that is normalised already; None for any other text."""
+    normal = _NORMAL.fullmatch(text)
+    if normal is None or len(text) > MAX_LENGTH:
+        return None
+    scheme, host, port = normal.groups()
+    return host if _is_normal_origin(scheme, host, port) else None
 
 
 def join(base: str, location: str) -> tuple[str, str]:
@@ -123,8 +131,11 @@ def origin(url: str) -> str:
     return url[: end.start()] if end else url
 
 
-def _is_plain_port(port: int, scheme: str) -> bool:
-    return port < 65536 and port != _DEFAULT_PORT[scheme]
+@lru_cache(maxsize=64)  # most lists name a host many times in a row, or few hosts in turn
+def _is_normal_origin(scheme: str, host: str, port: str | None) -> bool:
+    if port is not None and (int(port) > 65535 or int(port) == _DEFAULT_PORT[scheme]):
+        return False
+    return hostname.is_normal(host)
 
 
 def _normalise(text: str) -> tuple[str, str]:

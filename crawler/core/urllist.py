@@ -85,19 +85,13 @@ class UrlList:
         character: the file is UTF-16 or binary.
         """
         for number, line in enumerate(lines, start):
-            if "\0" in line:
-                raise ListError(
-                    f"{source_name(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
-                )
-            text = line.strip(_BLANK)
-            found = _COMMENT.search(text) if "#" in text else None
-            url_end = len(text[: found.start()].rstrip(_BLANK)) if found else len(text)
-            text, comment = text[:url_end], text[url_end:]
-            if len(line) > MAX_LINE and not found:
-                yield self._too_long(text, source, number)
-            elif text and (
-                entry := self.parse_entry(text, source=source, line=number, comment=comment)
-            ):
+            host = url.normal_host(line)
+            entry = (
+                self._parse_line(line, source, number)
+                if host is None  # seldom: the line is more, or something else, than a normal URL
+                else self._target(line, line, host, source, number)
+            )
+            if entry is not None:
                 yield entry
 
     def parse_entry(
@@ -117,6 +111,22 @@ class UrlList:
                 shown, written = self._mask_unfinished(text), text + comment
             return self._invalid(written, shown, str(exc), source, line)
         return self._target(text, address, host, source, line)
+
+    def _parse_line(self, line: str, source: str | None, number: int) -> Target | Result | None:
+        """Return the entry of any line; None if it has none, or a duplicate."""
+        if "\0" in line:
+            raise ListError(
+                f"{source_name(source)}, line {number}: is binary or UTF-16, not UTF-8 text"
+            )
+        text = line.strip(_BLANK)
+        found = _COMMENT.search(text) if "#" in text else None
+        url_end = len(text[: found.start()].rstrip(_BLANK)) if found else len(text)
+        text, comment = text[:url_end], text[url_end:]
+        if len(line) > MAX_LINE and not found:
+            return self._too_long(text, source, number)
+        if not text:
+            return None
+        return self.parse_entry(text, source=source, line=number, comment=comment)
 
     def _too_long(self, text: str, source: str | None, line: int | None) -> Result:
         """Return the result of a line that was cut, and so cannot be parsed."""
@@ -186,7 +196,7 @@ def source_name(source: str | None) -> str:
 
 def _with_scheme(text: str) -> str:
     """Prepend "https:" to a name without a scheme; raise ValueError for any other scheme."""
-    if _WITH_SCHEME.match(text):
+    if text.startswith(("http://", "https://")) or _WITH_SCHEME.match(text):
         return text
     if text.startswith("//"):
         return f"https:{text}"

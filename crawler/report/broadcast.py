@@ -81,8 +81,9 @@ class Broadcast:
         each system call.
         """
         blocked_since = self._clock()
+        sinks = tuple(self._threads)
         for check in checks:
-            for sink in tuple(self._threads):
+            for sink in sinks:
                 try:
                     sink.accept(check)
                     if self._clock() - blocked_since > _ENCODE_LIMIT:
@@ -92,6 +93,7 @@ class Broadcast:
                             blocked_since = await self._yield_to_loop()
                 except Exception as exc:
                     self._drop(sink, exc)
+                    sinks = tuple(self._threads)
         return blocked_since
 
     async def _yield_to_loop(self) -> float:

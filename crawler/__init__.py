@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from crawler.app.assemble import Network
     from crawler.inputs.iterables import IterableReader
     from crawler.models import (
         Attempt,
@@ -99,7 +100,7 @@ async def crawl(  # noqa: PLR0913 - the keywords of the public interface
 
     limits = _limits(limits, max)
     entries = _reader(urls, method, expectation, repeat=repeat)
-    async with _transport(transport, limits, block_private=block_private) as opened:
+    async with _network(transport, limits, block_private=block_private) as opened:
         collector = assemble.collector(entries, opened, limits, headers)
         async with aclosing(collector.batches()) as batches:
             async for checks in batches:
@@ -116,14 +117,14 @@ def _limits(limits: Limits | None, max: int | None) -> Limits:
     return limits if max is None else replace(limits, max=max)
 
 
-def _transport(
+def _network(
     transport: httpx.AsyncBaseTransport | None, limits: Limits, *, block_private: bool
-) -> httpx.AsyncBaseTransport:
+) -> Network:
     from crawler.app import assemble
     from crawler.engine.transports.settings import ConnectionSettings
 
     if transport is None:
-        return assemble.transport(ConnectionSettings(block_private=block_private), limits)
+        return assemble.network(ConnectionSettings(block_private=block_private), limits)
     if block_private:
         raise ValueError("block_private needs crawl's own transport")
     return transport

@@ -67,7 +67,9 @@ def test_a_withdrawn_hedge_does_not_use_the_quota() -> None:
             warmed(bench.clock, on("a", WARM), on("b", WARM + 1), on("b", WARM + 2))
         )
         assert not results[WARM].hedged
-        assert bench.scheduler._sender._hedging._quota.hedges == len(bench.web.hedges)
+        sender = bench.scheduler._sender
+        assert sender is not None
+        assert sender._hedging._quota.hedges == len(bench.web.hedges)
 
     run(body())
 

@@ -1,5 +1,6 @@
 """Start-up cost: heavy libraries are imported only if they are needed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,31 @@ HEAVY = {
     "idna",
     "rich",
     "ssl",
+}
+# asyncio itself imports ssl, concurrent.futures and logging.
+UNUSED_BY_A_PLAIN_RUN = {
+    "certifi",
+    "crawler.app.rounds",
+    "crawler.engine.fetch",
+    "crawler.engine.hedging",
+    "crawler.engine.sender",
+    "crawler.engine.transports.direct",
+    "crawler.engine.transports.proxy",
+    "crawler.engine.transports.request",
+    "crawler.report.failedlist",
+    "crawler.report.jsondocument",
+    "crawler.report.progress",
+    "crawler.report.table",
+    "crawler.report.terminal",
+    "email.utils",
+    "httpcore",
+    "httpx",
+    "idna",
+    "pyreqwest",
+    "random",
+    "rich",
+    "tempfile",
+    "urllib.request",
 }
 
 
@@ -43,10 +69,26 @@ def test_an_invalid_option_imports_nothing_heavy() -> None:
     assert modules & HEAVY == set()
 
 
-def test_json_lines_do_not_import_rich() -> None:
+def test_a_plain_run_imports_only_what_it_uses() -> None:
     modules = imported("http://127.0.0.1:1/", "--jsonl")
-    assert "httpx" in modules
-    assert {name for name in modules if name.split(".")[0] == "rich"} == set()
+    assert "crawler.engine.plainattempt" in modules
+    assert modules & UNUSED_BY_A_PLAIN_RUN == set()
+
+
+@pytest.mark.parametrize(
+    ("option", "module"),
+    [
+        (["--engine", "httpx"], "httpx"),
+        (["--hedge"], "crawler.engine.hedging"),
+        (["--failed-to", os.devnull], "crawler.report.failedlist"),
+        ([], "rich"),
+    ],
+    ids=["httpx", "hedge", "failed", "table"],
+)
+def test_what_a_plain_run_does_without_is_imported_when_it_is_used(
+    option: list[str], module: str
+) -> None:
+    assert module in imported("http://127.0.0.1:1/", *option)
 
 
 def test_the_first_request_of_the_engine_httpx_imports_nothing() -> None:

@@ -1,51 +1,68 @@
-"""Settings -> transport and collector, for the command line and for Python alike."""
+"""Settings -> connections and collector, for the command line and for Python alike."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import partial
-from typing import TypeGuard
-
-import httpx
+from typing import TYPE_CHECKING, TypeAlias
 
 from crawler.app.collect import Collector, Entries, Fetching
 from crawler.engine.fastpath import FastPath
-from crawler.engine.fetch import Fetcher
-from crawler.engine.headers import Header
 from crawler.engine.suspensions import Suspensions
-from crawler.engine.transports import open_transport
-from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.settings import ConnectionSettings
-from crawler.models import Limits
+from crawler.engine.transports import open_transport, sends_directly
+from crawler.engine.transports.connector import Connector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx
+
+    from crawler.engine.headers import Header
+    from crawler.engine.transports.settings import ConnectionSettings
+    from crawler.models import Limits
+
+    Network: TypeAlias = Connector | httpx.AsyncBaseTransport
 
 
-def transport(connections: ConnectionSettings, limits: Limits) -> httpx.AsyncBaseTransport:
-    """Open a transport that keeps as many idle connections as `limits` allows requests.
+def network(connections: ConnectionSettings, limits: Limits) -> Network:
+    """Open what requests are sent over: a connector if the fast path sends all, or a transport.
 
-    Raises ValueError if no engine supports all the settings.
+    It keeps as many idle connections as `limits` allows requests. Raises ValueError if no
+    engine supports all the settings.
     """
-    return open_transport(replace(connections, idle=limits.max, per_host=limits.per_host))
+    settings = replace(connections, idle=limits.max, per_host=limits.per_host)
+    if sends_directly(settings) and not limits.hedge_budget:
+        return Connector(settings)
+    return open_transport(settings)
 
 
 def collector(
     entries: Entries,
-    transport: httpx.AsyncBaseTransport,
+    network: Network,
     limits: Limits,
     headers: Sequence[Header] = (),
     *,
     gather: float = 0.0,
 ) -> Collector:
-    """Return the collector that fetches `entries` over `transport`."""
+    """Return the collector that fetches `entries` over `network`."""
     suspensions = Suspensions()
-    over = partial(Fetcher, transport, limits, headers, suspensions=suspensions)
-    fast_path = None
-    if _is_plain(transport) and not limits.hedge_budget:
-        fast_path = FastPath(transport.connector, limits, headers, suspensions=suspensions)
-    fetching = Fetching(
-        fetch=over(), fetch_fresh=over(fresh=True), fast_path=fast_path, suspensions=suspensions
-    )
+    connector = network if isinstance(network, Connector) else _connector_of(network)
+    if connector is not None and not limits.hedge_budget:
+        fast_path = FastPath(connector, limits, headers, suspensions=suspensions)
+        fetching = Fetching(fast_path=fast_path, suspensions=suspensions)
+    else:
+        assert not isinstance(network, Connector)
+        from crawler.engine.fetch import Fetcher  # needs httpx, which is slow to import
+
+        over = partial(Fetcher, network, limits, headers, suspensions=suspensions)
+        fetching = Fetching(fetch=over(), fetch_fresh=over(fresh=True), suspensions=suspensions)
     return Collector(entries, fetching, limits, gather=gather)
 
 
-def _is_plain(transport: httpx.AsyncBaseTransport) -> TypeGuard[DirectTransport]:
-    """Whether the fast path can send what this transport would."""
-    return type(transport) is DirectTransport and transport.connector.proxy_for is None
+def _connector_of(transport: httpx.AsyncBaseTransport) -> Connector | None:
+    """Return the connector of a transport whose requests the fast path can send as well."""
+    from crawler.engine.transports.direct import DirectTransport
+
+    if type(transport) is DirectTransport and transport.connector.proxy_for is None:
+        return transport.connector
+    return None

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from crawler.core.expect import judge
 from crawler.engine.fastpath import FastPath
-from crawler.engine.fetch import Fetch
 from crawler.engine.schedule import Scheduler
 from crawler.engine.suspensions import Suspensions
 from crawler.facts import fact
 from crawler.models import Check, Limits, Result, Target
+
+if TYPE_CHECKING:
+    from crawler.engine.fetch import Fetch
 
 _BATCH = 500  # max. checks in a batch
 
@@ -32,15 +34,14 @@ class Entries(Protocol):
 
 @fact
 class Fetching:
-    """How targets are fetched: `fetch_fresh` sends hedges, over connections of their own.
+    """How targets are fetched: by `fast_path`, or else by `fetch`.
 
-    `fast_path` replaces `fetch` wherever the scheduler can use it.
-
-    `suspensions` are the spans in which this process did not run, as both have seen them.
+    `fetch_fresh` sends the hedges of `fetch`, over connections of their own. `suspensions`
+    are the spans in which this process did not run, as all of them have seen them.
     """
 
-    fetch: Fetch
-    fetch_fresh: Fetch | None = None
+    fetch: "Fetch | None" = None
+    fetch_fresh: "Fetch | None" = None
     fast_path: FastPath | None = None
     suspensions: Suspensions = field(default_factory=Suspensions)
 

@@ -9,8 +9,6 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import httpx
-
 from crawler.app import assemble, opening
 from crawler.app.conclusion import Conclusion
 from crawler.app.interruption import Interruption
@@ -97,7 +95,7 @@ class _Passes:
 
     settings: Settings
     limits: Limits
-    transport: httpx.AsyncBaseTransport
+    network: "assemble.Network"
     outputs: Sequence[Output]
     observer: Observer
     started: float
@@ -110,7 +108,7 @@ class _Passes:
         headers = self.settings.headers
         return Pass(
             listing,
-            assemble.collector(listing, self.transport, limits, headers, gather=GATHER),
+            assemble.collector(listing, self.network, limits, headers, gather=GATHER),
             sinks,
             tolerance=self.settings.tolerance,
             observer=self.observer,
@@ -136,7 +134,7 @@ async def _check(
     passes = _Passes(
         settings=settings,
         limits=limits,
-        transport=assemble.transport(settings.connections, limits),
+        network=assemble.network(settings.connections, limits),
         outputs=outputs,
         observer=Observer(show=bar.show, warn=bar.notify) if bar else Observer(warn=notify),
         started=perf_counter(),
@@ -162,7 +160,7 @@ async def _check(
         return await rounds.poll(sinks, passes.bytes_taken)
     finally:
         with suppress(TimeoutError):
-            await asyncio.wait_for(passes.transport.aclose(), _CLOSING)
+            await asyncio.wait_for(passes.network.aclose(), _CLOSING)
 
 
 def _interrupt_streams(outputs: Sequence[Output], _signal: int) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from crawler.core import retry, url
 from crawler.engine.clock import Clock, SystemClock
 from crawler.engine.fastpath import FastPath
-from crawler.engine.fetch import Fetch
 from crawler.engine.intake import Emit, Entries, Intake, Pending
 from crawler.engine.race import Hedge
-from crawler.engine.sender import Sender
 from crawler.engine.slots import Flight, Slots
 from crawler.engine.visit import FallBackToGet, Recheck, Retry, Visit, VisitState
 from crawler.models import Attempt, Limits, Result
+
+# Runs on the fast path start faster without their modules.
+if TYPE_CHECKING:
+    from crawler.engine.fetch import Fetch
+    from crawler.engine.sender import Sender
 
 _BURST = 25  # requests started before other tasks run: a response that comes waits for them
 
@@ -20,19 +24,19 @@ _BURST = 25  # requests started before other tasks run: a response that comes wa
 class Scheduler:
     """Runs one crawl: fans entries out over fetch tasks, and emits each result once.
 
-    `stop` ends the crawl early. `fetch_fresh` sends hedges, over connections of their own;
-    without it there are none. If there is a `fast_path`, it makes the attempts, without a
-    task for each; it has no hedges.
+    `stop` ends the crawl early. A `fast_path` makes the attempts without a task for each, and
+    without hedges; it makes `fetch` unnecessary. `fetch_fresh` sends hedges, over connections
+    of their own; without it there are none.
     """
 
     def __init__(
         self,
-        fetch: Fetch,
+        fetch: "Fetch | None",
         limits: Limits,
         emit: Emit,
         stop: asyncio.Event,
         *,
-        fetch_fresh: Fetch | None = None,
+        fetch_fresh: "Fetch | None" = None,
         fast_path: FastPath | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -43,11 +47,16 @@ class Scheduler:
         self._lanes = self._slots.lanes
         self._pending = Pending(emit)
         self._intake = Intake(self._slots, self._pending, limits, self._clock)
-        self._sender = Sender(fetch, fetch_fresh, limits, self._slots, self._intake.resume)
         self._fast_path = fast_path
+        self._sender = None if fetch is None else self._make_sender(fetch, fetch_fresh)
         self._deferred: list[Visit] = []
         self._fault: Exception | None = None  # in what a callback called
         self._requests = 0
+
+    def _make_sender(self, fetch: "Fetch", fetch_fresh: "Fetch | None") -> "Sender":
+        from crawler.engine.sender import Sender
+
+        return Sender(fetch, fetch_fresh, self._limits, self._slots, self._intake.resume)
 
     @property
     def read(self) -> int:
@@ -198,6 +207,7 @@ class Scheduler:
         flight = Flight(self._slots, visit)
         result = None
         try:
+            assert self._sender is not None
             attempt = await self._sender.send(entry, flight)
             if attempt is not None:
                 result = self._follow_up(visit, attempt, flight)
@@ -217,8 +227,10 @@ class Scheduler:
         if not attempt.succeeded:
             chance = self._clock.chance()
             self._pause_host(visit, attempt, chance)
-        if visit.race is not None and not self._sender.settle(visit, attempt):
-            return None
+        if visit.race is not None:
+            assert self._sender is not None
+            if not self._sender.settle(visit, attempt):
+                return None
         step = visit.next(attempt, self._limits, chance)
         match step:
             case Result():

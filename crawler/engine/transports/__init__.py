@@ -41,6 +41,15 @@ def engine_for(settings: ConnectionSettings) -> Engine:
     return Engine.HTTPX if settings.http2 else settings.engine
 
 
+def sends_directly(settings: ConnectionSettings) -> bool:
+    """Whether all requests go over connections of our own, and none through a proxy.
+
+    Raises ValueError as `engine_for` does.
+    """
+    proxied = settings.proxies.http or settings.proxies.https
+    return engine_for(settings) is Engine.DIRECT and not proxied and _can_watch_sockets()
+
+
 def open_transport(settings: ConnectionSettings) -> httpx.AsyncBaseTransport:
     """Return the transport that `engine_for` names. Raises ValueError as that does.
 

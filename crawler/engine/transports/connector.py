@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crawler.engine.transports import guard, tls
 from crawler.engine.transports.http1.connection import Connection
@@ -134,6 +134,16 @@ class Connector:
             self._poller.close()
             self._poller = None
         self._resolver.close()
+
+    async def aclose(self) -> None:
+        """Close it as a transport is closed."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.close()
 
     def _connection(
         self,

@@ -37,8 +37,8 @@ class Counting:
         self._poller.watch(fd, ready)
         self.watched.add(fd)
 
-    def forget(self, fd: int) -> None:
-        self._poller.forget(fd)
+    def forget(self, fd: int, *, closing: bool = False) -> None:
+        self._poller.forget(fd, closing=closing)
         self.watched.discard(fd)
 
     def __getattr__(self, name: str) -> Any:

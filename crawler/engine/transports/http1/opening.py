@@ -117,7 +117,7 @@ class Opening:
         self._ended = None
         if self.sock is not None:
             # By its number: a socket that TLS could not be put on has lost it.
-            self._poller.forget(self._fd)
+            self._poller.forget(self._fd, closing=True)
             self.sock.close()
             self.sock = None
 

@@ -44,8 +44,11 @@ class Poller(Protocol):
 
     def want_write(self, fd: int, wanted: bool) -> None: ...
 
-    def forget(self, fd: int) -> None:
-        """Stop watching; to be called before the descriptor is closed. Twice does no harm."""
+    def forget(self, fd: int, *, closing: bool = False) -> None:
+        """Stop watching; to be called before the descriptor is closed. Twice does no harm.
+
+        `closing`: it is closed next, and no copy of it stays open.
+        """
 
     def close(self) -> None:
         """Forget all."""
@@ -98,10 +101,12 @@ class EpollPoller:
     def want_write(self, fd: int, wanted: bool) -> None:
         """Nothing to do: an edge-triggered socket reports when it becomes writable."""
 
-    def forget(self, fd: int) -> None:
+    def forget(self, fd: int, *, closing: bool = False) -> None:
         watch = self._watches.pop(fd, None)
-        if watch is not None:
-            watch.ready = None
+        if watch is None:
+            return
+        watch.ready = None
+        if not closing:  # a descriptor that is closed leaves epoll by itself
             with suppress(OSError):  # somebody else closed it
                 self._epoll.unregister(fd)
 
@@ -174,7 +179,7 @@ class LoopPoller:
         else:
             self._loop.remove_writer(fd)
 
-    def forget(self, fd: int) -> None:
+    def forget(self, fd: int, *, closing: bool = False) -> None:
         if self._ready.pop(fd, None) is not None:
             self._loop.remove_reader(fd)
             self._loop.remove_writer(fd)

@@ -106,7 +106,6 @@ _FLOOD = Known(
     at_times=True,
 )
 
-_NATIVE_NO_RESEND = "reqwest sends again only if it could not send the request"
 _NATIVE_FLOOD = Known(
     why="hyper reads interim responses without end",
     facts=bad(ErrorKind.TIMEOUT, ANY),
@@ -137,9 +136,6 @@ KNOWN: dict[tuple[str, str], Known] = {
         why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)
     ),
     ("httpx", "http-0.9"): Known(why=_WAITS, facts=bad(ErrorKind.DISCONNECTED, Phase.WAIT)),
-    ("native", "closed-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
-    ("native", "reset-when-reused"): Known(why=_NATIVE_NO_RESEND, at_times=True),
-    ("native", "closed-after-the-response"): Known(why=_NATIVE_NO_RESEND, at_times=True),
     ("native", "flood-of-100s"): _NATIVE_FLOOD,
     ("native", "flood-of-103s"): _NATIVE_FLOOD,
     ("native", "endless-chunk-size"): Known(

@@ -25,12 +25,13 @@ engine.clock engine.lane engine.transports.http1.chunks
     engine.transports.settings engine.transports.tls engine.transports.wire
 engine.failure engine.lanes engine.race engine.suspensions engine.transports.dialogue
     engine.transports.http1.exchange engine.transports.http1.nested engine.transports.lazy
-    engine.transports.request engine.transports.resolve engine.transports.trace
+    engine.transports.lean engine.transports.request engine.transports.reqwest_errors
+    engine.transports.resolve engine.transports.trace
 engine.headers engine.timeouts engine.transports.guard engine.transports.http1.opening
-    engine.transports.httpcore_errors engine.transports.proxy engine.transports.reqwest
-    engine.transports.sockets engine.visit
+    engine.transports.httpcore_errors engine.transports.proxy
+    engine.transports.reqwest_response engine.transports.sockets engine.visit
 engine.chain engine.hedging engine.slots engine.transports.backend
-    engine.transports.http1.connection engine.transports.socks
+    engine.transports.http1.connection engine.transports.reqwest engine.transports.socks
 engine.attempt engine.intake engine.transports.http1.stream engine.transports.httpx_transport
     engine.transports.pool engine.transports.tunnel
 engine.fetch engine.transports.connector

@@ -13,13 +13,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fetching import target
 from hostile_cases import bad, facts_of, good
-from loopback import Server, reply, reset
+from loopback import Handler, Request, Server, raw, reply, reset
 from proxies import Reader, Writer
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
+from crawler.engine.fetch import Fetcher
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.settings import ConnectionSettings, Engine
+from crawler.models import Attempt
 
 pytest.importorskip("pyreqwest", reason="the extra fast has pyreqwest")
 
@@ -89,6 +92,124 @@ def test_a_tls_connection_that_ends_before_the_response_is_retried(
         (result,) = crawled([server.url("/")], connecting, retries=1)
     assert facts_of(result) == bad(kind, Phase.WAIT)
     assert result.attempts == 2
+
+
+# Kept connections
+
+
+def _good_until_reused(end: Callable[[Writer], None]) -> Handler:
+    async def handler(request: Request, reader: Reader, writer: Writer) -> None:
+        if request.turn:
+            end(writer)
+        else:
+            await reply(200, b"hello")(request, reader, writer)
+
+    return handler
+
+
+def _close(writer: Writer) -> None:
+    writer.close()
+
+
+def _close_tcp(writer: Writer) -> None:
+    """End TCP without ending TLS by close_notify."""
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("end", [_close, _close_tcp, reset])
+@BOTH
+def test_a_request_is_sent_again_if_its_kept_connection_was_lost(
+    tls_server: Server, ca_file: Path, end: Callable[[Writer], None], engine: Engine
+) -> None:
+    url = tls_server.on("/page", _good_until_reused(end))
+    connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
+    results = crawled([f"{url}?{number}" for number in range(12)], connecting)
+
+    assert [facts_of(result) for result in results] == [good(5)] * 12
+    assert [result.attempts for result in results] == [1] * 12
+    lost = sum(request.turn > 0 for request in tls_server.requests)
+    assert lost > 0
+    assert tls_server.counts["/page"] == 12 + lost
+
+
+@BOTH
+def test_a_request_is_sent_again_only_once(
+    tls_server: Server, ca_file: Path, engine: Engine
+) -> None:
+    async def respond(request: Request, reader: Reader, writer: Writer) -> None:
+        if request.query == "bad":
+            writer.close()
+        else:
+            await reply(200, b"hello")(request, reader, writer)
+
+    url = tls_server.on("/page", respond)
+    connecting = ConnectionSettings(engine=engine, idle=10, cacert=str(ca_file))
+    *_, result = crawled([f"{url}?1", f"{url}?2", f"{url}?3", f"{url}?bad"], connecting)
+
+    assert facts_of(result) == bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    assert result.attempts == 1
+    assert [request.query for request in tls_server.requests].count("bad") == 2
+
+
+def test_a_request_on_a_new_connection_is_not_sent_again(tls_server: Server, ca_file: Path) -> None:
+    url = tls_server.on("/page", raw(close=True))
+    connecting = ConnectionSettings(engine=Engine.NATIVE, cacert=str(ca_file))
+    results = crawled([f"{url}?{number}" for number in range(4)], connecting)
+
+    assert [facts_of(r) for r in results] == [bad(ErrorKind.DISCONNECTED, Phase.WAIT)] * 4
+    assert tls_server.counts["/page"] == 4
+
+
+@BOTH
+def test_a_request_that_is_sent_again_waits_for_its_turn(
+    tls_server: Server, ca_file: Path, engine: Engine
+) -> None:
+    class Closed:
+        """A gate that lets nothing pass before it was waited for."""
+
+        waits = 0
+
+        def try_hop(self, host: str) -> bool:
+            return False
+
+        def try_resend(self) -> bool:
+            return False
+
+        async def wait_for_turn(self) -> None:
+            self.waits += 1
+
+    async def run(urls: list[str]) -> list[Attempt]:
+        connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
+        async with open_transport(connecting) as transport:
+            fetch = Fetcher(transport, Limits(timeout=30.0))
+            return [await fetch(target(url), gate) for url in urls]
+
+    gate = Closed()
+    url = tls_server.on("/page", _good_until_reused(_close))
+    attempts = asyncio.run(run([f"{url}?{number}" for number in range(12)]))
+
+    assert [attempt.size for attempt in attempts] == [5] * 12
+    assert gate.waits == sum(request.turn > 0 for request in tls_server.requests) > 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+)
+@BOTH
+def test_surplus_bytes_that_come_with_a_response_are_not_the_next_one(
+    tls_server: Server, ca_file: Path, body: bytes, engine: Engine
+) -> None:
+    surplus = b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nbad"
+    url = tls_server.on("/page", raw(b"HTTP/1.1 200 OK\r\n" + body + surplus))
+    connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
+    results = crawled([f"{url}?{number}" for number in range(20)], connecting)
+
+    assert [facts_of(result) for result in results] == [good(2)] * 20
+    assert tls_server.connections == 20
+
+
+# Certificates
 
 
 @pytest.fixture(params=[True, False, None], ids=["an authority's", "a server's", "unlimited"])

@@ -9,6 +9,9 @@ from crawler.engine.chain import Chain
 from crawler.engine.transports.wire import Wire
 from crawler.models import Attempt, ErrorKind, Failure, Phase, Timings
 
+RECORDED = frozenset({b"content-length", b"content-type", b"retry-after", *botblock.FIELDS})
+"""The header fields, by their names in lower case, that an `AttemptState` reads."""
+
 
 class AttemptState:
     """State of one attempt, from which its `Attempt` is built.
@@ -67,7 +70,8 @@ class AttemptState:
     def begin_body(self, fields: Mapping[bytes, bytes]) -> None:
         """Record that the last response is the final one.
 
-        `fields` holds the last value of each of its fields, by its name in lower case.
+        `fields` holds the last value of each of its fields, by its name in lower case; those
+        that are not `RECORDED` may be missing.
         """
         assert self.status is not None
         self._fields = fields

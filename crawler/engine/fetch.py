@@ -13,11 +13,12 @@ from typing import Protocol
 import httpx
 
 from crawler.engine import failure
-from crawler.engine.attempt import AttemptState
+from crawler.engine.attempt import RECORDED, AttemptState
 from crawler.engine.chain import Chain
 from crawler.engine.headers import Header, RequestHeaders
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.timeouts import AttemptTimeouts, expire
+from crawler.engine.transports.lean import LeanResponse, LeanTransport
 from crawler.engine.transports.request import LazyRequest
 from crawler.engine.transports.wire import Gate, InterruptedExchangeError, Wire
 from crawler.models import Attempt, Failure, Limits, Target
@@ -54,6 +55,7 @@ class Fetcher:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
+        self._lean = transport if isinstance(transport, LeanTransport) else None
         self._limits = limits
         self._headers = RequestHeaders(headers)
         self._fresh = fresh
@@ -103,7 +105,9 @@ class Fetcher:
             await state.wire.start_hop(host)
             state.begin_request()
 
-    async def _final_or_redirect(self, state: AttemptState) -> tuple[httpx.Response, list[str]]:
+    async def _final_or_redirect(
+        self, state: AttemptState
+    ) -> tuple[httpx.Response | LeanResponse, list[str]]:
         """Return a final response whose body was read, or a redirect and its Locations."""
         try:
             return await self._send(state, fresh=self._fresh)
@@ -114,8 +118,21 @@ class Fetcher:
         state.begin_request()
         return await self._send(state, fresh=True)
 
-    async def _send(self, state: AttemptState, *, fresh: bool) -> tuple[httpx.Response, list[str]]:
+    async def _send(
+        self, state: AttemptState, *, fresh: bool
+    ) -> tuple[httpx.Response | LeanResponse, list[str]]:
         chain, timeout = state.chain, self._limits.timeout
+        if self._lean is not None:
+            lean = await self._lean.send(
+                chain.method, chain.url, chain.fields, state.wire, seconds=timeout, fresh=fresh
+            )
+            if lean is not None:
+                state.begin_response(lean.status_code, self._clock())
+                locations = chain.locations(lean.status_code, lean.locations())
+                if not locations:
+                    state.begin_body(lean.fields(RECORDED))
+                    await lean.read_body(state.receive)
+                return lean, locations
         request = LazyRequest(
             chain.method, chain.url, chain.fields, state.wire, timeout, fresh=fresh
         )

@@ -10,6 +10,9 @@ import pytest
 import trustme
 from loopback import Server, reply
 
+from crawler.models import Check
+from crawler.report import record
+
 # For benchmarks/; at the end, so that an installed crawler takes precedence over the checkout.
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -30,6 +33,26 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def records_as_encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each record that a test has written has the bytes that the JSON encoder gives.
+
+    A failure inside a run would only be a broken output: so it is reported when the test ends.
+    """
+    template = record.dumps
+    others: list[tuple[str, str]] = []
+
+    def dumps(check: Check) -> str:
+        text, encoded = template(check), record.encode(record.dump(check))
+        if text != encoded:
+            others.append((text, encoded))
+        return text
+
+    monkeypatch.setattr(record, "dumps", dumps)
+    yield
+    assert others == []
 
 
 @pytest.fixture

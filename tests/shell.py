@@ -18,11 +18,14 @@ from typing import Any, TypedDict, Unpack
 import pytest
 from loopback import Handler, Request, reply
 
+from crawler.report.record import encode
+
 COMMAND = (sys.executable, "-P", "-m", "crawler")
 PATIENCE = 60.0
 """Seconds after which a run counts as hung."""
 
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+_RECORD = '{"schema": 1, "index": '
 Argument = str | Path
 Ended = subprocess.CompletedProcess[str]
 
@@ -102,8 +105,11 @@ def on_terminal(
 
 
 def records(text: str) -> list[dict[str, Any]]:
-    """Return the objects of JSON lines."""
-    return [json.loads(line) for line in text.splitlines()]
+    """Return the objects of JSON lines, each with the bytes that the JSON encoder gives it."""
+    lines = text.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert lines == [encode(one) for one in found]
+    return found
 
 
 def in_order(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -196,6 +202,8 @@ def _run(command: list[str], text: str | None, options: Options) -> Ended:
         options["stdin"] = subprocess.PIPE
     with _start(command, options) as process:
         out, err = process.communicate(text, timeout=PATIENCE)
+    if out and out.startswith(_RECORD) and out.endswith("\n"):
+        records(out)
     return Ended(command, process.returncode, out or "", err or "")
 
 

@@ -39,8 +39,8 @@ from crawler.engine.fetch import Fetch, Fetcher
 from crawler.inputs.entries import SourceReader
 from crawler.inputs.sources import open_source
 from crawler.models import Check, ErrorKind, Limits, Result, Target
-from crawler.report import jsondocument
-from crawler.report.sinks import DocumentSink, Sink
+from crawler.report import jsondocument, jsonl
+from crawler.report.sinks import DocumentSink, LineSink, Sink
 from crawler.report.streams import open_file
 
 
@@ -238,6 +238,28 @@ def test_a_slow_sink_slows_the_pass_but_is_not_part_of_any_latency() -> None:
         assert started == 100
         assert {one.result.attempt.latency for one in bench.kept.checks} == {0.25}
         assert valve.checks == bench.kept.checks
+
+    run(body())
+
+
+def test_a_record_is_written_within_a_fifth_of_a_second(tmp_path: Path) -> None:
+    """Even if others stay in flight, so that no batch is ever full."""
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        path = tmp_path / "out.jsonl"
+        gate = Gate()
+        bench = Bench(gate, many(20), LineSink(open_file(str(path), whole=False), jsonl.line))
+        collecting = asyncio.create_task(bench.single.collect())
+        for count, one in enumerate(many(10), 1):
+            gate.release(one)
+            end = loop.time() + 0.2
+            while (written := path.read_bytes()).count(b"\n") < count:
+                assert loop.time() < end
+                await asyncio.sleep(0.001)
+            assert written.endswith(b"\n")
+        gate.open()
+        await collecting
 
     run(body())
 

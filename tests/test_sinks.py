@@ -47,6 +47,17 @@ def test_a_pipe_gets_whole_lines_in_each_write(
         assert [text for text in stream.writes if not text.endswith("\n")] == []
 
 
+def test_a_file_gets_all_lines_that_are_there_in_one_write(tmp_path: Path) -> None:
+    stream = Recorder()
+    stream.max_write = open_file(str(tmp_path / "out.jsonl"), whole=False).max_write
+    sink = LineSink(stream, jsonl.line)
+    for _ in range(2):
+        for one in CHECKS:
+            sink.accept(one)
+        sink.flush()
+    assert stream.writes == ["".join(jsonl.line(one) for one in CHECKS)] * 2
+
+
 def test_a_line_longer_than_one_write_is_written_alone() -> None:
     stream = Recorder()
     sink = LineSink(stream, jsonl.line)

@@ -98,7 +98,7 @@ def expected(chain: Chain, run: Run) -> frozenset[str | int]:
     scenario, last = run.scenario, chain.last
     options = scenario.options
     if last.end is not End.WHOLE:
-        also = frozenset() if scenario.engine == "direct" else _ALSO.get(last.end, frozenset())
+        also = frozenset() if scenario.is_direct else _ALSO.get(last.end, frozenset())
         return _BY_END[last.end] | also
     late: frozenset[str | int] = frozenset()
     if chain.over - chain.first.arrived > options.timeout - _CLOSE_TO:
@@ -112,7 +112,7 @@ def expected(chain: Chain, run: Run) -> frozenset[str | int]:
     unseen = unseen_hop(scenario, last.page, last.reply.leads_to)
     if unseen is not None:
         return late | {unseen}
-    return late | (frozenset() if scenario.engine == "direct" else _UNSEEN)
+    return late | (frozenset() if scenario.is_direct else _UNSEEN)
 
 
 def unseen_hop(scenario: Scenario, page: int, hop: int) -> str | None:
@@ -177,7 +177,7 @@ def _match(recorded: list[Attempt], found: list[Chain], run: Run, spare: int) ->
             both = Chain([*chain.requests, *found[1].requests])
             if (pairs := _match(recorded, [both, *found[2:]], run, spare)) is not None:
                 return pairs
-    if run.scenario.engine != "direct" and attempt.kind in _UNSEEN:
+    if not run.scenario.is_direct and attempt.kind in _UNSEEN:
         pairs = _match(rest, found, run, spare)
         if pairs is not None:
             return [(attempt, None), *pairs]

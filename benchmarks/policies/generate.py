@@ -18,7 +18,7 @@ from benchmarks.policies.scenario import (
     Scenario,
 )
 
-ENGINES = ("direct", "httpx", "native")
+ENGINES = ("direct", "transport", "httpx", "native")
 LOOPS = ("asyncio", "uvloop")
 THEMES = {
     "mixed": 24,
@@ -42,7 +42,7 @@ _GOOD, _BAD = (200, 200, 200, 201, 204, 301), (404, 410, 500, 502, 503, 504, 429
 def scenario(seed: int, *, loop: str | None = None, engine: str | None = None) -> Scenario:
     """Return the scenario of a seed; a given loop or engine replaces the drawn one."""
     chance = random.Random(seed)  # noqa: S311 - nothing secret
-    drawn_engine = chance.choices(ENGINES, (6, 2, 2))[0]
+    drawn_engine = chance.choices(ENGINES, (4, 2, 2, 2))[0]
     drawn_loop = chance.choice(LOOPS)
     theme = chance.choices(list(THEMES), list(THEMES.values()))[0]
     made = _Draft(chance, theme, seed).scenario()

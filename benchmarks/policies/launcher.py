@@ -1,7 +1,8 @@
-"""LOOP WINDOW PLANT NOISE ARGUMENT... -> the real program, on that event loop.
+"""LOOP WINDOW PATH PLANT NOISE ARGUMENT... -> the real program, on that event loop.
 
 Runs inside the process of the program and controls it: asyncio's own loop by hiding uvloop
-from import, the read-ahead window by its default, a fault (PLANT, or "-") by changing the
+from import, the read-ahead window by its default, the path of plain attempts (PATH,
+"transport" or "-") by what the program asks of a transport, a fault (PLANT, or "-") by changing the
 program's code before it runs. The file NOISE holds a double: the longest time in seconds by
 which this machine was late to wake an idle thread of the program.
 """
@@ -18,9 +19,10 @@ from typing import NoReturn
 _BEAT = 0.005  # seconds
 
 
-def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -> NoReturn:
+def main(loop: str, window: int, path: str, plant: str, arguments: list[str]) -> NoReturn:
     # A shell that starts this in the background ignores SIGINT, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    noise, *arguments = arguments
     threading.Thread(target=_beat, args=(noise,), daemon=True).start()
     if loop == "asyncio":
         sys.modules["uvloop"] = None  # type: ignore[assignment]  # so import fails
@@ -29,6 +31,11 @@ def main(loop: str, window: int, plant: str, noise: str, arguments: list[str]) -
         from benchmarks.policies import plants
 
         plants.PLANTS[plant].apply()
+    if path == "transport":
+        from crawler.app import assemble
+
+        assert hasattr(assemble, "_is_plain")
+        assemble._is_plain = lambda _: False  # type: ignore[assignment]  # noqa: SLF001
     from crawler.models import Limits
 
     defaults = Limits.__init__.__kwdefaults__

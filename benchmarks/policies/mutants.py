@@ -12,6 +12,9 @@ from benchmarks.markdown import Table
 from benchmarks.policies.plants import PLANTS
 from benchmarks.policies.play import play, workers
 
+Clean = dict[tuple[int, str | None], set[str]]
+"""The invariants that a seed breaks without a fault, by seed and engine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -32,7 +35,7 @@ def main(most: int, first: int, jobs: int, names: Sequence[str]) -> int:
         print(f"cannot be planted: {bad}" if bad else f"{len(PLANTS)} faults can be planted")
         return 2 if bad else 0
     chosen = [name for name in PLANTS if not names or any(part in name for part in names)]
-    clean: dict[int, set[str]] = {}
+    clean: Clean = {}
     found = []
     with workers(jobs) as pool:
         for name in chosen:
@@ -62,26 +65,27 @@ def _hunt(
     name: str,
     seeds: Sequence[int],
     jobs: int,
-    clean: dict[int, set[str]],
+    clean: Clean,
 ) -> Found:
     """Run the seeds, some at a time, until an invariant is broken by the fault alone."""
+    engine = PLANTS[name].engine
     for begin in range(0, len(seeds), jobs):
         some = seeds[begin : begin + jobs]
-        played = list(pool.map(partial(play, plant=name), some))
+        played = list(pool.map(partial(play, plant=name, engine=engine), some))
         for number, one in enumerate(played, begin + 1):
             broken = set(one.complaints)
             if broken.intersection(PLANTS[name].suspects):
-                broken -= _without(one.seed, clean)
+                broken -= _without(one.seed, engine, clean)
             if broken.intersection(PLANTS[name].suspects):
                 return Found(plant=name, seeds=number, invariants=tuple(sorted(broken)))
     return Found(plant=name, seeds=None, invariants=())
 
 
-def _without(seed: int, clean: dict[int, set[str]]) -> set[str]:
+def _without(seed: int, engine: str | None, clean: Clean) -> set[str]:
     """Return the invariants that a seed breaks without a fault."""
-    if seed not in clean:
-        clean[seed] = set(play(seed).complaints)
-    return clean[seed]
+    if (seed, engine) not in clean:
+        clean[seed, engine] = set(play(seed, engine=engine).complaints)
+    return clean[seed, engine]
 
 
 def _table(found: Sequence[Found], most: int) -> Table:

@@ -13,13 +13,18 @@ from benchmarks.policies.planting import every
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A fault, and the invariants of which at least one must find it."""
+    """A fault, and the invariants of which at least one must find it.
+
+    It is hunted with `engine`, or if that is None with the one of each seed.
+    """
 
     apply: Callable[[], None]
     suspects: tuple[str, ...]
+    engine: str | None = None
 
 
 _LANES = "crawler.engine.lanes:Lanes"
+_PLAIN = "crawler.engine.plainattempt:PlainAttempt"
 _RETRY = "crawler.core.retry"
 _SEMANTICS = "crawler.core.semantics"
 
@@ -94,6 +99,29 @@ PLANTS: dict[str, Plant] = {
             ("elif lane.urgent or lane.in_use >= lane.slots:", "elif False:"),
         ),
         ("host_concurrency",),
+    ),
+    "redirects of the fast path start at once": Plant(
+        alter.code(
+            f"{_PLAIN}._follow",
+            ("elif self._flight.try_hop(host):", "elif self._flight.try_hop(host) or True:"),
+        ),
+        ("total_rate", "host_rate", "host_concurrency", "pauses_kept"),
+        engine="direct",
+    ),
+    "redirects of the fast path lose their hops": Plant(
+        alter.code(f"{_PLAIN}._next_request", ("self.begin_request()", "self.chain.hops = ()")),
+        ("response_as_scripted",),
+        engine="direct",
+    ),
+    "the fast path has no timeout": Plant(
+        alter.value(f"{_PLAIN}.expire", alter.doing_nothing), ("timeouts_kept",), engine="direct"
+    ),
+    "the fast path keeps the slots of hosts": Plant(
+        alter.code(
+            "crawler.engine.schedule:Scheduler._attempt_ended", ("flight.release_host()", "pass")
+        ),
+        ("ended_by_itself",),
+        engine="direct",
     ),
     "throttled hosts not slowed down": Plant(
         alter.value("crawler.core.pacing:AdaptiveSlots.observe_attempt", alter.doing_nothing),

@@ -81,7 +81,7 @@ def run(scenario: Scenario, folder: Path, plant: str = "-") -> Run:
 
 def command(scenario: Scenario, folder: Path, plant: str = "-") -> list[str]:
     options = scenario.options
-    given = [*options.arguments(), "--engine", scenario.engine, "--jsonl", "--verbose"]
+    given = [*options.arguments(), "--engine", scenario.engine_option, "--jsonl", "--verbose"]
     given += ["-o", str(folder / "all.json")]
     if options.trust == "cacert":
         given += ["--cacert", str(folder / "ca.pem")]
@@ -90,7 +90,9 @@ def command(scenario: Scenario, folder: Path, plant: str = "-") -> list[str]:
     if options.failed_to:
         given += ["--failed-to", str(folder / "failed.txt")]
     given.append("-" if options.piped else str(folder / "list.txt"))
-    steered = [launcher.__file__, scenario.loop, str(scenario.window), plant, str(folder / "noise")]
+    path = "transport" if scenario.engine == "transport" else "-"
+    steered = [launcher.__file__, scenario.loop, str(scenario.window), path, plant]
+    steered.append(str(folder / "noise"))
     return [sys.executable, "-P", *steered, *given]
 
 

@@ -169,7 +169,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One simulated run, the same for the same seed. `loop` is "asyncio" or "uvloop"."""
+    """One simulated run, the same for the same seed. `loop` is "asyncio" or "uvloop".
+
+    `engine` is a value of `--engine`, or "transport": `direct` without its fast path.
+    """
 
     seed: int
     origins: tuple[Origin, ...]
@@ -180,6 +183,16 @@ class Scenario:
     loop: str = "asyncio"
     window: int = WINDOW
     interrupt: Interrupt | None = None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the engine is `direct`, with its fast path or without."""
+        return self.engine in ("direct", "transport")
+
+    @property
+    def engine_option(self) -> str:
+        """The value of `--engine`."""
+        return "direct" if self.is_direct else self.engine
 
     def entries(self) -> list[Entry]:
         """Return the entries of the list: one for each expected record."""

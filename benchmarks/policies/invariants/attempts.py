@@ -63,7 +63,7 @@ def _loosely(page: int, records: list[dict[str, Any]], served: list[Chain], run:
     second = len(recorded) if any(record["hedged"] for record in records) else 0
     resent = sum(chain.resent for chain in served)
     spare = 2 * len(records) if run.cut_short else 0
-    close = 0 if run.scenario.engine == "direct" else len(recorded)
+    close = 0 if run.scenario.is_direct else len(recorded)
     if strange and close < len(recorded):
         return [f"page {page}: {strange}, which no response was"]
     if not len(recorded) - close <= len(served) <= len(recorded) + second + resent + spare:

@@ -35,7 +35,7 @@ def host_concurrency(run: Run) -> list[str]:
 
 def total_connections(run: Run) -> list[str]:
     """Never more connections open than --max, idle ones included."""
-    if run.scenario.engine != "direct":
+    if not run.scenario.is_direct:
         return []
     most, when = _most(_lives(run, None))
     limit = run.scenario.options.max
@@ -44,7 +44,7 @@ def total_connections(run: Run) -> list[str]:
 
 def host_connections(run: Run) -> list[str]:
     """Never more connections open to a host than --per-host, idle ones included."""
-    if run.scenario.engine != "direct":
+    if not run.scenario.is_direct:
         return []
     found = []
     limit = run.scenario.options.per_host

@@ -29,6 +29,11 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_fault(line: str) -> bool:
+    """Whether a line of standard error reports an exception, or a coroutine never awaited."""
+    return "Traceback" in line or "RuntimeWarning" in line
+
+
 def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -102,14 +107,14 @@ def ended_by_itself(run: Run) -> list[str]:
         found.append("it had to be killed")
     if run.code is not None and run.document is None:
         found.append("there is no JSON document")
-    found += [f"standard error: {one}" for one in run.errors.splitlines() if "Traceback" in one]
+    found += [f"standard error: {one}" for one in run.errors.splitlines() if _is_fault(one)]
     internal = [r for r in run.records if (r.get("error") or {}).get("kind") == "internal"]
     return found + [f"index {r['index']}: {r['error']['detail']}" for r in internal]
 
 
 def ran_as_requested(run: Run) -> list[str]:
     """The engine and the event loop were those of the scenario."""
-    expected = f"engine {run.scenario.engine}, event loop {run.scenario.loop}"
+    expected = f"engine {run.scenario.engine_option}, event loop {run.scenario.loop}"
     return [] if expected in run.errors else [f"not {expected}: {run.errors[:200]}"]
 
 

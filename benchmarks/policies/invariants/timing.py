@@ -38,7 +38,7 @@ def _counted(run: Run) -> list[tuple[dict[str, Any], list[Chain]]]:
 def latency_is_network_time(run: Run) -> list[str]:
     """A latency is at least what the server took, and hardly more: no queue, no back-off."""
     found, beyond = [], []
-    hop = _HOP[run.scenario.engine]
+    hop = _HOP[run.scenario.engine_option]
     # Latencies exclude the time for which the program was stopped; the server ran on.
     stopped = run.log.noise if run.log.noise > _STOP else 0.0
     for record, served in _counted(run):

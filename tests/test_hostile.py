@@ -30,11 +30,12 @@ from hostile_cases import (
     good,
 )
 from loopback import Handler, Request, Server, delayed, endless, reply, silent
+from paths import OverTransport
 
 from crawler import ErrorKind, Limits, Phase, Result, crawl
 from crawler.engine.transports import open_transport
 from crawler.engine.transports.direct import DirectTransport
-from crawler.engine.transports.http1.poller import LoopPoller
+from crawler.engine.transports.http1.poller import LoopPoller, best_poller
 from crawler.engine.transports.settings import ConnectionSettings, Engine
 
 WITHIN = 45.0  # seconds; far more than any of these runs needs
@@ -45,15 +46,20 @@ MEMORY = 30_000_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A transport, and the event loop it runs on."""
+    """A transport, and the event loop it runs on.
+
+    `fast`: plain attempts take the fast path, which `direct` alone has.
+    """
 
     engine: Engine
+    fast: bool = False
     uvloop: bool = False
     epoll: bool = True
 
     def __str__(self) -> str:
+        path = "-fast" if self.fast else ""
         loop = "-on-uvloop" if self.uvloop else ""
-        return f"{self.engine}{loop}{'' if self.epoll else '-without-epoll'}"
+        return f"{self.engine}{path}{loop}{'' if self.epoll else '-without-epoll'}"
 
     def open(self, *, cacert: Path | None = None) -> httpx.AsyncBaseTransport:
         named = None if cacert is None else str(cacert)
@@ -63,8 +69,9 @@ class Setup:
             from crawler.engine.transports.reqwest import ReqwestTransport
 
             return ReqwestTransport(connecting)
-        if not self.epoll:
-            return DirectTransport(connecting, make_poller=LoopPoller)
+        if self.engine == Engine.DIRECT:
+            made = DirectTransport if self.fast else OverTransport
+            return made(connecting, make_poller=best_poller if self.epoll else LoopPoller)
         return open_transport(connecting)
 
 
@@ -79,6 +86,9 @@ SETUPS = [
     *(Setup(engine) for engine in Engine),
     Setup(Engine.DIRECT, uvloop=True),
     Setup(Engine.DIRECT, epoll=False),
+    Setup(Engine.DIRECT, fast=True),
+    Setup(Engine.DIRECT, fast=True, uvloop=True),
+    Setup(Engine.DIRECT, fast=True, epoll=False),
 ]
 EACH_SETUP = pytest.mark.parametrize(
     "setup", [pytest.param(setup, id=str(setup), marks=needs(setup)) for setup in SETUPS]

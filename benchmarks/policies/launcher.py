@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,10 +33,7 @@ def main(loop: str, window: int, path: str, plant: str, arguments: list[str]) ->
 
         plants.PLANTS[plant].apply()
     if path == "transport":
-        from crawler.app import assemble
-
-        assert hasattr(assemble, "_is_plain")
-        assemble._is_plain = lambda _: False  # type: ignore[assignment]  # noqa: SLF001
+        _leave_out_the_fast_path()
     from crawler.models import Limits
 
     defaults = Limits.__init__.__kwdefaults__
@@ -46,6 +44,24 @@ def main(loop: str, window: int, path: str, plant: str, arguments: list[str]) ->
 
     sys.argv = ["crawl", *arguments]
     run()
+
+
+def _leave_out_the_fast_path() -> None:
+    """Let the program take every transport for one that the fast path cannot replace."""
+    from crawler.app import assemble
+    from crawler.engine.fastpath import FastPath
+
+    def refuse(*_args: object, **_more: object) -> NoReturn:
+        raise AssertionError("the fast path was not left out")
+
+    for name, answer in (("sends_directly", False), ("_connector_of", None)):
+        assert hasattr(assemble, name)
+        setattr(assemble, name, partial(_answer, answer))
+    FastPath.__init__ = refuse  # type: ignore[method-assign]
+
+
+def _answer(answer: object, _transport: object) -> object:
+    return answer
 
 
 def _beat(path: str) -> NoReturn:

@@ -138,8 +138,8 @@ PLANTS: dict[str, Plant] = {
         alter.code(
             "crawler.core.summary:Tally.count_check",
             (
-                "self.bytes += result.attempt.size or 0",
-                "self.bytes += (result.attempt.size or 0) * bool(check.ok)",
+                "self.bytes += attempt.size or 0",
+                "self.bytes += (attempt.size or 0) * bool(check.ok)",
             ),
         ),
         ("summary_recomputed",),

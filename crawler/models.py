@@ -136,6 +136,9 @@ class Timings:
     download: float | None = None
 
 
+NO_TIMINGS = Timings()
+
+
 @fact
 class Tls:
     """The TLS connection to the final URL, and the certificate of the server.
@@ -167,7 +170,7 @@ class Attempt:
     size: int | None = None
     latency: float | None = None
     ttfb: float | None = None
-    timings: Timings = field(default_factory=Timings)
+    timings: Timings = NO_TIMINGS
     redirects: tuple[Hop, ...] = ()
     final_url: str | None = None
     http_version: str | None = None

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from crawler.core.expect import judge
 from crawler.engine.fastpath import FastPath
 from crawler.engine.schedule import Scheduler
 from crawler.engine.suspensions import Suspensions
-from crawler.facts import fact
 from crawler.models import Check, Limits, Result, Target
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ class Entries(Protocol):
     def bytes_read(self) -> int: ...
 
 
-@fact
 class Fetching:
     """How targets are fetched: by `fast_path`, or else by `fetch`.
 
@@ -40,10 +37,18 @@ class Fetching:
     are the spans in which this process did not run, as all of them have seen them.
     """
 
-    fetch: "Fetch | None" = None
-    fetch_fresh: "Fetch | None" = None
-    fast_path: FastPath | None = None
-    suspensions: Suspensions = field(default_factory=Suspensions)
+    def __init__(
+        self,
+        *,
+        fetch: "Fetch | None" = None,
+        fetch_fresh: "Fetch | None" = None,
+        fast_path: FastPath | None = None,
+        suspensions: Suspensions | None = None,
+    ) -> None:
+        self.fetch = fetch
+        self.fetch_fresh = fetch_fresh
+        self.fast_path = fast_path
+        self.suspensions = suspensions or Suspensions()
 
 
 class Collector:

@@ -44,7 +44,8 @@ def test_the_object_is_created_once_in_another_thread() -> None:
 def test_the_wait_is_stall_of_those_who_waited_only() -> None:
     async def body() -> None:
         lazy = Lazy(Maker(), "test")
-        first, second = Wire(stall=1.0), Wire()
+        first, second = Wire(), Wire()
+        first.stall = 1.0
         await lazy.get(first)
         await lazy.get(second)
         assert first.stall > 1.04

@@ -236,7 +236,8 @@ def test_a_suspension_is_subtracted_from_its_phase(
     suspensions = Suspensions()
     suspensions.record(since, since + 0.5, 0.0)
     result = responded(timings=_timings(before), ttfb=6.0, latency=10.0)
-    wire = Wire(sent=3.0, first_byte=6.0)
+    wire = Wire()
+    wire.sent, wire.first_byte = 3.0, 6.0
     taken = suspensions.subtract_from(result.attempt, [wire], 0.0, 6.0, 10.0)
     assert astuple(taken.timings) == after
     assert (taken.ttfb, taken.latency) == (ttfb, latency)
@@ -245,6 +246,8 @@ def test_a_suspension_is_subtracted_from_its_phase(
 def test_a_suspension_within_a_stall_is_not_subtracted_twice() -> None:
     suspensions = Suspensions()
     suspensions.record(1.0, 3.0, 0.0)
-    wire = Wire(sent=4.0, first_byte=5.0, stall=2.5, stalls=((0.5, 3.0),))
+    wire = Wire()
+    wire.sent, wire.first_byte = 4.0, 5.0
+    wire.stall, wire.stalls = 2.5, ((0.5, 3.0),)
     result = responded(timings=Timings(wait=1.0, download=1.0), ttfb=2.5, latency=3.5)
     assert suspensions.subtract_from(result.attempt, [wire], 0.0, 5.0, 6.0) == result.attempt

@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from crawler.core.pacing import AdaptiveSlots, Rate
@@ -18,21 +17,35 @@ class HasHost(Protocol):
 T = TypeVar("T", bound=HasHost)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Lane(Generic[T]):
     """A host: its queue, its slots (`slots`, of which `in_use` are taken), its throttling state."""
 
-    host: str
-    slots: int
-    waiting: deque[T] | None = None  # None while empty: an empty deque takes 600 bytes
-    urgent: OrderedDict[T, None] | None = None  # entries that go before all of `waiting`
-    in_use: int = 0
-    is_queued: bool = False  # in the queue of ready lanes, or in the heap of those not yet due
-    awaits_expiry: bool = False  # in the heap of idle hosts
-    forget_at: float = 0.0  # only while it is idle
-    adaptive: AdaptiveSlots | None = None
-    rate: Rate | None = None
-    due: float = -math.inf  # the earliest time at which the next request may start
+    __slots__ = (
+        "adaptive",
+        "awaits_expiry",
+        "due",
+        "forget_at",
+        "host",
+        "in_use",
+        "is_queued",
+        "rate",
+        "slots",
+        "urgent",
+        "waiting",
+    )
+
+    def __init__(self, host: str, slots: int, rate: Rate | None = None) -> None:
+        self.host = host
+        self.slots = slots
+        self.waiting: deque[T] | None = None  # None while empty: an empty deque takes 600 bytes
+        self.urgent: OrderedDict[T, None] | None = None  # entries that go before all of `waiting`
+        self.in_use = 0
+        self.is_queued = False  # in the queue of ready lanes, or in the heap of those not yet due
+        self.awaits_expiry = False  # in the heap of idle hosts
+        self.forget_at = 0.0  # only while it is idle
+        self.adaptive: AdaptiveSlots | None = None
+        self.rate = rate
+        self.due = -math.inf  # the earliest time at which the next request may start
 
     @property
     def idle(self) -> bool:

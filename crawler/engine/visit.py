@@ -1,6 +1,6 @@
 """A target and an attempt on it -> the next step: its result, retry, fall back to GET, recheck."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,22 +37,37 @@ class Recheck:
 Step = Result | Retry | FallBackToGet | Recheck
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Visit:
     """A target on its way through the schedule: state, attempts so far, provisional result."""
 
-    target: Target
-    arrived: float  # time at which its entry was read
-    state: VisitState = VisitState.WAITING
-    queue: float = 0.0  # seconds before the first attempt
-    timestamp: float | None = None  # of the first attempt
-    started: bool = False
-    retries: int = 0
-    earlier: tuple[Attempt, ...] = ()
-    is_recheck: bool = False
-    hedged: bool = False
-    race: "Race[Visit] | None" = None  # of the present attempt, if hedging is on
-    latest: Result | None = None  # of the last attempt that ended, while another follows
+    __slots__ = (
+        "arrived",
+        "earlier",
+        "hedged",
+        "is_recheck",
+        "latest",
+        "queue",
+        "race",
+        "retries",
+        "started",
+        "state",
+        "target",
+        "timestamp",
+    )
+
+    def __init__(self, target: Target, arrived: float) -> None:
+        self.target = target
+        self.arrived = arrived  # time at which its entry was read
+        self.state = VisitState.WAITING
+        self.queue = 0.0  # seconds before the first attempt
+        self.timestamp: float | None = None  # of the first attempt
+        self.started = False
+        self.retries = 0
+        self.earlier: tuple[Attempt, ...] = ()
+        self.is_recheck = False
+        self.hedged = False
+        self.race: Race[Visit] | None = None  # of the present attempt, if hedging is on
+        self.latest: Result | None = None  # of the last attempt that ended, while another follows
 
     @property
     def host(self) -> str:

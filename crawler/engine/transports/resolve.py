@@ -5,7 +5,6 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple
@@ -34,15 +33,15 @@ class Address(NamedTuple):
 Addresses = tuple[Address, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class _Lookup:
     """A lookup, queued or running, and how many requests wait for it."""
 
-    host: str
-    waiters: int = 0
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    pending: asyncio.Future[Addresses] | None = None  # from when it has begun
-    abandoned: bool = False
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.waiters = 0
+        self.begun = asyncio.Event()
+        self.pending: asyncio.Future[Addresses] | None = None  # from when it has begun
+        self.abandoned = False
 
 
 class Resolver:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
@@ -22,7 +21,6 @@ class Gate(Protocol):
         """Return once the request that was refused may start."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Wire:
     """Clock readings and facts of one request, from the transport that sends it.
 
@@ -30,38 +28,53 @@ class Wire:
     seconds. None: it did not happen for this request, or is not known.
     """
 
-    phase: Phase = Phase.CONNECT
-    """The phase the request is in, or ended in."""
-    dns: float | None = None
-    """Duration of the DNS lookup."""
-    connect: float | None = None
-    """Duration of connecting, a proxy's tunnel included."""
-    tls: float | None = None
-    """Duration of the TLS handshake with the target."""
-    sent: float | None = None
-    """When sending began."""
-    first_byte: float | None = None
-    """When the first byte of the final response's head came."""
-    last_byte: float | None = None
-    """When the last byte of the body came, or the error."""
-    remote_ip: str | None = None
-    """The address of the target, not of a proxy."""
-    http_version: str | None = None
-    """As in the response: "HTTP/1.1"."""
-    tls_peer: Tls | None = None
-    """Facts of the TLS connection with the target."""
-    stall: float = 0.0
-    """Local delay in seconds, subtracted from the latency."""
-    stalls: tuple[tuple[float, float], ...] = ()
-    """Start and end of each part of `stall`."""
-    proxied: bool = False
-    """The connection leads to a proxy."""
-    at_proxy: bool = False
-    """The way through the proxy is not open yet: a failure is the proxy's."""
-    paused: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Stops the clock of the attempt's timeout within its context."""
-    gate: Gate | None = None
-    """Decides when a further request of the attempt may start; None: at once."""
+    __slots__ = (
+        "at_proxy",
+        "connect",
+        "dns",
+        "first_byte",
+        "gate",
+        "http_version",
+        "last_byte",
+        "paused",
+        "phase",
+        "proxied",
+        "remote_ip",
+        "sent",
+        "stall",
+        "stalls",
+        "tls",
+        "tls_peer",
+    )
+
+    def __init__(
+        self,
+        *,
+        paused: Callable[[], AbstractContextManager[None]] = nullcontext,
+        gate: Gate | None = None,
+    ) -> None:
+        """Begin with nothing known.
+
+        `paused` stops the clock of the attempt's timeout within its context. `gate` decides
+        when a further request of the attempt may start; without one, at once.
+        """
+        self.paused = paused
+        self.gate = gate
+        self.phase = Phase.CONNECT  # the request is in, or ended in
+        self.dns: float | None = None  # duration of the DNS lookup
+        self.connect: float | None = None  # duration of connecting, a proxy's tunnel included
+        self.tls: float | None = None  # duration of the TLS handshake with the target
+        self.sent: float | None = None  # when sending began
+        self.first_byte: float | None = None  # when the head of the final response began to come
+        self.last_byte: float | None = None  # when the last byte of the body came, or the error
+        self.remote_ip: str | None = None  # of the target, not of a proxy
+        self.http_version: str | None = None  # as in the response: "HTTP/1.1"
+        self.tls_peer: Tls | None = None  # facts of the TLS connection with the target
+        self.stall = 0.0  # local delay in seconds, subtracted from the latency
+        self.stalls: tuple[tuple[float, float], ...] = ()  # start and end of each part of it
+        self.proxied = False  # the connection leads to a proxy
+        # The way through the proxy is not open yet: a failure is the proxy's.
+        self.at_proxy = False
 
     @property
     def wait(self) -> float | None:

@@ -13,6 +13,7 @@ from crawler.models import Limits, Result, Target
 Emit = Callable[[Result], Awaitable[None]]
 Entries = AsyncGenerator[Target | Result, None]
 _AT_A_TIME = 50  # entries read before other tasks run
+_NEAR = 500  # entries read ahead as long as some of them may start
 _TRICKLE = 1_000  # bytes per interval; a list that gives no more makes no progress
 _LINE = 20  # bytes that an entry is assumed to have if they are not counted
 _ENDLESS = 5.0  # seconds for which a list that may be endless is read past the deadline
@@ -66,7 +67,12 @@ class Pending:
 
 
 class Intake:
-    """Reads a list for a scheduler. `read` counts entries; `ended` is true after the last one."""
+    """Reads a list for a scheduler. `read` counts entries; `ended` is true after the last one.
+
+    It reads no further ahead than it must: what waits behind thousands of others has left the
+    processor's caches when its turn comes. Whenever nothing of what was read may start, it
+    looks twice as far ahead, up to `limits.window`.
+    """
 
     def __init__(self, slots: Slots, pending: Pending, limits: Limits, clock: Clock) -> None:
         self.read = 0
@@ -74,6 +80,7 @@ class Intake:
         self._lanes = slots.lanes
         self._pending = pending
         self._window = limits.window
+        self._ahead = min(limits.window, max(_NEAR, 2 * limits.max))
         self._clock = clock
         self._resumed = asyncio.Event()
         self._closed = False  # entries are still read, but not requested
@@ -82,6 +89,12 @@ class Intake:
     def resume(self) -> None:
         """Read on: the lanes hold fewer entries now."""
         self._resumed.set()
+
+    def look_further(self) -> None:
+        """Read further ahead: nothing that was read may start."""
+        if len(self._lanes) >= self._ahead < self._window:
+            self._ahead = min(self._window, 2 * self._ahead)
+            self._resumed.set()
 
     def close(self) -> None:
         """Start nothing more: waiting entries and those still read are emitted as they are."""
@@ -100,7 +113,7 @@ class Intake:
                         visit = Visit(entry, self._clock.time())
                         self._pending.register(visit)
                         self._lanes.enqueue(visit)
-                    while len(self._lanes) >= self._window and not self._closed:
+                    while len(self._lanes) >= self._ahead and not self._closed:
                         self._resumed.clear()
                         await self._resumed.wait()
                     if self._closed:

@@ -144,6 +144,7 @@ class Scheduler:
                     return None
                 if len(self._pending) == len(self._deferred):
                     self._start_rechecks()
+            self._intake.look_further()
             await self._wait_for_change()
             await self._pending.emit_finished()
             if (entry := self._take()) is not None:

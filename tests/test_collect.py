@@ -68,14 +68,14 @@ def test_an_empty_list_gives_no_batch() -> None:
     run(body())
 
 
-def test_no_batch_is_empty_or_larger_than_five_hundred() -> None:
+def test_no_batch_is_empty_or_larger_than_two_hundred_and_fifty() -> None:
     async def body() -> None:
         crawl = collector(Gate(shut=False), many(1200, hosts=300), max=300)
         sizes = []
         async for batch in crawl.batches():
             sizes.append(len(batch))
             await settle(50)  # so that many results come in one batch
-        assert (sum(sizes), min(sizes) > 0, max(sizes)) == (1200, True, 500)
+        assert (sum(sizes), min(sizes) > 0, max(sizes)) == (1200, True, 250)
 
     run(body())
 

@@ -162,15 +162,13 @@ class PlainAttempt(AttemptState):
         wire = self.wire
         self._connection = self._course.connector.open_now(self._origin, wire, self.opened)
         if self._connection is None:
-            self._wait(self._open_later())
+            self._wait(self._open_later(), self._send)
 
     async def _open_later(self) -> None:
         assert self._origin is not None
         connector, wire = self._course.connector, self.wire
         wire.paused = partial(self._course.timeouts.paused, self)
         self._connection = await connector.open(self._origin, None, wire)
-        self._task = None
-        self._send()
 
     def _send(self) -> None:
         assert self._connection is not None
@@ -191,7 +189,7 @@ class PlainAttempt(AttemptState):
         if self._flight.try_resend():
             self._go_on(self._open)
         else:
-            self._wait(self._take_turn(self._open))
+            self._wait(self._take_turn(), self._open)
 
     def _follow_without_body(self, exchange: Exchange) -> None:
         """Follow a redirect whose body has not ended together with its head."""
@@ -215,34 +213,37 @@ class PlainAttempt(AttemptState):
         elif self._flight.try_hop(host):
             self._next_request()
         else:
-            self._wait(self._take_turn(self._next_request))
+            self._wait(self._take_turn(), self._next_request)
 
     def _next_request(self) -> None:
         self.begin_request()
         self._request()
 
-    async def _take_turn(self, then: Callable[[], None]) -> None:
+    async def _take_turn(self) -> None:
         """Wait until the flight may send its next request; the wait is stall."""
         wire = self.wire
         wire.paused = partial(self._course.timeouts.paused, self)
         with wire.stalled():
             await self._flight.wait_for_turn()
+
+    def _wait(self, coroutine: Coroutine[None, None, None], then: Callable[[], None]) -> None:
+        """Go on with `then` after what must be awaited."""
+        self._task = asyncio.create_task(coroutine)
+        # Not within the task: one that is cancelled before its first step never runs.
+        self._task.add_done_callback(partial(self._waited, then))
+
+    def _waited(self, then: Callable[[], None], task: asyncio.Task[None]) -> None:
+        """Go on, unless the task has failed, or the attempt was ended in the meantime."""
         self._task = None
-        then()
-
-    def _wait(self, coroutine: Coroutine[None, None, None]) -> None:
-        self._task = asyncio.create_task(self._run(coroutine))
-
-    async def _run(self, coroutine: Coroutine[None, None, None]) -> None:
-        """Run what must be awaited; a failure or a cancellation ends the attempt."""
-        try:
-            await coroutine
-        except asyncio.CancelledError:
-            self._task = None
-            self._stop(self._timeout() if self._has_expired else None)
-        except Exception as exc:
-            self._task = None
-            self._fail(exc)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self._ended is None:
+            self._stop(None)
+        elif self._has_expired and (error is None or task.cancelled()):
+            self._stop(self._timeout())
+        elif error is not None:
+            self._fail(error)
+        else:
+            self._go_on(then)
 
     def _timeout(self) -> Failure:
         return failure.timeout(self._course.limits.timeout, self.wire.phase)
@@ -253,7 +254,7 @@ class PlainAttempt(AttemptState):
         except Exception as exc:
             self._fail(exc)
 
-    def _fail(self, exc: Exception) -> None:
+    def _fail(self, exc: BaseException) -> None:
         self._stop(failure.from_exception(exc, self.wire.phase))
 
     def _stop(self, error: Failure | None) -> None:

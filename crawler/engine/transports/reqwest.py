@@ -146,6 +146,12 @@ def _client(settings: ConnectionSettings, idle: int) -> Client:
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(timedelta(seconds=_IDLE))
         .http1_allow_obsolete_multiline_headers_in_responses(True)
+        # Five system calls for each connection: an attempt has its own timeout, and one that is
+        # longer than reqwest's 30 s without an acknowledgement is meant to be.
+        .tcp_keepalive(None)
+        .tcp_keepalive_interval(None)
+        .tcp_keepalive_retries(None)
+        .tcp_user_timeout(None)
         .danger_accept_invalid_certs(not settings.verify)
     )
     if settings.cacert is not None:

@@ -86,6 +86,9 @@ class ReqwestResponse:
 
     async def read_body(self, receive: Callable[[bytes], bool]) -> None:
         try:
+            # reqwest's thread has just woken this one for the head, and is about to receive the
+            # body: to wait for that, too, is a second wake-up.
+            await asyncio.sleep(0)
             while (chunk := await self.read()) is not None and not receive(chunk):
                 pass
         finally:

@@ -36,6 +36,7 @@ UNUSED_BY_A_PLAIN_RUN = {
     "crawler.report.table",
     "crawler.report.terminal",
     "email.utils",
+    "hashlib",
     "httpcore",
     "httpx",
     "idna",

@@ -312,6 +312,13 @@ def test_a_duplicate_is_dropped_and_counted() -> None:
     assert listed.duplicates == 3
 
 
+def test_a_duplicate_is_found_however_many_urls_came_between() -> None:
+    listed = UrlList()
+    urls = [f"http://a.test/{number}" for number in range(2_500)]
+    assert len(list(listed.parse([*urls, *reversed(urls)]))) == 2_500
+    assert listed.duplicates == 2_500
+
+
 def test_duplicates_are_found_across_lists_and_arguments() -> None:
     listed = UrlList()
     first = list(listed.parse([A], source="a.txt"))

@@ -4,12 +4,16 @@ import codecs
 import io
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
+from functools import partial
 from itertools import count
+from typing import TYPE_CHECKING
 
 from crawler.core import url
 from crawler.core.display import escape_surrogates, mask, mask_loosely, shorten
 from crawler.models import Attempt, ErrorKind, Expectation, Failure, Outcome, Result, Target
+
+if TYPE_CHECKING:
+    import hashlib
 
 MAX_LINE = 65_536
 MAX_SHOWN = 2_000  # characters of an invalid line kept in its record
@@ -73,8 +77,7 @@ class UrlList:
         self._method = method
         self._masked = masked
         self._numbers = count()
-        self._seen: set[bytes] | None = None if repeat else set()
-        self._memory = memory
+        self._seen = None if repeat else _Seen(memory)
 
     def parse(
         self, lines: Iterable[str], *, source: str | None = None, start: int = 1
@@ -136,13 +139,9 @@ class UrlList:
     def _target(
         self, text: str, address: str, host: str, source: str | None, line: int | None
     ) -> Target | None:
-        if self._seen is not None:
-            key = blake2b(address.encode(), digest_size=16).digest()
-            if key in self._seen:
-                self.duplicates += 1
-                return None
-            if len(self._seen) < self._memory:
-                self._seen.add(key)
+        if self._seen is not None and self._seen.has_or_adds(address):
+            self.duplicates += 1
+            return None
         return Target(
             index=next(self._numbers),
             source=source,
@@ -182,6 +181,37 @@ class UrlList:
         if not re.fullmatch(_UNFINISHED_USERINFO, text):
             return text
         return mask_loosely(f"{text}@", self._masked)[:-1]
+
+
+class _Seen:
+    """URLs that came before, at most `memory` of them: as text while they are few, then hashed.
+
+    Hashes take less memory; but `hashlib` is slow to import, and a short list needs none.
+    """
+
+    _FEW = 1_000
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._keys: set[str | bytes] = set()
+        self._hash: partial[hashlib.blake2b] | None = None
+
+    def has_or_adds(self, address: str) -> bool:
+        """Whether a URL came before; if not, it has come now."""
+        key = address if self._hash is None else self._hash(address.encode()).digest()
+        if key in self._keys:
+            return True
+        if len(self._keys) < self._memory:
+            self._keys.add(key)
+            if self._hash is None and len(self._keys) == self._FEW:
+                self._hash_all()
+        return False
+
+    def _hash_all(self) -> None:
+        import hashlib
+
+        self._hash = of = partial(hashlib.blake2b, digest_size=16)
+        self._keys = {of(str(key).encode()).digest() for key in self._keys}
 
 
 def parse(lines: Iterable[str], *, source: str | None = None) -> Iterator[Target | Result]:

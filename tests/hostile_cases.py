@@ -64,7 +64,8 @@ class Case:
     """A bad response at "/bad", from `handlers`, and the facts of its record.
 
     `lasts`: it continues until the timeout, or may; `endless`: it sends without end, so
-    memory is watched. `hint` is a pattern that the error's detail must contain.
+    memory is watched. `hint` is a pattern that the error's detail must contain. `data` is the
+    response if it is sent at once.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Case:
     lasts: bool = False
     endless: bool = False
     hint: str = ""
+    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def one(case: str, handler: Handler, facts: Facts, **more: Any) -> Case:
 
 
 def sends(case: str, data: bytes, facts: Facts, *, close: bool = False, **more: Any) -> Case:
-    return one(case, raw(data, close=close), facts, **more)
+    return one(case, raw(data, close=close), facts, data=data, **more)
 
 
 def leads(case: str, location: str, facts: Facts = BAD_REDIRECT, **more: Any) -> Case:

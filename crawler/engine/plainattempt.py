@@ -25,10 +25,7 @@ _LOST = (OSError, WireError)
 
 
 class PlainAttempt(AttemptState):
-    """One attempt: the listener of its exchanges, one after the other.
-
-    `ended` may be called before `start` returns.
-    """
+    """One attempt: the listener of its exchanges. `ended` may be called before `start` returns."""
 
     __slots__ = (
         "_connection",
@@ -74,7 +71,7 @@ class PlainAttempt(AttemptState):
             return
         if self._connection is not None and self._exchange is None:
             record_opening(self._connection.opening, self.wire)
-        self._stop(self._timeout())
+        self._stop(failure.timeout(self._course.limits.timeout, self.wire.phase))
 
     def cancel(self) -> asyncio.Task[None] | None:
         """End the attempt without a call of `ended`; return the task that must end first."""
@@ -114,11 +111,15 @@ class PlainAttempt(AttemptState):
         else:
             # No redirect's body is read, but one that came together with the head is
             # skipped, which saves the connection.
-            asyncio.get_running_loop().call_soon(self._follow_without_body, exchange)
+            asyncio.get_running_loop().call_soon(self._skip_body, exchange)
 
     def body_received(self, data: bytes) -> None:
-        if not self._locations and self.receive(data):
-            self._stop(None)
+        if self._locations or self.truncated or not self.receive(data):
+            return
+        assert self._connection is not None
+        self._connection.pause()
+        # What came of the body together with this is skipped, as that of a redirect is.
+        asyncio.get_running_loop().call_soon(self._skip_body, self._exchange)
 
     def exchange_ended(self, error: Exception | None) -> None:
         exchange, wire = self._exchange, self.wire
@@ -127,7 +128,7 @@ class PlainAttempt(AttemptState):
         self._release()
         if self._locations:
             self._follow()
-        elif error is None:
+        elif error is None or self.truncated:
             self._end(None)
         elif self._is_kept and exchange.untouched and isinstance(error, _LOST):
             self._resend()
@@ -159,8 +160,7 @@ class PlainAttempt(AttemptState):
 
     def _open(self) -> None:
         assert self._origin is not None
-        wire = self.wire
-        self._connection = self._course.connector.open_now(self._origin, wire, self.opened)
+        self._connection = self._course.connector.open_now(self._origin, self.wire, self.opened)
         if self._connection is None:
             self._wait(self._open_later(), self._send)
 
@@ -191,13 +191,15 @@ class PlainAttempt(AttemptState):
         else:
             self._wait(self._take_turn(), self._open)
 
-    def _follow_without_body(self, exchange: Exchange) -> None:
-        """Follow a redirect whose body has not ended together with its head."""
-        if self._exchange is exchange:
-            self.wire.last_byte = None
+    def _skip_body(self, exchange: Exchange | None) -> None:
+        """Do without the rest of a body that has not ended in the meantime."""
+        if exchange is not None and self._exchange is exchange:
             self._release()
             exchange.abandon()
-            self._follow()
+            if self._locations:
+                self._follow()
+            else:
+                self._end(None)
 
     def _follow(self) -> None:
         locations = self._locations
@@ -229,7 +231,7 @@ class PlainAttempt(AttemptState):
     def _wait(self, coroutine: Coroutine[None, None, None], then: Callable[[], None]) -> None:
         """Go on with `then` after what must be awaited."""
         self._task = asyncio.create_task(coroutine)
-        # Not within the task: one that is cancelled before its first step never runs.
+        # Not in the task itself: one that is cancelled before its first step never runs.
         self._task.add_done_callback(partial(self._waited, then))
 
     def _waited(self, then: Callable[[], None], task: asyncio.Task[None]) -> None:
@@ -239,14 +241,11 @@ class PlainAttempt(AttemptState):
         if self._ended is None:
             self._stop(None)
         elif self._has_expired and (error is None or task.cancelled()):
-            self._stop(self._timeout())
+            self.expire()
         elif error is not None:
             self._fail(error)
         else:
             self._go_on(then)
-
-    def _timeout(self) -> Failure:
-        return failure.timeout(self._course.limits.timeout, self.wire.phase)
 
     def _go_on(self, step: Callable[[], None]) -> None:
         try:

@@ -16,7 +16,7 @@ DOORS = {
 }
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 _MARK = "import time:"
-_LAST = "crawler.engine.transports.direct"
+_LAST = "resource"  # by which the open-file limit is read, just before the list
 
 
 def interrupted(door: str, number: signal.Signals, after: int, *args: str) -> tuple[int, str, bool]:

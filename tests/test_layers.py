@@ -36,7 +36,7 @@ engine.attempt engine.intake engine.transports.http1.stream engine.transports.ht
     engine.transports.pool engine.transports.tunnel
 engine.fetch engine.transports.connector
 engine.course engine.sender engine.transports.direct
-engine.plainattempt
+engine.leanpath engine.plainattempt
 engine.fastpath
 engine.schedule engine.transports.http2 engine.transports.native
 engine.transports

@@ -52,11 +52,27 @@ def collector(
         fetching = Fetching(fast_path=fast_path, suspensions=suspensions)
     else:
         assert not isinstance(network, Connector)
-        from crawler.engine.fetch import Fetcher  # needs httpx, which is slow to import
-
-        over = partial(Fetcher, network, limits, headers, suspensions=suspensions)
-        fetching = Fetching(fetch=over(), fetch_fresh=over(fresh=True), suspensions=suspensions)
+        fetching = _fetching(network, limits, headers, suspensions)
     return Collector(entries, fetching, limits, gather=gather)
+
+
+def _fetching(
+    transport: httpx.AsyncBaseTransport,
+    limits: Limits,
+    headers: Sequence[Header],
+    suspensions: Suspensions,
+) -> Fetching:
+    """Return how targets are fetched over a transport."""
+    # These need httpx, which is slow to import.
+    from crawler.engine.fetch import Fetcher
+    from crawler.engine.leanpath import LeanPath
+    from crawler.engine.transports.lean import LeanTransport
+
+    if isinstance(transport, LeanTransport) and not limits.hedge_budget:
+        lean_path = LeanPath(transport, limits, headers, suspensions=suspensions)
+        return Fetching(fast_path=lean_path, suspensions=suspensions)
+    over = partial(Fetcher, transport, limits, headers, suspensions=suspensions)
+    return Fetching(fetch=over(), fetch_fresh=over(fresh=True), suspensions=suspensions)
 
 
 def _connector_of(transport: httpx.AsyncBaseTransport) -> Connector | None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Protocol
 
 from crawler.core.expect import judge
-from crawler.engine.fastpath import FastPath
+from crawler.engine.course import Path
 from crawler.engine.schedule import Scheduler
 from crawler.engine.suspensions import Suspensions
 from crawler.models import Check, Limits, Result, Target
@@ -42,7 +42,7 @@ class Fetching:
         *,
         fetch: "Fetch | None" = None,
         fetch_fresh: "Fetch | None" = None,
-        fast_path: FastPath | None = None,
+        fast_path: Path | None = None,
         suspensions: Suspensions | None = None,
     ) -> None:
         self.fetch = fetch

@@ -1,4 +1,4 @@
-"""What all attempts of a run on the fast path share."""
+"""How the scheduler has attempts made without its workers; what those on the fast path share."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,10 +9,20 @@ from crawler.engine.slots import Flight
 from crawler.engine.suspensions import Suspensions
 from crawler.engine.timeouts import AttemptTimeouts
 from crawler.engine.transports.connector import Connector
-from crawler.models import Attempt, Limits
+from crawler.models import Attempt, Limits, Target
 
 Ended = Callable[[Flight, Attempt], None]
 """Called once with the facts of an attempt that has ended."""
+
+
+class Path(Protocol):
+    """Makes the attempts of a run without the workers of the scheduler, and without hedges."""
+
+    def start(self, target: Target, flight: Flight, ended: Ended) -> None:
+        """Start an attempt; `ended` may be called before this returns."""
+
+    async def cancel(self) -> None:
+        """Cancel all attempts: their `ended` is not called any more."""
 
 
 class InFlight(Protocol):

@@ -73,7 +73,7 @@ class Fetcher:
         try:
             async with bound:
                 self._timeouts.start(bound, partial(expire, bound))
-                error = await self._run(state)
+                error = await self.run(state)
         except Exception as exc:
             if bound.expired() and isinstance(exc, TimeoutError):
                 error = failure.timeout(self._limits.timeout, state.wire.phase)
@@ -88,7 +88,7 @@ class Fetcher:
             attempt, state.wires, state.began, state.head_at, end
         )
 
-    async def _run(self, state: AttemptState) -> Failure | None:
+    async def run(self, state: AttemptState) -> Failure | None:
         """Send the request, follow redirects, read the body.
 
         Return why there is no final response, or None if there is one.

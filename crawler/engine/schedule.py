@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crawler.core import retry, url
 from crawler.engine.clock import Clock, SystemClock
-from crawler.engine.fastpath import FastPath
+from crawler.engine.course import Path
 from crawler.engine.intake import Emit, Entries, Intake, Pending
 from crawler.engine.race import Hedge
 from crawler.engine.slots import Flight, Slots
@@ -37,7 +37,7 @@ class Scheduler:
         stop: asyncio.Event,
         *,
         fetch_fresh: "Fetch | None" = None,
-        fast_path: FastPath | None = None,
+        fast_path: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._limits = limits

@@ -87,7 +87,7 @@ def _of_attempt(attempt: Attempt, *, alone: bool) -> dict[str, Any]:
         assert attempt.size is not None
         shown["size"] = "what was read of it"  # it depends on the reads
     if attempt.retry_after is not None:
-        shown["retry_after"] = round(attempt.retry_after / 60)  # a date is ever nearer
+        shown["retry_after"] = round(attempt.retry_after / 3600)  # a date is ever nearer
     return shown
 
 

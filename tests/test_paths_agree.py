@@ -76,7 +76,7 @@ SECURE = (
 
 
 @pytest.mark.parametrize("name", SECURE)
-@EACH_LOOP
+@pytest.mark.parametrize("loop", POLLERS[:2])
 def test_the_paths_agree_on_a_response_over_tls(
     loop: Loop, name: str, tls_context: Any, ca_file: FilePath
 ) -> None:

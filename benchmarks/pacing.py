@@ -178,8 +178,9 @@ async def _simulate(load: Load, budget: float) -> Simulation:
         sent[1] += 1
         return await respond(target, next(hedge_latencies))
 
-    async def emit(result: Result) -> None:
-        waits.append(time.perf_counter() - begun.pop(result.target.index))
+    async def emit(results: Sequence[Result]) -> None:
+        now = time.perf_counter()
+        waits.extend(now - begun.pop(result.target.index) for result in results)
 
     limits = Limits(max=load.concurrency, per_host=load.concurrency, retries=0, hedge_budget=budget)
     fresh = fetch_fresh if budget else None

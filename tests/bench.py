@@ -48,11 +48,12 @@ class Bench:
         )
         self._taken = taken
 
-    async def _emit(self, result: Result) -> None:
-        if self._taken:
-            await self.clock.sleep(self._taken)
-        self.results.append(result)
-        self.at[result.target.index] = self.clock.now
+    async def _emit(self, results: Sequence[Result]) -> None:
+        for result in results:
+            if self._taken:
+                await self.clock.sleep(self._taken)
+            self.results.append(result)
+            self.at[result.target.index] = self.clock.now
 
     def start(self, entries: Iterable[Entry] | AsyncGenerator[Entry, None]) -> asyncio.Task[None]:
         if not isinstance(entries, AsyncGenerator):

@@ -97,10 +97,11 @@ def test_a_stop_at_any_moment_after_the_deadline_duplicates_no_result(turns: int
         emitted: list[int] = []
         stop = asyncio.Event()
 
-        async def emit(result: Result) -> None:
-            for _ in range(3):
-                await asyncio.sleep(0)
-            emitted.append(result.target.index)
+        async def emit(results: Sequence[Result]) -> None:
+            for result in results:
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                emitted.append(result.target.index)
 
         async def listed() -> AsyncGenerator[Entry, None]:
             for entry in entries():
@@ -136,10 +137,11 @@ def test_an_endless_pipe_with_a_slow_output_loses_no_result_at_the_deadline(
     async def body() -> None:
         emitted: list[int] = []
 
-        async def emit(result: Result) -> None:
-            if result.outcome is Outcome.UNREACHED:
-                await asyncio.sleep(0.002)
-            emitted.append(result.target.index)
+        async def emit(results: Sequence[Result]) -> None:
+            for result in results:
+                if result.outcome is Outcome.UNREACHED:
+                    await asyncio.sleep(0.002)
+                emitted.append(result.target.index)
 
         async def listed() -> AsyncGenerator[Entry, None]:
             for entry in entries(400):
@@ -207,8 +209,9 @@ def test_a_file_is_read_to_its_end_after_the_deadline_whatever_its_lines_are(
     path.write_text(f"https://a/0\n{(lines[rest] + chr(10)) * 1_200_000}https://a/1\n")
 
     async def body() -> None:
-        async def emit(result: Result) -> None:
-            emitted.append(result.target.url)
+        async def emit(results: Sequence[Result]) -> None:
+            for result in results:
+                emitted.append(result.target.url)
 
         async def hangs(*_: object) -> Attempt:
             await asyncio.Event().wait()

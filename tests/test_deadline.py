@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -129,10 +129,11 @@ def test_a_stalled_list_is_not_awaited_after_the_deadline() -> None:
 
 def test_a_slow_output_is_not_taken_for_a_stalled_list() -> None:
     async def body() -> None:
-        async def emit(result: Result) -> None:
-            if not results:
-                await asyncio.sleep(1.2)  # longer than the wait for a list
-            results.append(result)
+        async def emit(finished: Sequence[Result]) -> None:
+            for result in finished:
+                if not results:
+                    await asyncio.sleep(1.2)  # longer than the wait for a list
+                results.append(result)
 
         results: list[Result] = []
         clock = FakeClock()

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -132,8 +132,8 @@ class Name(str):
 @pytest.mark.parametrize("outcome", ["reset", "404"])
 def test_hedging_keeps_no_finished_visit_alive(outcome: str) -> None:
     async def body() -> None:
-        async def emit(result: Result) -> None:
-            """Drop the result."""
+        async def emit(results: Sequence[Result]) -> None:
+            """Drop the results."""
 
         async def entries() -> AsyncGenerator[Entry, None]:
             for index in range(500):

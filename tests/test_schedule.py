@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
@@ -47,8 +47,8 @@ class Bench:
             fetch_fresh=fetch_fresh,
         )
 
-    async def emit(self, result: Result) -> None:
-        self.results.append(result)
+    async def emit(self, results: Sequence[Result]) -> None:
+        self.results.extend(results)
 
     @property
     def outcomes(self) -> dict[int, Outcome]:
@@ -442,7 +442,12 @@ async def stopped_after(turns: int) -> bool:
     gate = Gate(shut=False)
     results: asyncio.Queue[Result] = asyncio.Queue(1)
     stop = asyncio.Event()
-    scheduler = Scheduler(gate, Limits(max=3, per_host=2, window=4), results.put, stop)
+
+    async def emit(finished: Sequence[Result]) -> None:
+        for result in finished:
+            await results.put(result)
+
+    scheduler = Scheduler(gate, Limits(max=3, per_host=2, window=4), emit, stop)
     entries: dict[int, Target | Result] = {one.index: one for one in many(40, hosts=4)}
     entries |= {index: invalid(target(index, host="")) for index in range(5, 40, 7)}
     taken: list[Result] = []
@@ -489,7 +494,7 @@ def test_results_that_are_not_consumed_stop_new_requests() -> None:
         gate = Gate(shut=False)
         taken = asyncio.Event()
 
-        async def emit(result: Result) -> None:
+        async def emit(results: Sequence[Result]) -> None:
             await taken.wait()
 
         scheduler = Scheduler(gate, Limits(max=4), emit, asyncio.Event())
@@ -716,8 +721,9 @@ def test_a_list_without_a_known_end_is_read_for_a_few_seconds_past_the_deadline(
             for index in itertools.count():
                 yield on(f"host{index % 50}", index)
 
-        async def emit(result: Result) -> None:
-            emitted.append(result.target.index)
+        async def emit(results: Sequence[Result]) -> None:
+            for result in results:
+                emitted.append(result.target.index)
 
         emitted: list[int] = []
         scheduler = Scheduler(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -180,8 +181,8 @@ def test_a_resend_waits_for_the_pause_and_the_rate_of_its_host_and_goes_first() 
                 sent.append((of.index, clock.now))
             return responded(of).attempt
 
-        async def emit(result: Result) -> None:
-            results.append(result)
+        async def emit(finished: Sequence[Result]) -> None:
+            results.extend(finished)
 
         limits = Limits(retries=0, host_rate=1.0)
         scheduler = Scheduler(fetch, limits, emit, asyncio.Event(), clock=clock)

@@ -24,15 +24,16 @@ def results(change: Callable[[Any], Any]) -> Callable[[], None]:
     """Change every result on its way to the outputs and the counts; None loses it."""
 
     def wrapper(take: Any) -> Any:
-        async def changed(self: Any, result: Any) -> None:
-            new = change(result)
-            for one in new if isinstance(new, list) else [new]:
-                if one is not None:
-                    await take(self, one)
+        async def changed(self: Any, results: Any) -> None:
+            for result in results:
+                new = change(result)
+                for one in new if isinstance(new, list) else [new]:
+                    if one is not None:
+                        await take(self, [one])
 
         return changed
 
-    return lambda: wrap("crawler.app.collect:Collector._accept_result", wrapper)
+    return lambda: wrap("crawler.app.collect:Collector._accept_results", wrapper)
 
 
 def attempts(change: Callable[[Any], dict[str, Any]]) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """Fan-in: a listing and how to fetch it -> checks as they finish, in batches."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from crawler.core.expect import judge
@@ -68,7 +68,7 @@ class Collector:
         self.scheduler = Scheduler(
             fetching.fetch,
             limits,
-            self._accept_result,
+            self._accept_results,
             self.stop,
             fetch_fresh=fetching.fetch_fresh,
             fast_path=fetching.fast_path,
@@ -109,11 +109,11 @@ class Collector:
             self._ready.set()
         return None
 
-    async def _accept_result(self, result: Result) -> None:
+    async def _accept_results(self, results: Sequence[Result]) -> None:
         while len(self._finished) >= self._capacity:
             self._has_room.clear()
             await self._has_room.wait()
-        self._finished.append(result)
+        self._finished.extend(results)
         self._available.set()
         if len(self._finished) >= self._ready_at:
             self._ready.set()

@@ -1,8 +1,7 @@
 """Entries of a list -> visits in the lanes, read ahead up to a window."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from crawler.engine.clock import Clock
@@ -10,7 +9,7 @@ from crawler.engine.slots import Slots
 from crawler.engine.visit import Visit
 from crawler.models import Limits, Result, Target
 
-Emit = Callable[[Result], Awaitable[None]]
+Emit = Callable[[Sequence[Result]], Awaitable[None]]
 Entries = AsyncGenerator[Target | Result, None]
 _AT_A_TIME = 50  # entries read before other tasks run
 _NEAR = 500  # entries read ahead as long as some of them may start
@@ -29,7 +28,7 @@ class Pending:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._owed: dict[int, Visit | Result] = {}
-        self._finished: deque[Result] = deque()
+        self._finished: list[Result] = []
 
     def __len__(self) -> int:
         return len(self._owed)
@@ -50,14 +49,15 @@ class Pending:
     async def emit_finished(self) -> None:
         """Emit the results that were kept."""
         while self._finished:
-            result = self._finished.popleft()
-            await self._emit(result)
-            del self._owed[result.target.index]
+            results, self._finished = self._finished, []
+            await self._emit(results)
+            for result in results:
+                del self._owed[result.target.index]
 
     async def emit(self, result: Result) -> None:
         """Emit a final result; it stays owed until `emit` returns, which it may never do."""
         self._owed[result.target.index] = result
-        await self._emit(result)
+        await self._emit((result,))
         del self._owed[result.target.index]
 
     async def emit_all(self) -> None:

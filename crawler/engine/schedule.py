@@ -118,7 +118,8 @@ class Scheduler:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    await self._slots.acquire()
+                    if not self._slots.take_over():
+                        await self._slots.acquire()
                     if self._pending.has_finished:
                         await self._pending.emit_finished()
                     entry = self._take() or await self._wait_for_entry()
@@ -168,14 +169,15 @@ class Scheduler:
             result = self._follow_up(flight.visit, attempt, flight)
         except Exception as exc:
             self._fault = exc
+            self._lanes.notify()
         flight.release_host()
         if result is not None:
             self._pending.finish(result)
         if flight.holds_slots:
-            self._slots.release()
+            self._slots.pass_on()
         else:
             self._intake.resume()  # it ended while it waited in the lanes
-        self._lanes.notify()
+            self._lanes.notify()
 
     async def _worker(self, entry: Visit | Hedge[Visit]) -> None:
         """Send one request after another, as long as one may start at once.

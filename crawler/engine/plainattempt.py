@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crawler.engine.transports.http1.connection import Connection
 
 _LOST = (OSError, WireError)
+_WAIT = Phase.WAIT  # looking up a member of an enum costs as much as a call
 
 
 class PlainAttempt(AttemptState):
@@ -174,7 +175,7 @@ class PlainAttempt(AttemptState):
         assert self._connection is not None
         wire = self.wire
         exchange = self._exchange = Exchange(self, is_head=self.chain.method == "HEAD")
-        wire.phase = Phase.WAIT
+        wire.phase = _WAIT
         wire.sent = time.perf_counter()
         self._connection.send(self._head, exchange)
 

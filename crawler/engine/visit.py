@@ -20,6 +20,9 @@ class VisitState(Enum):
     DONE = "done"
 
 
+_WAITING, _IN_FLIGHT = VisitState.WAITING, VisitState.IN_FLIGHT  # looked up for each attempt
+
+
 class Retry(NamedTuple):
     """Request the target again after a delay in seconds."""
 
@@ -44,6 +47,7 @@ class Visit:
         "arrived",
         "earlier",
         "hedged",
+        "host",
         "is_recheck",
         "latest",
         "queue",
@@ -57,8 +61,9 @@ class Visit:
 
     def __init__(self, target: Target, arrived: float) -> None:
         self.target = target
+        self.host = target.host
         self.arrived = arrived  # time at which its entry was read
-        self.state = VisitState.WAITING
+        self.state = _WAITING
         self.queue = 0.0  # seconds before the first attempt
         self.timestamp: float | None = None  # of the first attempt
         self.started = False
@@ -69,13 +74,9 @@ class Visit:
         self.race: Race[Visit] | None = None  # of the present attempt, if hedging is on
         self.latest: Result | None = None  # of the last attempt that ended, while another follows
 
-    @property
-    def host(self) -> str:
-        return self.target.host
-
     def start_attempt(self, now: float) -> None:
         """Start an attempt."""
-        self.state = VisitState.IN_FLIGHT
+        self.state = _IN_FLIGHT
         if not self.started:
             self.started = True
             self.queue = now - self.arrived

@@ -27,6 +27,10 @@ class ConnectionState(IntEnum):
     CLOSED = 3
 
 
+_OPENING, _IDLE, _BUSY, _CLOSED = ConnectionState  # looked up several times for each response
+_DONE = ExchangeState.DONE
+
+
 class Connection:
     """A connection and the exchange in progress on it.
 
@@ -66,7 +70,7 @@ class Connection:
         opened: Callable[[Exception | None], None],
         closed: Callable[["Connection"], None],
     ) -> None:
-        self.state = ConnectionState.OPENING
+        self.state = _OPENING
         self.opening = Opening(poller, security, self._open)
         self.idle_since = 0.0
         self._poller = poller
@@ -85,11 +89,11 @@ class Connection:
 
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Start an exchange on an open connection; its listener learns what goes wrong."""
-        if self.state is ConnectionState.CLOSED:  # since it was opened, or taken from a pool
+        if self.state is _CLOSED:  # since it was opened, or taken from a pool
             exchange.cut_off(self._failure, perf_counter())
             return
-        assert self.state is ConnectionState.IDLE
-        self.state = ConnectionState.BUSY
+        assert self.state is _IDLE
+        self.state = _BUSY
         self._exchange = exchange
         self._unsent = request
         self._not_before = perf_counter()
@@ -97,7 +101,7 @@ class Connection:
 
     def rest(self) -> None:
         """Be idle, after an exchange that left the connection reusable."""
-        self.state = ConnectionState.IDLE
+        self.state = _IDLE
         self._exchange = None
         if self._paused:
             self._paused = False
@@ -114,7 +118,7 @@ class Connection:
     @property
     def is_fresh(self) -> bool:
         """Whether an idle connection is still open, with no unsolicited data to read."""
-        if self.state is not ConnectionState.IDLE:
+        if self.state is not _IDLE:
             return False
         if self._is_readable is None:
             self._is_readable = readable(self._fd)
@@ -122,7 +126,7 @@ class Connection:
 
     def pause(self) -> None:
         """Stop reading the response until `resume`."""
-        if self.state is ConnectionState.BUSY and not self._paused:
+        if self.state is _BUSY and not self._paused:
             self._paused = True
             self._poller.want_read(self._fd, wanted=False)
 
@@ -132,15 +136,15 @@ class Connection:
             return
         self._paused = False
         self._not_before = perf_counter()
-        if self.state is ConnectionState.BUSY:
+        if self.state is _BUSY:
             self._poller.want_read(self._fd, wanted=True)
             self._ready(READABLE | ENDED)
 
     def close(self) -> None:
         """Close at once; the listener of an exchange in progress learns nothing."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is _CLOSED:
             return
-        self.state = ConnectionState.CLOSED
+        self.state = _CLOSED
         self._exchange = None
         self._sock = None
         self.opening.close()
@@ -153,7 +157,7 @@ class Connection:
             self.close()
             opened(error)
             return
-        self.state = ConnectionState.IDLE
+        self.state = _IDLE
         self._sock = self.opening.sock
         assert self._sock is not None
         self._is_plain = type(self._sock) is socket.socket
@@ -174,14 +178,14 @@ class Connection:
                     self._poller.want_write(self._fd, wanted=False)
             if not mask & (READABLE | ENDED):
                 return
-            if self.state is ConnectionState.BUSY and not self._paused:
+            if self.state is _BUSY and not self._paused:
                 self._read(until_empty=bool(mask & ENDED))
                 if not mask & ENDED:
                     return
-            if self.state is ConnectionState.IDLE:
+            if self.state is _IDLE:
                 self._read_unsolicited()
         except Exception as exc:
-            if self._exchange is None or self._exchange.state is ExchangeState.DONE:
+            if self._exchange is None or self._exchange.state is _DONE:
                 self.close()
                 raise
             self._cut_off(exc)
@@ -240,7 +244,7 @@ class Connection:
                 return
             exchange.feed(buffer[:count], now)
             # The listener may have closed the connection, or given it back.
-            done = exchange.state is ExchangeState.DONE or self._exchange is not exchange
+            done = exchange.state is _DONE or self._exchange is not exchange
             if done or self._paused:
                 return
             if count < len(buffer) and not until_empty:

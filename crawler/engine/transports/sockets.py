@@ -1,12 +1,9 @@
-"""Addresses -> a connected socket; a socket -> its peer, and whether it is readable."""
+"""Addresses -> a connected socket; a socket -> its peer."""
 
 import errno
 import os
 import re
-import select
 import socket
-from collections.abc import Callable
-from functools import partial
 
 from aiohappyeyeballs import start_connection
 
@@ -43,12 +40,3 @@ async def open_socket(addresses: Addresses, port: int) -> socket.socket:
             raise
         number = next((known for known in _INFORMATIVE if known in found), found[0])
         raise OSError(number, os.strerror(number)) from exc
-
-
-def readable(fd: int) -> Callable[[], object]:
-    """Return a predicate, by its truth: whether `fd` has bytes to read, or its end."""
-    if not hasattr(select, "poll"):  # Windows
-        return lambda: bool(select.select([fd], [], [], 0)[0])
-    watch = select.poll()
-    watch.register(fd, select.POLLIN)
-    return partial(watch.poll, 0)

@@ -11,7 +11,6 @@ from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
 from crawler.engine.transports.http1.nested import NestedTls
 from crawler.engine.transports.http1.opening import Opening, Socket
 from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
-from crawler.engine.transports.sockets import readable
 from crawler.engine.transports.wire import InvalidResponseError
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -49,7 +48,6 @@ class Connection:
         "_failure",
         "_fd",
         "_is_plain",
-        "_is_readable",
         "_not_before",
         "_opened",
         "_paused",
@@ -85,7 +83,6 @@ class Connection:
         self._not_before = 0.0  # what is read from now on came after this
         self._failure: Exception | None = None  # why sending failed, or an idle one was closed
         self._paused = False
-        self._is_readable: Callable[[], object] | None = None
 
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Start an exchange on an open connection; its listener learns what goes wrong."""
@@ -120,9 +117,9 @@ class Connection:
         """Whether an idle connection is still open, with no unsolicited data to read."""
         if self.state is not _IDLE:
             return False
-        if self._is_readable is None:
-            self._is_readable = readable(self._fd)
-        return not self._is_readable() and (self._is_plain or not _pending(self._sock))
+        if self._poller.is_readable(self._fd):
+            return False
+        return self._is_plain or not _pending(self._sock)
 
     def pause(self) -> None:
         """Stop reading the response until `resume`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING
 
-from crawler.core.semantics import IDEMPOTENT_METHODS
+from crawler.core.semantics import IDEMPOTENT_METHODS, REDIRECT_STATUSES
 from crawler.engine import failure
 from crawler.engine.attempt import AttemptState
 from crawler.engine.chain import Chain
@@ -106,7 +106,8 @@ class PlainAttempt(AttemptState):
         wire.remote_ip, wire.tls_peer = opening.remote_ip, opening.tls
         wire.http_version = "HTTP/1.1" if head.version == "1.1" else f"HTTP/{head.version}"
         self.begin_response(head.status, exchange.first_byte or 0.0)
-        self._locations = self.chain.locations(head.status, head.headers)
+        if head.status in REDIRECT_STATUSES:
+            self._locations = self.chain.locations(head.status, head.headers)
         if not self._locations:
             self.begin_body(head.last)
         else:
@@ -286,13 +287,11 @@ class PlainAttempt(AttemptState):
         try:
             # The exchange saw the last byte first: the time since then is local delay.
             end = self.wire.last_byte or course.clock()
-            attempt = course.suspensions.subtract_from(
-                self.attempt(error, end, course.now),
-                self.wires,
-                self.began,
-                self.head_at,
-                end,
-            )
+            attempt = self.attempt(error, end, course.now)
+            if course.suspensions.total:
+                attempt = course.suspensions.subtract_from(
+                    attempt, self.wires, self.began, self.head_at, end
+                )
         except Exception as exc:
             method = self.chain.target.method
             attempt = Attempt(method=method, error=failure.from_exception(exc, None))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crawler.engine.fetch import Fetch
     from crawler.engine.sender import Sender
 
+_DONE = VisitState.DONE
 _BURST = 25  # requests started before other tasks run: a response that comes waits for them
 
 
@@ -223,7 +224,8 @@ class Scheduler:
 
     def _follow_up(self, visit: Visit, attempt: Attempt, flight: Flight) -> Result | None:
         """Carry out the next step after an attempt; return the result if the visit is done."""
-        visit.set_timestamp(attempt, flight.began)
+        if visit.timestamp is None:
+            visit.set_timestamp(attempt, flight.began)
         if flight.holds_slots:
             self._lanes.record_attempt(flight.host, attempt, flight.started)
         chance = 0.0
@@ -237,7 +239,7 @@ class Scheduler:
         step = visit.next(attempt, self._limits, chance)
         match step:
             case Result():
-                visit.state = VisitState.DONE
+                visit.state = _DONE
                 return step
             case Retry(delay):
                 visit.advance(step, attempt)

@@ -29,6 +29,7 @@ from crawler.engine.transports.settings import ConnectionSettings
 ORIGINS = 200
 CONCURRENCY = 100
 TIMEOUT = 2.0  # seconds: long enough for all servers but those that stall
+PATHS = ("fast path", "transport")
 _SETTLE = 1.0  # seconds for the loop to close sockets
 _EXAMPLES = 5  # of wrong records
 _STEPS = 20  # samples of memory and sockets
@@ -101,11 +102,12 @@ class Resources:
 
 @dataclass(slots=True, kw_only=True)
 class SoakResult:
-    """The results. `resident` are samples over the whole run, in bytes.
+    """The results over one of `PATHS`. `resident` are samples over the whole run, in bytes.
 
     `examples` are the first wrong records; `wrong_by_kind` counts all of them.
     """
 
+    path: str
     requests: int
     before: Resources
     after: Resources
@@ -128,10 +130,19 @@ class SoakResult:
         return (max(self.resident[-3:]) - early) / 1e6
 
 
-def run(requests: int, *, seed: int = 1, origins: int = ORIGINS) -> SoakResult:
-    """Crawl `requests` URLs of misbehaving servers; the same `seed` makes the same URLs."""
+class _OverTransport(DirectTransport):
+    """The transport, which the fast path does not replace: it does so for that class alone."""
+
+
+def run(
+    requests: int, path: str, *, loop: str | None = None, seed: int = 1, origins: int = ORIGINS
+) -> SoakResult:
+    """Crawl `requests` URLs of misbehaving servers; the same `seed` makes the same URLs.
+
+    `path` is one of `PATHS`, `loop` "asyncio" or "uvloop", by default that of the program.
+    """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if event_loop() == "uvloop":
+    if (loop or event_loop()) == "uvloop":
         import uvloop
 
         factory = uvloop.new_event_loop
@@ -141,19 +152,20 @@ def run(requests: int, *, seed: int = 1, origins: int = ORIGINS) -> SoakResult:
             assert server.stdout is not None
             ports = tuple(json.loads(server.stdout.readline()))
             with asyncio.Runner(loop_factory=factory) as runner:
-                return runner.run(_soak(requests, seed, ports))
+                return runner.run(_soak(requests, path, seed, ports))
 
 
-async def _soak(requests: int, seed: int, ports: tuple[int, ...]) -> SoakResult:
+async def _soak(requests: int, path: str, seed: int, ports: tuple[int, ...]) -> SoakResult:
     before = Resources.now()
-    soaked = SoakResult(requests=requests, before=before, after=before)
+    soaked = SoakResult(path=path, requests=requests, before=before, after=before)
+    transport = _OverTransport if path == "transport" else DirectTransport
     seen = bytearray(requests)
     begun = time.perf_counter()
     checks = crawl(
         urls(requests, seed, ports),
         limits=Limits(max=CONCURRENCY, per_host=CONCURRENCY, timeout=TIMEOUT, retries=0),
         repeat=True,  # no URL comes twice, and the memory of seen URLs is not under test
-        transport=DirectTransport(ConnectionSettings(idle=CONCURRENCY)),
+        transport=transport(ConnectionSettings(idle=CONCURRENCY)),
     )
     async with aclosing(checks):
         async for check in checks:
@@ -199,7 +211,7 @@ def _count_check(check: Check, soaked: SoakResult, seen: bytearray) -> None:
         soaked.sockets = max(soaked.sockets, _sockets() or 0)
         if (resident := _resident()) is not None:
             soaked.resident.append(resident)
-        progress = f"soak: {soaked.records:,} of {soaked.requests:,}"
+        progress = f"soak, {soaked.path}: {soaked.records:,} of {soaked.requests:,}"
         print(progress, file=sys.stderr, flush=True)
 
 

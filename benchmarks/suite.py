@@ -50,9 +50,10 @@ def run(chosen: Collection[str], rounds: int, *, quick: bool) -> Results:
         results.tables.extend([tables.makespans(simulations), tables.waits(simulations)])
         results.floors.extend(floors.of_pacing(simulations))
     if "soak" in chosen:
-        soaked = soak.run(5_000 if quick else 200_000)
-        results.tables.append(tables.soak(soaked))
-        results.floors.extend(floors.of_soak(soaked))
+        for path in soak.PATHS:
+            soaked = soak.run(5_000 if quick else 200_000, path)
+            results.tables.append(tables.soak(soaked))
+            results.floors.extend(floors.of_soak(soaked))
     if results.floors:
         results.tables.append(floors.table(results.floors, quick=quick))
     return results

@@ -44,7 +44,7 @@ def of_soak(soaked: SoakResult) -> list[Floor]:
     floors = [
         Floor(
             workload="soak",
-            figure=figure,
+            figure=f"{figure}, {soaked.path}",
             bound="0",
             measured="unknown on this system" if count is None else f"{count:,}",
             reached=None if count is None else count == 0,
@@ -55,7 +55,7 @@ def of_soak(soaked: SoakResult) -> list[Floor]:
     floors.append(
         Floor(
             workload="soak",
-            figure="growth of memory after the first quarter",
+            figure=f"growth of memory after the first quarter, {soaked.path}",
             bound=f"at most {_MOST_GROWTH:g} MB",
             measured="unknown on this system" if growth is None else f"{growth:.1f} MB",
             reached=None if growth is None else growth <= _MOST_GROWTH,

@@ -81,7 +81,8 @@ def soak(soaked: SoakResult) -> Table:
         ("resident memory during the run, MB", ", ".join(resident) or "unknown on this system"),
     ]
     return Table(
-        title=f"Soak: {soaked.requests:,} requests over {ORIGINS} origins that misbehave",
+        title=f"Soak over the {soaked.path}: {soaked.requests:,} requests to {ORIGINS} origins "
+        "that misbehave",
         note="\n".join(
             [
                 f"Through the library, concurrency {CONCURRENCY}, timeout {TIMEOUT:g} s.",

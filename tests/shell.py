@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -21,6 +21,21 @@ from loopback import Handler, Request, reply
 from crawler.report.record import encode
 
 COMMAND = (sys.executable, "-P", "-m", "crawler")
+OVER_TRANSPORT = (
+    sys.executable,
+    "-P",
+    "-c",
+    """
+from crawler.app import assemble
+from crawler.engine.fastpath import FastPath
+assemble.sends_directly = lambda settings: False
+assemble._connector_of = lambda transport: None
+del FastPath.start  # if it is not left out after all, nothing works
+from crawler.__main__ import main
+main()
+""",
+)
+"""`crawl` without its fast path."""
 PATIENCE = 60.0
 """Seconds after which a run counts as hung."""
 
@@ -62,9 +77,11 @@ def script(commands: str, *args: Argument, **options: Unpack[Options]) -> Ended:
 
 
 @contextmanager
-def started(*args: Argument, **options: Unpack[Options]) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *args: Argument, command: Sequence[str] = COMMAND, **options: Unpack[Options]
+) -> Iterator[subprocess.Popen[str]]:
     """Start `crawl`, with its output in pipes by default; it is killed at the end."""
-    with _start([*COMMAND, *map(str, args)], options) as process:
+    with _start([*command, *map(str, args)], options) as process:
         yield process
 
 

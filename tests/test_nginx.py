@@ -5,18 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from nginx import Nginx, serve
-from shell import COMMAND, started, unmeasured, wait_until
+from shell import COMMAND, OVER_TRANSPORT, started, unmeasured, wait_until
 
 AT_ONCE = 50
 WIDE = ["--max", str(AT_ONCE), "--per-host", str(AT_ONCE)]
 SOON = 2.0
 """Seconds within which a signal ends a run: one is promised, the rest is for a busy machine."""
+PATHS = pytest.mark.parametrize("command", [COMMAND, OVER_TRANSPORT], ids=["fast", "transport"])
 KEYS = [
     "schema",
     "index",
@@ -76,19 +77,22 @@ class Run(NamedTuple):
     peak: int
 
 
-def run(server: Nginx, directory: Path, count: int) -> Run:
+def run(server: Nginx, directory: Path, count: int, program: Sequence[str]) -> Run:
     """Check `count` URLs of the server."""
     listed = directory / f"{count}.txt"
     listed.write_text("".join(f"{server.url(f'/{number}')}\n" for number in range(count)))
-    command = [sys.executable, "-c", _MEASURE, *COMMAND, str(listed), "--jsonl", *WIDE]
+    command = [sys.executable, "-c", _MEASURE, *program, str(listed), "--jsonl", *WIDE]
     ended = subprocess.run(
         command, env=unmeasured(), capture_output=True, encoding="utf-8", check=False, timeout=300
     )
     return Run(ended.returncode, ended.stdout.splitlines(), int(ended.stderr) * _UNIT)
 
 
-def test_ten_thousand_urls_need_the_memory_of_one_thousand(nginx: Nginx, tmp_path: Path) -> None:
-    few, many = run(nginx, tmp_path, 1_000), run(nginx, tmp_path, 10_000)
+@PATHS
+def test_ten_thousand_urls_need_the_memory_of_one_thousand(
+    nginx: Nginx, tmp_path: Path, command: Sequence[str]
+) -> None:
+    few, many = (run(nginx, tmp_path, count, command) for count in (1_000, 10_000))
     found = [json.loads(line) for line in many.lines]
     assert (few.code, many.code) == (0, 0)
     assert [list(record) for record in found] == [KEYS] * 10_000
@@ -97,13 +101,15 @@ def test_ten_thousand_urls_need_the_memory_of_one_thousand(nginx: Nginx, tmp_pat
     assert many.peak - few.peak < 30_000_000
 
 
+@PATHS
 def test_a_signal_ends_a_run_over_a_million_lines_with_every_record(
-    nginx: Nginx, tmp_path: Path
+    nginx: Nginx, tmp_path: Path, command: Sequence[str]
 ) -> None:
     nginx.forget()
     listed, output = tmp_path / "urls.txt", tmp_path / "out.jsonl"
     listed.write_text("".join(f"{nginx.url(f'/{number}')}\n" for number in range(1_000_000)))
-    with started(listed, "-q", "-o", output, *WIDE, env=unmeasured()) as process:
+    quietly = ["-q", *WIDE, "-o"]
+    with started(listed, *quietly, output, command=command, env=unmeasured()) as process:
         wait_until(lambda: nginx.completed() >= 1_000)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)

@@ -199,6 +199,13 @@ async def _resets_when_reused(
         await reply(200, b"fresh")(request, reader, writer)
 
 
+def filled(count: int) -> bytes:
+    """Return a response of so many bytes."""
+    start = head("Content-Length: 00000")
+    size = count - len(start)
+    return start.replace(b"00000", b"%05d" % size) + b"x" * size
+
+
 def _drips(start: bytes, whole: bytes) -> Handler:
     """Return a handler that writes `whole` byte by byte, for far longer than the timeout."""
     return raw(start, *(whole[n : n + 1] for n in range(len(whole))), gap=DRIP)
@@ -346,6 +353,7 @@ _LIE = head("Content-Length: 3", status="500 Lie") + b"lie"
 
 CONNECTIONS = [
     sends("two-responses", head("Content-Length: 2") + b"ok" + _LIE, good(2)),
+    sends("two-responses-after-a-full-buffer", filled(65_536) + _LIE, good(65_494)),
     sends("short-content-length", head("Content-Length: 5") + b"hello world", good(5)),
     sends("204-with-a-body", head(status="204 No Content") + b"hello", good(0, 204)),
     sends(

@@ -22,6 +22,7 @@ class End(Enum):
     KEEP = "the connection stays open for the next request"
     CLOSE = "the server closes it"
     RESET = "the server resets it"
+    HALF = "the server sends no more, but reads on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ class _Conversation(asyncio.Protocol):
             self._transport.write(self._server.completed(piece))
         if script.end is End.CLOSE:
             self._transport.close()
+        elif script.end is End.HALF:
+            self._transport.write_eof()
         elif script.end is End.RESET:
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hostile_cases import MAX_BODY, head
+from hostile_cases import MAX_BODY, filled, head
 from paths import Way
 from rawserver import End, Script
 
@@ -127,6 +127,7 @@ REDIRECTS = {
     "redirect until the close": scene(
         head("Location: /ok", status="302 F") + b"gone", end=End.CLOSE
     ),
+    "redirect, then no more": scene(moved("/ok"), end=End.HALF),
     "redirect with Connection: close": scene(
         moved("/ok", "Connection: close", "Content-Length: 0"), end=End.CLOSE
     ),
@@ -231,6 +232,7 @@ FRAMING = {
     "a second response": scene(OK + OK),
     "a second response, later": scene(OK, OK),
     "closed after the response": scene(OK, end=End.CLOSE),
+    "no more after the response": scene(OK, end=End.HALF),
     "reset after the response": scene(OK, end=End.RESET),
     "until the close": scene(head() + b"hello", end=End.CLOSE),
     "until a reset": scene(head() + b"hello", end=End.RESET),
@@ -268,6 +270,9 @@ BODIES = {
         CHUNKED + b"b\r\n12345678901\r\nxyz\r\n", limits=CAPPED
     ),
     "the cap exceeded, then a reset": scene(head() + b"x" * 11, limits=CAPPED, end=End.RESET),
+    "a second response beyond what is read at once": scene(
+        filled(65_536) + head("Content-Length: 3", status="500 Lie") + b"lie"
+    ),
     "no body allowed": scene(OK, limits=replace(LIMITS, max_body=0)),
     "no body allowed, none there": scene(
         head("Content-Length: 0"), limits=replace(LIMITS, max_body=0)

@@ -194,6 +194,47 @@ def test_one_exchange_follows_the_other(loop: Loop, contexts: Contexts) -> None:
     assert connected(loop, contexts, responding(), body)[1] == []
 
 
+@pytest.mark.parametrize(
+    "left",
+    [b"HTTP/1.1 500 Lie\r\nContent-Length: 0\r\n\r\n", b""],
+    ids=["another response", "the end"],
+)
+@pytest.mark.parametrize("secure", [False])
+@ON_EACH
+def test_what_is_left_behind_a_response_is_known_when_it_ends(
+    loop: Loop, contexts: Contexts, left: bytes
+) -> None:
+    """All of it was there before the response was read, whose end is that of a full buffer."""
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: 00000\r\n\r\n"
+    size = 65_536 - len(start)
+    response = start.replace(b"00000", b"%05d" % size) + b"x" * size
+
+    async def accept(reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response + left)
+        writer.write_eof()
+        await reader.read()
+
+    async def body(client: Client) -> None:
+        connection = await client.open()
+        fresh: list[bool] = []
+
+        def then(event: str) -> None:
+            if event == "end":
+                connection.rest()
+                fresh.append(connection.is_fresh)
+
+        recorder = Recorder(then)
+        connection.send(GET, recorder.exchange)
+        time.sleep(0.2)  # noqa: ASYNC251 - the event loop must not see a part of it
+        await recorder.ended.wait()
+        assert (recorder.status, len(recorder.body), recorder.error) == (200, size, None)
+        assert fresh == [False]
+        connection.close()
+
+    assert connected(loop, contexts, accept, body)[1] == []
+
+
 @ON_EACH
 @SCHEMES
 def test_a_large_request_reaches_a_slow_server_whole(loop: Loop, contexts: Contexts) -> None:

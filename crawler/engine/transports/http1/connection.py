@@ -10,7 +10,7 @@ from crawler.engine.transports import tls
 from crawler.engine.transports.http1.exchange import Exchange, ExchangeState
 from crawler.engine.transports.http1.nested import NestedTls
 from crawler.engine.transports.http1.opening import Opening, Socket
-from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller
+from crawler.engine.transports.http1.poller import ENDED, READABLE, WRITABLE, Poller, has_input
 from crawler.engine.transports.wire import InvalidResponseError
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -47,6 +47,7 @@ class Connection:
         "_exchange",
         "_failure",
         "_fd",
+        "_is_emptied",
         "_is_plain",
         "_not_before",
         "_opened",
@@ -77,6 +78,7 @@ class Connection:
         self._closed = closed
         self._sock: Socket | None = None
         self._is_plain = True
+        self._is_emptied = False  # the latest read took all there was; what comes is reported
         self._fd = _NO_SOCKET
         self._exchange: Exchange | None = None
         self._unsent = b""
@@ -117,7 +119,9 @@ class Connection:
         """Whether an idle connection is still open, with no unsolicited data to read."""
         if self.state is not _IDLE:
             return False
-        if self._poller.is_readable(self._fd):
+        # A response that ended with a full buffer, or together with the connection, leaves
+        # something to read behind that is not reported again.
+        if self._poller.is_readable(self._fd) if self._is_emptied else has_input(self._fd):
             return False
         return self._is_plain or not _pending(self._sock)
 
@@ -239,6 +243,7 @@ class Connection:
             if not count:
                 self._cut_off(self._failure)
                 return
+            self._is_emptied = count < len(buffer) and not until_empty
             exchange.feed(buffer[:count], now)
             # The listener may have closed the connection, or given it back.
             done = exchange.state is _DONE or self._exchange is not exchange

@@ -64,6 +64,15 @@ def best_poller(loop: asyncio.AbstractEventLoop) -> Poller:
     return EpollPoller(loop) if hasattr(select, "epoll") else LoopPoller(loop)
 
 
+def has_input(fd: int) -> bool:
+    """Ask the system whether a descriptor has bytes to read, or its end, reported or not."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([fd], [], [], 0)[0])
+    watch = select.poll()
+    watch.register(fd, select.POLLIN)
+    return bool(watch.poll(0))
+
+
 class _Watch:
     """A socket's callback, None once it is forgotten, and how many reports of data wait for it."""
 
@@ -203,11 +212,7 @@ class LoopPoller:
             self._loop.remove_writer(fd)
 
     def is_readable(self, fd: int) -> bool:
-        if not hasattr(select, "poll"):  # Windows
-            return bool(select.select([fd], [], [], 0)[0])
-        watch = select.poll()
-        watch.register(fd, select.POLLIN)
-        return bool(watch.poll(0))
+        return has_input(fd)
 
     def close(self) -> None:
         for fd in tuple(self._ready):

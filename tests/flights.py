@@ -8,11 +8,13 @@ from fetching import target
 
 from crawler.engine.clock import SystemClock
 from crawler.engine.course import Course
+from crawler.engine.fastpath import FastPath
 from crawler.engine.headers import Header
 from crawler.engine.plainattempt import PlainAttempt
 from crawler.engine.slots import Flight, Slots
 from crawler.engine.suspensions import Suspensions
-from crawler.engine.transports.connector import Connector
+from crawler.engine.transports.connector import Connector, MakePoller
+from crawler.engine.transports.http1.poller import best_poller
 from crawler.engine.transports.resolve import Resolver
 from crawler.engine.transports.settings import ConnectionSettings
 from crawler.engine.visit import Visit
@@ -32,10 +34,13 @@ class Flights:
         settings: ConnectionSettings | None = None,
         resolver: Resolver | None = None,
         headers: Sequence[Header] = (),
+        make_poller: MakePoller = best_poller,
     ) -> None:
         self.ended: list[Attempt] = []
         self.slots = Slots(limits, SystemClock())
-        self.connector = Connector(settings or ConnectionSettings(), resolver)
+        self.connector = Connector(
+            settings or ConnectionSettings(), resolver, make_poller=make_poller
+        )
         self.course = Course(
             self.connector, limits, headers, Suspensions(), time.perf_counter, time.time
         )
@@ -43,15 +48,15 @@ class Flights:
 
     async def start(self, url: str, method: str = "GET") -> PlainAttempt:
         """Start an attempt; what it does at once is done when this returns."""
-        visit = Visit(target(url, method), 0.0)
-        self.slots.lanes.enqueue(visit)
-        await self.slots.acquire()
-        assert self.slots.lanes.take() is visit
-        attempt = PlainAttempt(
-            self.course, visit.target, Flight(self.slots, visit), self._attempt_ended
-        )
+        flight = await self._flight(url, method)
+        attempt = PlainAttempt(self.course, flight.visit.target, flight, self.record)
         attempt.start()
         return attempt
+
+    async def start_over(self, path: FastPath, url: str) -> None:
+        """Start an attempt over a path, which has a course of its own."""
+        flight = await self._flight(url, "GET")
+        path.start(flight.visit.target, flight, self.record)
 
     async def fetch(self, url: str, method: str = "GET") -> Attempt:
         """Make an attempt; return its facts."""
@@ -71,7 +76,15 @@ class Flights:
         """Whether no attempt is in flight, and none holds anything."""
         return not (self.course.in_flight or self.slots.requests_in_flight or self.slots.lanes)
 
-    def _attempt_ended(self, flight: Flight, attempt: Attempt) -> None:
+    async def _flight(self, url: str, method: str) -> Flight:
+        visit = Visit(target(url, method), 0.0)
+        self.slots.lanes.enqueue(visit)
+        await self.slots.acquire()
+        assert self.slots.lanes.take() is visit
+        return Flight(self.slots, visit)
+
+    def record(self, flight: Flight, attempt: Attempt) -> None:
+        """Keep the facts of an attempt that has ended, and release its slots."""
         self.ended.append(attempt)
         flight.release_host()
         if flight.holds_slots:

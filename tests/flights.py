@@ -65,11 +65,17 @@ class Flights:
         return self.ended[-1]
 
     async def until_ended(self, count: int) -> None:
-        """Wait until so many attempts have ended; start the requests that wait for their turn."""
+        """Wait until so many attempts have ended."""
         async with asyncio.timeout(10):
             while len(self.ended) < count:
                 await self._change.wait()
                 self._change.clear()
+
+    async def until_waiting(self, count: int) -> None:
+        """Wait until so many attempts wait in the lanes for their turn."""
+        async with asyncio.timeout(10):
+            while len(self.slots.lanes) < count:
+                await self.slots.lanes.changed()
 
     @property
     def is_idle(self) -> bool:

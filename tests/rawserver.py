@@ -40,7 +40,7 @@ class RawServer:
     """Responds to a path (without query) with its script, to others with a 404.
 
     `PORT` in a response stands for the server's port, `REFUSING` for one without a listener.
-    `requests` are the heads of all requests as received, in order.
+    `requests` are the heads of all requests as received, in order, `open` the connections.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class RawServer:
         self.refusing = 0
         self._context = context
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.open: set[asyncio.Transport] = set()
         self._stop = asyncio.Event()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._main, name="rawserver", daemon=True)
@@ -97,6 +98,9 @@ class RawServer:
             self._started.set()
             await self._stop.wait()
         server.close()
+        for transport in tuple(self.open):
+            transport.abort()
+        await asyncio.sleep(0)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
@@ -112,6 +116,10 @@ class _Conversation(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._server.open.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -126,8 +126,7 @@ class Resolver:
             raise WireError(ErrorKind.LOCAL_RESOURCE, detail)
         start = perf_counter()
         try:
-            await asyncio.wait((lookup.pending,))  # not cancelled with us: others wait for it too
-            return lookup.pending.result()
+            return await asyncio.shield(lookup.pending)  # others wait for it too
         finally:
             wire.dns = perf_counter() - start
 

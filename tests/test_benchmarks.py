@@ -131,6 +131,11 @@ def test_a_certificate_to_trust_is_given_to_every_client(tmp_path: Path) -> None
             assert str(load.ca) in given_to, client.name
 
 
+def test_clients_keep_the_bytecode_of_their_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in measure.environ()
+
+
 # Floors
 
 

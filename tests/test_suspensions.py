@@ -224,11 +224,12 @@ def test_the_number_of_spans_is_bounded() -> None:
         (0.2, (2.0, 1.0, None, 3.0, 4.0), (1.5, 1.0, None, 3.0, 4.0), 5.5, 9.5),
         (2.2, (1.0, 2.0, None, 3.0, 4.0), (1.0, 1.5, None, 3.0, 4.0), 5.5, 9.5),
         (2.2, (0.1, 0.2, None, 3.0, 4.0), (0.1, 0.2, None, 3.0, 4.0), 5.5, 9.5),
+        (2.2, (0.25, 0.375, 0.25, 3.0, 4.0), (0.125, 0.0, 0.25, 3.0, 4.0), 5.5, 9.5),
         (4.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 2.5, 4.0), 5.5, 9.5),
         (8.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 3.0, 3.5), 6.0, 9.5),
         (20.0, (1.0, 2.0, None, 3.0, 4.0), (1.0, 2.0, None, 3.0, 4.0), 6.0, 10.0),
     ],
-    ids=["dns", "connect", "not measured", "wait", "download", "later"],
+    ids=["dns", "connect", "not measured", "two phases", "wait", "download", "later"],
 )
 def test_a_suspension_is_subtracted_from_its_phase(
     since: float, before: tuple[Any, ...], after: tuple[Any, ...], ttfb: float, latency: float

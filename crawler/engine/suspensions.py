@@ -87,15 +87,18 @@ class Suspensions:
 
 
 def _without(timings: Timings, lost: float) -> Timings:
-    """Subtract seconds lost before the request was sent from the longest phase until then.
+    """Subtract seconds lost before the request was sent from the phases until then, longest first.
 
-    More than that phase has fell into a phase that was not measured.
+    More than all of these have fell into a phase that was not measured.
     """
     known = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
-    longest = max(known, key=lambda name: known[name] or 0.0)
-    if lost > (known[longest] or 0.0):
+    if lost > sum(seconds or 0.0 for seconds in known.values()):
         return timings
-    return replace(timings, **{longest: _less(known[longest], lost)})
+    for name, seconds in sorted(known.items(), key=lambda one: one[1] or 0.0, reverse=True):
+        taken = min(lost, seconds or 0.0)
+        known[name] = _less(seconds, taken)
+        lost -= taken
+    return replace(timings, **known)
 
 
 def _less(seconds: float | None, lost: float) -> float | None:

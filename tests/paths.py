@@ -82,7 +82,7 @@ def _of_attempt(attempt: Attempt, *, alone: bool) -> dict[str, Any]:
     shown |= {name: shown[name] is not None for name in _TIMES}
     timings = shown.pop("timings")
     phases = _PHASES if alone else ("wait", "download")
-    shown |= {name: getattr(timings, name) is not None for name in phases}
+    shown["timings"] = [name for name in phases if getattr(timings, name) is not None]
     if attempt.truncated:
         assert attempt.size is not None
         shown["size"] = "what was read of it"  # it depends on the reads

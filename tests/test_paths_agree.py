@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -142,7 +143,8 @@ def test_the_paths_agree_on_a_hostile_tls_server(
         with case.serve(Authorities(ca)) as server:
             urls = [server.url("/bad?1"), server.url("/bad?2")]
             results = loop.run(over(path, loop, urls, Way(limits=limits, settings=settings)))
-            return unported([facts(one) for one in results], server.port)
+            told = unported([facts(one) for one in results], server.port)
+            return re.sub(r"cert #[\w-]+", "cert", told)  # each server has its own
 
     assert_agree(make)
 

@@ -85,7 +85,8 @@ def pauses_kept(run: Run) -> list[str]:
             assert throttled.retry_after is not None
             begin = throttled.ended + _IN_FLIGHT + run.log.noise
             until = throttled.ended + throttled.retry_after - _SURE
-            early = [one for one in requests if begin < begun[id(one)] < until]
+            # Begun at the earliest after the response was known, at the latest when it arrived.
+            early = [one for one in requests if begin < begun[id(one)] and one.arrived < until]
             if early:
                 after = early[0].arrived - throttled.ended
                 found.append(

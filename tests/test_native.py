@@ -160,6 +160,30 @@ def test_a_request_on_a_new_connection_is_not_sent_again(tls_server: Server, ca_
     assert tls_server.counts["/page"] == 4
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["/good", "/good", "/closing"],
+        ["/good", "/closing", "/closing"],
+        ["/good", "/good", "/bad"],  # its kept connection was lost, and no other one is left
+    ],
+    ids=["ends its connection", "never kept", "lost"],
+)
+@BOTH
+def test_a_request_is_not_sent_again_if_no_connection_was_kept(
+    tls_server: Server, ca_file: Path, before: list[str], engine: Engine
+) -> None:
+    tls_server.on("/good", reply(200, b"hello"))
+    tls_server.on("/closing", reply(200, b"hello", "Connection: close"))
+    url = tls_server.on("/bad", raw(close=True))
+    connecting = ConnectionSettings(engine=engine, cacert=str(ca_file))
+    urls = [f"{tls_server.url(path)}?{number}" for number, path in enumerate(before)]
+    *_, result = crawled([*urls, f"{url}?last"], connecting)
+
+    assert facts_of(result) == bad(ErrorKind.DISCONNECTED, Phase.WAIT)
+    assert [request.query for request in tls_server.requests].count("last") == 1
+
+
 @BOTH
 def test_a_request_that_is_sent_again_waits_for_its_turn(
     tls_server: Server, ca_file: Path, engine: Engine

@@ -30,7 +30,6 @@ _AFTER = 0.25  # seconds
 _IDLE = 0.2  # seconds a connection is kept unused
 _REMEMBERED = 10_000  # origins
 _CLOSED = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
-_NEVER = float("-inf")
 
 
 class ReqwestTransport(LeanTransport):
@@ -43,19 +42,14 @@ class ReqwestTransport(LeanTransport):
     def __init__(self, settings: ConnectionSettings) -> None:
         self._keeping = _client(settings, settings.idle)
         self._closing = _client(settings, 0)
-        # The origins that had a request, and when a kept connection of theirs was last used.
-        self._kept_at: OrderedDict[str, float] = OrderedDict()
+        self._origins: OrderedDict[str, _Kept] = OrderedDict()  # those that had a request
 
     def send(
         self, method: str, url: str, fields: Fields, wire: Wire, *, seconds: float, fresh: bool
     ) -> Awaitable[ReqwestResponse]:
-        if (
-            not fresh
-            and method in IDEMPOTENT_METHODS
-            and self._was_asked(origin := origin_text(url))
-        ):
+        if not fresh and method in IDEMPOTENT_METHODS and (kept := self._known(url)):
             build = partial(_build, method=method, url=url, pairs=fields.pairs, seconds=seconds)
-            return self._send_kept(build, origin, wire)
+            return self._send_kept(build, kept, wire)
         return send(_build(self._closing, method, url, fields.pairs, seconds), wire)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -71,8 +65,8 @@ class ReqwestTransport(LeanTransport):
             body=b"" if isinstance(request, LazyRequest) else await request.aread(),
         )
         keeps = not request.extensions.get("fresh") and request.method in IDEMPOTENT_METHODS
-        if keeps and self._was_asked(origin := origin_text(url)):
-            response = await self._send_kept(build, origin, wire)
+        if keeps and (kept := self._known(url)):
+            response = await self._send_kept(build, kept, wire)
         else:
             response = await send(build(self._closing), wire)
         return httpx.Response(
@@ -87,32 +81,63 @@ class ReqwestTransport(LeanTransport):
         await self._closing.close()
 
     async def _send_kept(
-        self, build: Callable[[Client], RequestBuilder], origin: str, wire: Wire
+        self, build: Callable[[Client], RequestBuilder], kept: "_Kept", wire: Wire
     ) -> ReqwestResponse:
         """Send a request over a kept connection, if reqwest has one."""
         started = perf_counter()
+        was_idle = kept.take(started)
         try:
-            return await send(build(self._keeping), wire, partial(self._record_kept, origin))
+            return await send(build(self._keeping), wire, kept.give_back)
         except (OSError, WireError) as exc:
-            # reqwest does not say whether the connection was a kept one: it may have been if
-            # one was idle meanwhile. A stale one says nothing about the URL, so a retry is
-            # safe (RFC 9112, section 9.3.1).
-            may_be_stale = self._kept_at.get(origin, _NEVER) > started - _IDLE
-            if not may_be_stale or not _was_closed(exc, wire):
+            # A stale kept connection says nothing about the URL: a retry is safe (RFC 9112,
+            # section 9.3.1). While reqwest connects, it may use one that is given back.
+            was_kept = was_idle or kept.given_back_since(started)
+            if not was_kept or not _was_closed(exc, wire):
                 raise
         await wire.start_resend()
         return await send(build(self._closing), wire)
 
-    def _was_asked(self, origin: str) -> bool:
-        if origin in self._kept_at:
-            return True
-        self._kept_at[origin] = _NEVER
-        if len(self._kept_at) > _REMEMBERED:
-            self._kept_at.popitem(last=False)
-        return False
+    def _known(self, url: str) -> "_Kept | None":
+        """Return the kept connections of an origin; None with its first request."""
+        origin = origin_text(url)
+        if (kept := self._origins.get(origin)) is not None:
+            return kept
+        self._origins[origin] = _Kept()
+        if len(self._origins) > _REMEMBERED:
+            self._origins.popitem(last=False)
+        return None
 
-    def _record_kept(self, origin: str) -> None:
-        self._kept_at[origin] = perf_counter()
+
+class _Kept:
+    """Which connections to an origin reqwest keeps idle, as far as that can be inferred.
+
+    reqwest does not say which connection a request used.
+    """
+
+    __slots__ = ("_idle_since", "_last")
+
+    def __init__(self) -> None:
+        self._idle_since: tuple[float, ...] = ()  # of each idle connection
+        self._last = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Take the connection that was used last; False if all were idle for too long."""
+        if self._last_idle < now - _IDLE:
+            self._idle_since = ()
+            return False
+        self._idle_since = self._idle_since[:-1]
+        return True
+
+    def give_back(self) -> None:
+        self._last = perf_counter()
+        self._idle_since = (*self._idle_since, self._last)
+
+    def given_back_since(self, start: float) -> bool:
+        return self._last > start
+
+    @property
+    def _last_idle(self) -> float:
+        return self._idle_since[-1] if self._idle_since else float("-inf")
 
 
 class _Body(httpx.AsyncByteStream):

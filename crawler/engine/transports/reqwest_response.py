@@ -16,7 +16,10 @@ from crawler.models import Phase
 
 
 class ReqwestResponse:
-    """A response whose head was received; `ended` is called when its body was read to the end."""
+    """A response whose head was received.
+
+    `ended` is called when its body was read to the end and the connection can be kept.
+    """
 
     __slots__ = (
         "_ended",
@@ -42,7 +45,7 @@ class ReqwestResponse:
         self._headers = response.headers
         self._reader = response.body_reader
         self._wire = wire
-        self._ended = ended
+        self._ended = None if ended is None or not _persists(response) else ended
         self._task = task
         self._left = _length(self._headers)
 
@@ -128,6 +131,16 @@ async def send(
     wire.phase = Phase.DOWNLOAD
     wire.http_version = response.version
     return ReqwestResponse(sending, response, wire, ended, task)
+
+
+def _persists(response: Response) -> bool:
+    """Whether the connection of a response can be kept (RFC 9112, section 9.3)."""
+    options = {option.strip().lower() for option in _options(response.headers)}
+    return "close" not in options and (response.version != "HTTP/1.0" or "keep-alive" in options)
+
+
+def _options(headers: HeaderMap) -> list[str]:
+    return ",".join(_values(headers, "connection")).split(",")
 
 
 def _length(headers: HeaderMap) -> int | None:

@@ -32,9 +32,13 @@ _LIVES_ON = 0.4  # the same with native: over TLS, reqwest continues cancelled r
 
 @dataclass(slots=True)
 class Chain:
-    """The requests of one attempt: the first hop, and the hops of its redirects."""
+    """The requests of one attempt: the first hop, and the hops of its redirects.
+
+    With `infers_kept` the program may take a new connection for a kept one.
+    """
 
     requests: list[Request]
+    infers_kept: bool = False
 
     @property
     def first(self) -> Request:
@@ -55,8 +59,13 @@ class Chain:
 
     @property
     def resent(self) -> bool:
-        """Whether the program may have sent the last request again, without counting it."""
-        return may_be_resent(self.last)
+        """Whether the program may have sent the last request again, without counting it.
+
+        It does if a kept connection ended before any byte of the response.
+        """
+        last = self.last
+        died = last.end in (End.RESET, End.CLOSED) and (last.turn > 0 or self.infers_kept)
+        return died and last.method in IDEMPOTENT
 
 
 def leads_on(request: Request) -> bool:
@@ -65,13 +74,7 @@ def leads_on(request: Request) -> bool:
     return request.end is End.WHOLE and reply.leads_to is not None and reply.status in REDIRECTS
 
 
-def may_be_resent(request: Request) -> bool:
-    """Whether a kept connection ended under a request before any byte of its response."""
-    died = request.end in (End.RESET, End.CLOSED) and request.turn > 0
-    return died and request.method in IDEMPOTENT
-
-
-def chains(requests: Sequence[Request]) -> list[Chain]:
+def chains(requests: Sequence[Request], *, infers_kept: bool = False) -> list[Chain]:
     """Return the attempts on one page as the server saw them, in the order of their start."""
     found: list[Chain] = []
     for request in requests:
@@ -79,7 +82,7 @@ def chains(requests: Sequence[Request]) -> list[Chain]:
         if before:
             max(before, key=lambda chain: chain.over).requests.append(request)
         else:
-            found.append(Chain([request]))
+            found.append(Chain([request], infers_kept))
     return found
 
 
@@ -90,7 +93,7 @@ def _continues(chain: Chain, request: Request) -> bool:
     if leads_on(last) and last.reply.leads_to == request.hop:
         # Back to the first hop only with another method: otherwise it would be a loop.
         return request.hop > 0 or request.method != chain.first.method
-    return request.hop > 0 and last.hop == request.hop and may_be_resent(last)
+    return request.hop > 0 and last.hop == request.hop and chain.resent
 
 
 def expected(chain: Chain, run: Run) -> frozenset[str | int]:
@@ -174,7 +177,7 @@ def _match(recorded: list[Attempt], found: list[Chain], run: Run, spare: int) ->
             if pairs is not None:
                 return [(attempt, chain), *pairs]
         if chain.resent and len(found) > 1:
-            both = Chain([*chain.requests, *found[1].requests])
+            both = Chain([*chain.requests, *found[1].requests], chain.infers_kept)
             if (pairs := _match(recorded, [both, *found[2:]], run, spare)) is not None:
                 return pairs
     if not run.scenario.is_direct and attempt.kind in _UNSEEN:

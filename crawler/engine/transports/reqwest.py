@@ -90,7 +90,7 @@ class ReqwestTransport(LeanTransport):
             return await send(build(self._keeping), wire, kept.give_back)
         except (OSError, WireError) as exc:
             # A stale kept connection says nothing about the URL: a retry is safe (RFC 9112,
-            # section 9.3.1). While reqwest connects, it may use one that is given back.
+            # section 9.3.1).
             was_kept = was_idle or kept.given_back_since(started)
             if not was_kept or not _was_closed(exc, wire):
                 raise
@@ -109,9 +109,10 @@ class ReqwestTransport(LeanTransport):
 
 
 class _Kept:
-    """Which connections to an origin reqwest keeps idle, as far as that can be inferred.
+    """Which connections to an origin reqwest keeps idle, inferred from its responses.
 
-    reqwest does not say which connection a request used.
+    reqwest does not say which connection a request used: one that was given back since it
+    started may have come before the one that was being opened for it.
     """
 
     __slots__ = ("_idle_since", "_last")

@@ -144,3 +144,9 @@ def test_what_is_no_document_of_results_is_refused(
     file.write_text(text)
     assert show.main(["chart", str(file)]) == 2
     assert str(file) in capsys.readouterr().err
+
+
+def test_chart_and_figures_of_the_documents_are_those_of_their_run() -> None:
+    results = document.load((DOCS / "performance.json").read_text("utf-8"))
+    assert (DOCS / "performance.svg").read_text("utf-8") == chart.svg(results)
+    assert summary.markdown(results) in (DOCS / "performance.md").read_text("utf-8")

